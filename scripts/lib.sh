@@ -1,0 +1,74 @@
+# Sourced by the other scripts: where things are, and how Debian's source packages are fetched.
+# shellcheck shell=bash
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # used by the scripts that source this file
+toolbox=$root/target/toolbox
+
+export LC_ALL=C.UTF-8
+export CARGO_TARGET_DIR=$root/target
+# debootstrap is in an administrator's directory; rustup installs for one user.
+export PATH=$PATH:/usr/sbin:/sbin:${HOME:-/root}/.cargo/bin
+# A make or shim above this script must not lend its pool to what is measured here.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES LD_PRELOAD
+
+say() { echo "${0##*/}: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+codename() { sed -nE 's/^VERSION_CODENAME="?([^"]*)"?$/\1/p' /etc/os-release; }
+
+# The URL that this machine's own apt sources use for Debian: the mirror that works here.
+# apt itself prints it, because sources come in two formats and from several files.
+debian_mirror() {
+    local urls
+    urls=$(apt-get -o Debug::NoLocking=1 --print-uris update |
+        sed -nE "s,^'(.*)/dists/($(codename)|stable|oldstable)/InRelease'.*,\1,p")
+    [ -n "$urls" ] || die "no apt source for the suite '$(codename)' on this machine"
+    echo "${urls%%$'\n'*}"
+}
+
+# The keyring named by the source entry of that mirror, as an option for a one-line entry.
+# Where none is named, apt's default keys apply, and nothing is to be said.
+signed_by() {
+    local mirror=$1 files keyring=
+    files=$(grep -rlF --include='*.list' --include='*.sources' "$mirror" /etc/apt || true)
+    [ -z "$files" ] || keyring=$(xargs -d '\n' grep -ihoE '^Signed-By: */[^ ]+|signed-by=/[^] ]+' <<<"$files" || true)
+    keyring=${keyring%%$'\n'*}
+    [ -z "$keyring" ] || echo "[signed-by=/${keyring#*/}]"
+}
+
+# fetch_source SUITE PACKAGE DIR: unpacks Debian's source package into DIR, which must not exist.
+# apt checks it against the suite's signature. It works in a state directory of its own, so that
+# the machine's sources stay as they are and no other apt-get is in the way.
+fetch_source() {
+    local suite=$1 package=$2 dir=$3 tmp=$3.fetch mirror
+    mirror=$(debian_mirror)
+    rm -rf "$tmp"
+    mkdir -p "$tmp"/state/lists/partial "$tmp"/cache/archives/partial "$tmp"/source
+    echo "deb-src $(signed_by "$mirror") $mirror $suite main" >"$tmp/sources.list"
+    # The hooks of the machine's apt would clean up behind an apt-get that runs elsewhere; and
+    # apt's unprivileged user need not be able to read this directory.
+    cat >"$tmp/apt.conf" <<-CONF
+		Dir::Etc::sourcelist "$tmp/sources.list";
+		Dir::Etc::sourceparts "-";
+		Dir::State "$tmp/state";
+		Dir::Cache "$tmp/cache";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+		APT::Sandbox::User "root";
+		#clear APT::Update::Pre-Invoke;
+		#clear APT::Update::Post-Invoke;
+		#clear APT::Update::Post-Invoke-Success;
+	CONF
+    say "fetching the source of $package ($suite)"
+    (
+        cd "$tmp/source"
+        apt-get -qq -c="$tmp/apt.conf" update
+        apt-get -qq -c="$tmp/apt.conf" --download-only source "$package"
+        # No second check: the uploader's key is not on every machine, the suite's is.
+        dpkg-source --no-check -q -x ./*.dsc "$tmp/tree"
+    )
+    mv "$tmp/tree" "$dir"
+    rm -rf "$tmp"
+}

@@ -1,0 +1,40 @@
+//! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
+
+mod run;
+
+use clap::Parser;
+
+const ENVIRONMENT: &str = "\
+Environment:
+  JSSHIM_JOBS=N        slots of a pool of our own (default: the CPUs this process may use)
+  JSSHIM_DEBUG=1       a line on stderr for each event: pid, program, event, jobs
+  JSSHIM_SKIP=GLOBS    programs that are not gated, by name: 'cmake,ld*'
+  JSSHIM_ONLY=GLOBS    gate these programs only
+  JSSHIM_GATE=MODE     auto: the parent waits for a slot (at most 1 s) while nothing else needs it,
+                       else the child is held; parent: it waits even if threads or pipes may need it;
+                       child: the child is held at once
+  JSSHIM_LOAD=F        no further start while the load average is above F (as make -l)
+  JSSHIM_DIR=DIR       run-time directory (default: /dev/shm/jsshim-UID, else /tmp/jsshim-UID)
+  JSSHIM_HELPER=FILE   jsshim-helper, if it is not next to the library
+  JSSHIM_POOL          set by jsshim itself: the pool of this tree
+
+Exit status: that of CMD; 127 if CMD is not found, 126 if it cannot be run, 2 for wrong usage.";
+
+/// Makes CMD and all below it take a slot of make's job server for each concurrent job.
+#[derive(Parser)]
+#[command(version, after_help = ENVIRONMENT)]
+struct Cli {
+    /// Slots of the pool that is made if there is none above
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    jobs: Option<u32>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<std::ffi::OsString>,
+}
+
+fn main() {
+    let cli = Cli::parse();
+    let failure = run::run(cli.jobs, &cli.command);
+    eprintln!("jsshim: {}", failure.message);
+    std::process::exit(failure.status);
+}

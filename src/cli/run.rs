@@ -1,0 +1,199 @@
+//! Find the library, find or make the pool, become the command.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jsshim_engine::client::Client;
+use jsshim_engine::join::{self, Found, Settings};
+use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
+use jsshim_engine::target::{self, Kind};
+use jsshim_engine::{own, rundir, text};
+
+/// Why the command was not run.
+pub struct Failure {
+    /// For the user.
+    pub message: String,
+    /// The exit status that tells of it.
+    pub status: i32,
+}
+
+fn failure(status: i32, message: impl Into<String>) -> Failure {
+    Failure { message: message.into(), status }
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Runs the command; returns only if that failed.
+pub fn run(jobs: Option<u32>, command: &[OsString]) -> Failure {
+    match prepare(jobs, command) {
+        Err(f) => f,
+        Ok(mut command) => {
+            let e = command.exec();
+            failure(126, format!("cannot run {}: {e}", command.get_program().display()))
+        }
+    }
+}
+
+fn prepare(jobs: Option<u32>, words: &[OsString]) -> Result<Command> {
+    let (name, args) = words.split_first().ok_or_else(|| failure(2, "no command"))?;
+    let library = library()?;
+    let (path, kind) = find(name)?;
+    if let Some(why) = out_of_reach(&path, kind) {
+        eprintln!("jsshim: {} {why}; it runs, but its jobs do not queue", name.display());
+    }
+    let makeflags = std::env::var_os("MAKEFLAGS").map(OsString::into_vec);
+    if makeflags.as_deref().is_some_and(|f| makeflags::parse(f).dry_run) {
+        eprintln!("jsshim: MAKEFLAGS has n (dry run): {} is not run", name.display());
+        std::process::exit(0);
+    }
+    let mut command = Command::new(path);
+    command.arg0(name).args(args).env("LD_PRELOAD", preload(&library));
+    for (name, value) in pool(jobs, makeflags.as_deref(), &library)? {
+        command.env(name, value);
+    }
+    Ok(command)
+}
+
+/// The library next to this program, or where an installation puts it.
+fn library() -> Result<PathBuf> {
+    let exe = std::env::current_exe().map_err(|e| failure(2, format!("/proc: {e}")))?;
+    let dir = exe.parent().unwrap_or(Path::new("/"));
+    let places = ["libjsshim.so", "../lib/jsshim/libjsshim.so"];
+    let found = places.iter().map(|p| dir.join(p)).find(|p| p.is_file());
+    let found = found.and_then(|p| p.canonicalize().ok());
+    found.ok_or_else(|| {
+        let dir = dir.display();
+        failure(2, format!("libjsshim.so is neither in {dir} nor in {dir}/../lib/jsshim"))
+    })
+}
+
+fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
+    let shown = name.display();
+    let file = CString::new(name.as_bytes()).map_err(|_| failure(2, "NUL in the command"))?;
+    let dirs = std::env::var_os("PATH");
+    match target::search(&file, dirs.as_ref().map(|d| d.as_bytes())) {
+        Ok((path, kind)) => Ok((OsStr::from_bytes(path.bytes()).into(), kind)),
+        Err(e) if e.0 == libc::ENOENT && !Path::new(name).exists() => {
+            Err(failure(127, format!("{shown}: command not found")))
+        }
+        Err(e) => {
+            let e = std::io::Error::from_raw_os_error(e.0);
+            Err(failure(126, format!("{shown}: cannot be run: {e}")))
+        }
+    }
+}
+
+/// Why the loader would not preload our library into this program, if it would not.
+fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
+    let meta = path.metadata().ok()?;
+    let changes = |bit: u32, id: u32, ours: u32| meta.mode() & bit != 0 && id != ours;
+    // SAFETY: both only ask for a number.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    match kind {
+        Kind::Static => Some("is statically linked"),
+        Kind::Foreign => Some("is a program of another ABI (32-bit)"),
+        _ if changes(0o4000, meta.uid(), uid) => Some("is setuid"),
+        _ if changes(0o2000, meta.gid(), gid) && meta.permissions().mode() & 0o010 != 0 => {
+            Some("is setgid")
+        }
+        _ => None,
+    }
+}
+
+/// `LD_PRELOAD` with the library behind what is there.
+fn preload(library: &Path) -> OsString {
+    let mut list = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let is_sep = |b: &u8| matches!(b, b':' | b' ');
+    if list.as_bytes().split(is_sep).any(|p| p == library.as_os_str().as_bytes()) {
+        return list;
+    }
+    if !list.is_empty() {
+        list.push(":");
+    }
+    list.push(library);
+    list
+}
+
+/// The variables that lead to the pool: the one above, or one that is made now.
+fn pool(
+    jobs: Option<u32>,
+    flags: Option<&[u8]>,
+    library: &Path,
+) -> Result<Vec<(&'static str, OsString)>> {
+    let told = std::env::var_os("JSSHIM_POOL");
+    let told = told.as_ref().map(|w| w.as_bytes());
+    match join::find(Settings { makeflags: flags, pool: told }) {
+        Found::Pool(pool, _) => {
+            if let Some(n) = jobs {
+                eprintln!("jsshim: the pool above is joined; -j {n} is not used");
+            }
+            Ok(vec![("JSSHIM_POOL", OsStr::from_bytes(join::encode(&pool).bytes()).into())])
+        }
+        // The library says what is wrong, in the program that needs a slot.
+        Found::Unusable(_) => Ok(vec![]),
+        Found::One if jobs.is_none() => make(1, flags, library),
+        Found::One | Found::None => make(slots(jobs)?, flags, library),
+    }
+}
+
+fn slots(jobs: Option<u32>) -> Result<u32> {
+    let word = std::env::var_os("JSSHIM_JOBS").filter(|w| !w.is_empty());
+    match (jobs, word) {
+        (Some(n), _) => Ok(n),
+        (None, None) => Ok(own::default_slots()),
+        (None, Some(word)) => join::count(word.as_bytes()).ok_or_else(|| {
+            failure(2, format!("JSSHIM_JOBS={}: not a number above 0", word.display()))
+        }),
+    }
+}
+
+fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let cannot = |what: &str, e: jsshim_engine::sys::Errno| {
+        let e = std::io::Error::from_raw_os_error(e.0);
+        failure(2, format!("cannot make {what}: {e}"))
+    };
+    let dir = std::env::var_os("JSSHIM_DIR");
+    let dir = rundir::find(dir.as_ref().map(|d| d.as_bytes()))
+        .map_err(|e| cannot("the run-time directory", e))?;
+    let helper = library.with_file_name("jsshim-helper");
+    if !helper.is_file() {
+        return Err(failure(2, format!("{} is missing", helper.display())));
+    }
+    let (pool, _kept) = own::make(&dir, slots).map_err(|e| cannot("a pool", e))?;
+    let word = OsStr::from_bytes(join::encode(&pool).bytes()).to_owned();
+    let (read, write) = own::ends(&pool).map_err(|e| cannot("a pool", e))?;
+    let helper = text::Path::new(helper.as_os_str().as_bytes());
+    let root = std::process::id() as i32;
+    let path = pool.path;
+    let client = Client::new(pool, &dir, helper, 0, (root, slots)).map_err(|e| {
+        let _ = std::fs::remove_file(OsStr::from_bytes(path.bytes()));
+        cannot("the ledger", e)
+    })?;
+    client.guard(environment(), true);
+    Ok(vec![("JSSHIM_POOL", word), ("MAKEFLAGS", flags_with(flags, read, write)?)])
+}
+
+/// MAKEFLAGS that name the pool by two descriptors, in the form that every make reads.
+fn flags_with(old: Option<&[u8]>, read: i32, write: i32) -> Result<OsString> {
+    let mut buf = vec![0; old.map_or(0, <[u8]>::len) + 256];
+    let mut out = Out::new(&mut buf);
+    let auth = WriteAuth::Fds { read, write, names: Names::Both };
+    let same = Letters { dry_run: false, debug: false, keep_going: false };
+    if !makeflags::write(old, Some(&auth), &same, &mut out) {
+        return Err(failure(2, "MAKEFLAGS is too long"));
+    }
+    Ok(OsString::from_vec(out.as_bytes().to_vec()))
+}
+
+/// The environment as C has it, for the guard.
+fn environment() -> *const *const std::ffi::c_char {
+    extern "C" {
+        static environ: *const *const std::ffi::c_char;
+    }
+    // SAFETY: libc's variable; this program has one thread and changes nothing in it.
+    unsafe { environ }
+}

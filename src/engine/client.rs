@@ -1,0 +1,229 @@
+//! A client: a process that takes slots of a pool for its jobs.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
+use core::sync::atomic::{AtomicPtr, AtomicU64};
+
+use crate::jobs::Jobs;
+use crate::ledger::{Founding, Shared};
+use crate::pool::{self, Pool, Taken};
+use crate::record::Handle;
+use crate::slots::State;
+use crate::sys::{self, Errno, Peek, Result};
+use crate::text::{Path, Text};
+use crate::{guard, join, rundir};
+
+/// The private variable by which the pool travels.
+pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
+
+/// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
+pub struct Client {
+    ledger: AtomicPtr<Shared>,
+    /// Where the ledger is, for the helper.
+    pub ledger_path: Path,
+    /// The pool.
+    pub pool: Pool,
+    /// `JSSHIM_POOL=…`, for the environment of the jobs.
+    pub pool_word: Text<400>,
+    /// The helper, for the guard; empty if there is none.
+    pub helper: Path,
+    founding: Founding,
+    /// This process' record: generation and index; 0 before there is one.
+    me: AtomicU64,
+}
+
+impl Client {
+    /// Opens or makes the ledger of `pool` in the directory `dir`.
+    ///
+    /// # Errors
+    /// What the file system says: no room, no permission.
+    pub fn new(
+        pool: Pool,
+        dir: &Path,
+        helper: Path,
+        load_milli: u32,
+        own: (i32, u32),
+    ) -> Result<Self> {
+        let ledger_path = rundir::ledger(dir, pool.id);
+        if !ledger_path.fits() {
+            return Err(Errno(libc::ENAMETOOLONG));
+        }
+        let (root, slots) = own;
+        let founding = Founding { id: pool.id, path: pool.path, root, slots, load_milli };
+        let ledger =
+            AtomicPtr::new(core::ptr::from_ref(attach(&ledger_path, &founding)?).cast_mut());
+        let pool_word = Text::new(POOL_NAME).with(join::encode(&pool).bytes());
+        Ok(Self { ledger, ledger_path, pool, pool_word, helper, founding, me: AtomicU64::new(0) })
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &'static Shared {
+        // SAFETY: set from a `&'static Shared` only. Acquire: the mapping is seen with the pointer.
+        unsafe { &*self.ledger.load(Acquire) }
+    }
+
+    /// Forgets whose record it was: in a forked child that is the parent's. The parent's pool
+    /// description is closed, so that the child keeps no root make waiting.
+    pub fn forked(&self) {
+        self.me.store(0, core::sync::atomic::Ordering::Release);
+        self.pool.close();
+    }
+
+    /// The index of this process' record, made at need. `None`: the table is full.
+    pub fn me(&self) -> Option<u32> {
+        let me = self.me.load(Acquire);
+        if me != 0 {
+            return Some(me as u32);
+        }
+        let fresh = self.enter()?;
+        match self.me.compare_exchange(0, fresh.pack(), AcqRel, Acquire) {
+            Ok(_) => Some(fresh.index),
+            Err(other) => {
+                self.ledger().free(fresh);
+                Some(other as u32)
+            }
+        }
+    }
+
+    fn enter(&self) -> Option<Handle> {
+        let pid = sys::getpid();
+        if let Some(h) = self.ledger().enter(pid) {
+            return Some(h);
+        }
+        // The guard has closed this ledger between our parent's end and now: a new one is due.
+        let again = attach(&self.ledger_path, &self.founding).ok()?;
+        self.ledger
+            .store(core::ptr::from_ref(again).cast_mut(), core::sync::atomic::Ordering::Release);
+        again.enter(pid)
+    }
+
+    /// A record for a new job. `None`: the table is full.
+    pub fn claim(&self) -> Option<Handle> {
+        let me = self.me()?;
+        self.ledger().claim(me)
+    }
+
+    /// Gives a claimed job a slot if one is free now: the implicit one, else a token. Jobs that are held
+    /// already are due first.
+    pub fn start_now(&self, job: Handle) -> Option<State> {
+        if self.has_held() {
+            return None;
+        }
+        if self.ledger().take_implicit(job) {
+            return Some(State::Implicit);
+        }
+        if self.ledger().too_loaded() {
+            return None;
+        }
+        let record = self.ledger().get(job)?;
+        if self.pool.take(record, job.generation) != Taken::Yes {
+            return None;
+        }
+        if self.ledger().step(job, State::Token).is_some() {
+            return Some(State::Token);
+        }
+        self.pool.give(record, job.generation);
+        None
+    }
+
+    /// Is a job of this process held?
+    pub fn has_held(&self) -> bool {
+        let me = self.me.load(Acquire) as u32;
+        self.ledger().jobs_of(me).any(|(_, state, _)| state.is_held())
+    }
+
+    /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
+    /// `check`: also if one is known, which may have been killed.
+    pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
+        guard::ensure(self.ledger(), &self.ledger_path, &self.helper, envp, check);
+    }
+
+    /// Finds a use for the implicit slot, if it is free.
+    pub fn settle(&self) {
+        if let Some(me) = self.me() {
+            self.ledger().settle(me, &self.pool);
+        }
+    }
+
+    /// Ends a job and passes its slot on. Where the guard is at it already, this helps: when it returns,
+    /// the token is back.
+    pub fn end(&self, job: Handle) {
+        if !self.ledger().end(job, &self.pool) {
+            self.ledger().finish(job, &self.pool);
+        }
+    }
+
+    /// Ends the jobs whose process has exited, reaped or not. Says whether there was any.
+    pub fn sweep(&self, jobs: &Jobs) -> bool {
+        let mut any = false;
+        for (pid, _) in jobs.iter() {
+            if sys::peek(pid) == Peek::Running {
+                continue;
+            }
+            if let Some(job) = jobs.remove(pid) {
+                self.end(job);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Lets go of the pool's descriptor when no job is left.
+    pub fn rest(&self, jobs: &Jobs) {
+        if jobs.iter().next().is_none() {
+            self.pool.close();
+        }
+    }
+
+    /// The process ends: what has exited is given back, and its record goes unless jobs outlive it.
+    pub fn leave(&self, jobs: &Jobs) {
+        self.sweep(jobs);
+        self.rest(jobs);
+        let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
+        if self.ledger().jobs_of(me.index).next().is_none() {
+            self.ledger().free(me);
+        }
+        // Where no guard was needed, or can be had, nobody else cleans up.
+        let root = self.founding.root;
+        if self.ledger().header.guard.load(Acquire) == 0 {
+            let gone = self.ledger().close_if_idle(self.ledger_path.c());
+            if gone && root != 0 && root == sys::getpid() {
+                let _ = sys::unlink(self.pool.path.c());
+            }
+        }
+    }
+}
+
+/// Opens the ledger of a pool, or makes it.
+fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
+    let mut last = Errno::AGAIN;
+    for _ in 0..8 {
+        match Shared::open(path.c()) {
+            Ok(ledger) if ledger.header.id() == founding.id && !is_stale(ledger) => {
+                return Ok(ledger)
+            }
+            Err(Errno::NOENT) => {}
+            // Another pool's that is gone (numbers are used again), or a broken one.
+            _ => drop(sys::unlink(path.c())),
+        }
+        match Shared::create(path.c(), founding) {
+            Ok(ledger) => return Ok(ledger),
+            Err(e) => last = e,
+        }
+        if last != Errno::EXIST {
+            break;
+        }
+    }
+    Err(last)
+}
+
+/// Has the pool that this ledger was made for gone?
+fn is_stale(ledger: &Shared) -> bool {
+    let h = &ledger.header;
+    match pool::open(&h.reach(), h.id(), libc::O_RDONLY) {
+        Ok(fd) => {
+            sys::close(fd);
+            false
+        }
+        Err(e) => e == Errno::NOENT,
+    }
+}

@@ -1,0 +1,143 @@
+//! The gate: the one wait of a client for a slot.
+//!
+//! A host may sleep here only while nothing else needs it: it has one thread, no job of its own is held
+//! already, it feeds no pipe, and nothing that it reads has data. It sleeps in one ppoll on the pool,
+//! on a pidfd of each running job and on the pipes and sockets that the host reads, for at most a
+//! second. No signal handler is installed and no mask changed: a pidfd tells of a job's end whether
+//! SIGCHLD is handled, ignored, blocked or left alone, takes nothing from the host's queue, and a
+//! handler of the host that runs ends the wait like data does. Where there are no pidfds (Linux before
+//! 5.3, some sandboxes), no parent waits: the job is held instead.
+
+use crate::client::Client;
+use crate::jobs::Jobs;
+use crate::pool;
+use crate::proc;
+use crate::record::Handle;
+use crate::slots::State;
+use crate::sys::{self, Errno};
+
+/// The longest wait, in ms.
+const MOST_MILLIS: u64 = 1000;
+/// Descriptors that a gate watches at most; a host with more is not kept.
+const MOST_FDS: usize = 24;
+
+struct Watch {
+    fds: [libc::pollfd; MOST_FDS],
+    used: usize,
+    /// From here on: pidfds, ours to close.
+    own: usize,
+}
+
+/// Waits for a slot for a claimed job. `None`: hold it. `eager` waits even where the host could be
+/// needed by another thread or by a reader.
+pub fn wait(client: &Client, jobs: &Jobs, job: Handle, eager: bool) -> Option<State> {
+    let alone = eager || proc::stat(0).is_some_and(|s| s.threads == 1);
+    if !alone || client.has_held() {
+        return None;
+    }
+    let mut watch = Watch::new();
+    let started = watch.add_pool(client) && watch.add_host(client, eager) && watch.add_jobs(jobs);
+    let got = if started { watch.run(client, jobs, job) } else { None };
+    watch.close();
+    got
+}
+
+impl Watch {
+    fn new() -> Self {
+        let none = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
+        Self { fds: [none; MOST_FDS], used: 0, own: 0 }
+    }
+
+    fn add(&mut self, fd: i32) -> bool {
+        let Some(at) = self.fds.get_mut(self.used) else {
+            return false;
+        };
+        at.fd = fd;
+        self.used = self.used.saturating_add(1);
+        true
+    }
+
+    fn add_pool(&mut self, client: &Client) -> bool {
+        client.pool.pollable().is_some_and(|fd| self.add(fd))
+    }
+
+    /// The pipes and sockets that the host reads; `false` if it cannot be kept.
+    fn add_host(&mut self, client: &Client, eager: bool) -> bool {
+        let mut fine = true;
+        let listed = proc::each_fd(0, |fd| fine = fine && self.add_host_fd(client, fd, eager));
+        self.own = self.used;
+        listed && fine
+    }
+
+    fn add_host_fd(&mut self, client: &Client, fd: i32, eager: bool) -> bool {
+        let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
+        if !matches!(kind, libc::S_IFIFO | libc::S_IFSOCK) || pool::is(fd, client.pool.id) {
+            return true;
+        }
+        let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
+        match mode {
+            // What the host writes to a pipe beyond its output, a running job may be waiting for.
+            libc::O_WRONLY => fd <= 2 || eager,
+            _ if fd == 1 || fd == 2 => true,
+            _ => self.add(fd),
+        }
+    }
+
+    fn add_jobs(&mut self, jobs: &Jobs) -> bool {
+        jobs.iter().all(|(pid, _)| match sys::pidfd_open(pid) {
+            Ok(fd) if self.add(fd) => true,
+            Ok(fd) => {
+                sys::close(fd);
+                false
+            }
+            Err(Errno::SRCH) => true,
+            Err(_) => false,
+        })
+    }
+
+    fn run(&mut self, client: &Client, jobs: &Jobs, job: Handle) -> Option<State> {
+        let until = sys::now().saturating_add(MOST_MILLIS.saturating_mul(1_000_000));
+        loop {
+            client.sweep(jobs);
+            if let Some(state) = client.start_now(job) {
+                return Some(state);
+            }
+            if client.ledger().too_loaded() {
+                // Tokens that lie there would wake us again and again.
+                return None;
+            }
+            let left = until.saturating_sub(sys::now()) / 1_000_000;
+            let fds = self.fds.get_mut(..self.used)?;
+            if left == 0 || !matches!(sys::poll(fds, left as i64), Ok(1..)) {
+                // Time over, or a handler of the host ran. One of our jobs may have ended with it.
+                client.sweep(jobs);
+                return client.start_now(job);
+            }
+            if self.host_is_needed() {
+                return None;
+            }
+        }
+    }
+
+    /// Has one of the host's descriptors something for it? Pidfds that fired are done with.
+    fn host_is_needed(&mut self) -> bool {
+        let mut needed = false;
+        for (i, p) in self.fds.iter_mut().enumerate().take(self.used).skip(1) {
+            if p.revents != 0 && i >= self.own {
+                sys::close(p.fd);
+                p.fd = -1;
+            } else if p.revents != 0 {
+                needed = true;
+            }
+        }
+        needed
+    }
+
+    fn close(&self) {
+        for p in self.fds.iter().take(self.used).skip(self.own.max(1)) {
+            if p.fd >= 0 {
+                sys::close(p.fd);
+            }
+        }
+    }
+}

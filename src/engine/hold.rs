@@ -1,0 +1,221 @@
+//! The wait of a held job: in the helper for a job that execs, inside `fork` for one that does not.
+//!
+//! The wait is a *blocking* read: the kernel queues blocking readers first come first served and wakes
+//! one of them, where pollers stampede. It has one other way out: the client (or the guard) makes the
+//! job the implicit one and sends [`WAKE`], whose handler closes the descriptor that is read. So a
+//! signal just before the read is not lost: the read finds the descriptor closed. The descriptor is
+//! published before the state is looked at, and the state is changed before the signal is sent; one of
+//! the two sides always sees the other.
+
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+use crate::ledger::Shared;
+use crate::pool::{self, Pool};
+use crate::record::{Handle, Reason, Record};
+use crate::slots::State;
+use crate::sys::{self, Errno};
+
+/// Tells a waiting job that it has been granted a slot. Ignored by default, so that one which comes
+/// late, when the program already runs, does nothing.
+pub const WAKE: i32 = libc::SIGURG;
+
+/// How often a start that waits for the load to fall looks again, in ms.
+const LOAD_MILLIS: u32 = 500;
+
+/// The descriptor that is read now, or -1.
+static READING: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn wake(_: i32) {
+    // AcqRel: pairs with the publication in `queue`.
+    let fd = READING.swap(-1, AcqRel);
+    if fd >= 0 {
+        sys::close(fd);
+    }
+}
+
+/// Waits until the job may run, and says on what. Signal mask and disposition are restored, no
+/// descriptor stays open. Async-signal-safe.
+///
+/// `inputs` are descriptors for the pipeline rule: a job starts when one of them is a sibling's pipe
+/// with data in it.
+pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State {
+    let Some(record) = ledger.get(job) else { return State::Overdraft };
+    record.pid.store(sys::getpid(), Release);
+    if !record.state().is_held() {
+        // It has a slot already.
+        return record.state();
+    }
+    // SAFETY: the handler only swaps an atomic and closes a descriptor.
+    let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(wake)) };
+    let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
+    let why = if ledger.step(job, State::Waiting).is_some() {
+        queue(ledger, job, record, pool, &mut Inputs::new(inputs, pool))
+    } else {
+        Reason::None
+    };
+    let start = finish(ledger, job, record, pool, why);
+    sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
+    sys::discard_pending(sys::sigset(WAKE));
+    if let Ok(before) = before {
+        // SAFETY: what was there before.
+        let _ = unsafe { sys::sigaction(WAKE, &before) };
+    }
+    sys::sigmask(libc::SIG_SETMASK, mask);
+    start
+}
+
+/// Settles what came first: a byte, a grant, both, or a reason to start without.
+fn finish(ledger: &Shared, job: Handle, record: &Record, pool: &Pool, why: Reason) -> State {
+    wake(WAKE);
+    let landed = record.landing.is_full(job.generation);
+    let started = landed && ledger.step(job, State::Token).is_some();
+    if !landed && why != Reason::None && ledger.overdraw(job, why).is_some() {
+        return State::Overdraft;
+    }
+    // Granted, or given a byte by a sibling: then one that landed as well is not needed.
+    if landed && (!started || record.gift.is_full(job.generation)) {
+        pool.give_from(&record.landing, job.generation);
+        pool.close();
+    }
+    record.state()
+}
+
+/// Reads the pool until there is a byte or a grant; otherwise the reason to start without.
+fn queue(
+    ledger: &Shared,
+    job: Handle,
+    record: &Record,
+    pool: &Pool,
+    inputs: &mut Inputs,
+) -> Reason {
+    loop {
+        let Some(fd) = reader(pool, inputs.any()) else {
+            return Reason::PoolGone;
+        };
+        READING.store(fd, Release);
+        if record.state() != State::Waiting {
+            return Reason::None;
+        }
+        if ledger.too_loaded() {
+            sys::sleep_millis(LOAD_MILLIS);
+        } else {
+            if let Some(input) = inputs.wait(fd) {
+                if fed_by_sibling(ledger, record, input) {
+                    return Reason::Partner;
+                }
+                inputs.drop(input);
+            }
+            match take(fd, job, record) {
+                Ok(1) if ledger.pass_on(job) => {}
+                Ok(1) => return Reason::None,
+                Ok(0) => return Reason::PoolGone,
+                // The inherited description may be a non-blocking one.
+                Err(Errno::AGAIN) if !inputs.any() => wait_readable(fd),
+                _ => {}
+            }
+        }
+        wake(WAKE);
+    }
+}
+
+/// A descriptor to read the pool by: blocking on a description of our own, except for a job that must
+/// watch its input too; else a copy of the inherited one, as it is.
+fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
+    if let Ok(fd) = pool::open(&pool.path, pool.id, libc::O_RDONLY) {
+        if !nonblocking {
+            let _ = sys::set_blocking(fd);
+        }
+        return Some(fd);
+    }
+    let (r, _) = pool.inherited.filter(|(r, _)| pool::is(*r, pool.id))?;
+    sys::fcntl(r, libc::F_DUPFD_CLOEXEC, 3).ok()
+}
+
+fn take(fd: i32, job: Handle, record: &Record) -> sys::Result<usize> {
+    // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.
+    let n = unsafe { sys::read_byte_to(fd, record.landing.address()) }?;
+    if n == 1 {
+        record.landing.mark(job.generation);
+    }
+    Ok(n)
+}
+
+const fn readable(fd: i32) -> libc::pollfd {
+    libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
+}
+
+fn wait_readable(fd: i32) {
+    let _ = sys::poll(&mut [readable(fd)], -1);
+}
+
+/// The pipes that the job could be the reading end of a pipeline by; first the pool, for ppoll.
+struct Inputs {
+    fds: [libc::pollfd; 9],
+    used: usize,
+}
+
+impl Inputs {
+    fn new(candidates: &[i32], pool: &Pool) -> Self {
+        let mut this = Self { fds: [readable(-1); 9], used: 0 };
+        let pipe = |fd: i32| {
+            sys::fstat(fd).is_ok_and(|st| st.st_mode & libc::S_IFMT == libc::S_IFIFO)
+                && sys::fcntl(fd, libc::F_GETFL, 0)
+                    .is_ok_and(|f| f & libc::O_ACCMODE == libc::O_RDONLY)
+                && !pool::is(fd, pool.id)
+        };
+        let pipes = candidates.iter().copied().filter(|fd| pipe(*fd));
+        for (at, fd) in this.fds.iter_mut().skip(1).zip(pipes) {
+            at.fd = fd;
+            this.used = this.used.saturating_add(1);
+        }
+        this
+    }
+
+    fn any(&self) -> bool {
+        self.used > 0
+    }
+
+    /// Waits for a token or for input, if there is any to wait for; gives the input that has data.
+    fn wait(&mut self, pool: i32) -> Option<i32> {
+        if !self.any() {
+            return None;
+        }
+        let [token, ..] = &mut self.fds;
+        token.fd = pool;
+        let _ = sys::poll(&mut self.fds, -1);
+        let [token, inputs @ ..] = &mut self.fds;
+        let full = inputs.iter().find(|p| p.revents & libc::POLLIN != 0).map(|p| p.fd);
+        // A pipe that only hung up has no data: its writer ended, and that slot comes by another way.
+        for p in inputs.iter_mut().filter(|p| p.revents != 0 && p.revents & libc::POLLIN == 0) {
+            p.fd = -1;
+            self.used = self.used.saturating_sub(1);
+        }
+        full.filter(|_| token.revents == 0)
+    }
+
+    fn drop(&mut self, fd: i32) {
+        for p in self.fds.iter_mut().skip(1).filter(|p| p.fd == fd) {
+            p.fd = -1;
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+}
+
+/// Is this input a pipe that a running job of the same client writes?
+fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
+    let Ok(input) = sys::fstat(input) else {
+        return false;
+    };
+    let writes = |pid: i32, fd: i32| {
+        sys::stat(pool::fd_path(pid, fd).c(), true)
+            .is_ok_and(|st| (st.st_dev, st.st_ino) == (input.st_dev, input.st_ino))
+    };
+    let me = record.pid.load(Acquire);
+    ledger
+        .jobs_of(record.client.load(Acquire))
+        // A forked job may run without a slot until its first exec: only one in its wait does not run.
+        .filter(|(_, state, _)| *state != State::Waiting)
+        .map(|(_, _, job)| job.pid.load(Acquire))
+        .any(|pid| pid > 0 && pid != me && (writes(pid, 1) || writes(pid, 2)))
+}

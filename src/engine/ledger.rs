@@ -1,0 +1,434 @@
+//! The ledger: shared memory with one record for every client and every job of a pool.
+//!
+//! # How it works
+//!
+//! The file is fixed in size and never grows: one page of header, then 64-byte records. Its blocks are
+//! reserved when it is made, so that a full /dev/shm is an error then and not a SIGBUS in a host later.
+//! Every field is an atomic; there is no lock. A record's first word holds state and generation and
+//! moves by compare-and-swap only ([`crate::slots`] says which steps are legal); who makes the step to
+//! `Ending` frees the record. A token's byte is read by the kernel straight into the record, and who
+//! swaps it out writes it back to the pool: so a byte is never in two hands, and a process that is
+//! killed between the `read` and its next instruction has lost nothing.
+//!
+//! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
+//! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
+//! guard first writes the word, then looks at the records. Both are sequentially consistent, so one of
+//! them sees the other. Everything else is `AcqRel`: a state publishes the fields written before it.
+//!
+//! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
+
+use core::ffi::CStr;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicU8};
+
+use crate::pool::{self, Id, Pool};
+use crate::record::{Handle, Reason, Record, UNRECORDED};
+use crate::slots::{next, Next, State, View, Word};
+use crate::sys::{self, Errno, Result};
+use crate::text::Path;
+
+/// Records in a ledger, the unused record 0 included.
+pub const RECORDS: usize = 4096;
+const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x01");
+const OPEN: u32 = 1;
+const CLOSING: u32 = 2;
+const CLOSED: u32 = 3;
+
+/// What the file starts with. The plain values are written before the file has a name.
+#[repr(C, align(4096))]
+pub struct Header {
+    magic: AtomicU64,
+    state: AtomicU32,
+    /// The guard's pid; 0 when there is none, -1 while one is being started.
+    pub guard: AtomicI32,
+    /// The guard's descriptor of the pool, by which others can open it; -1 if it has none.
+    pub guard_fd: AtomicI32,
+    /// Records ever used: nothing lies above.
+    high: AtomicU32,
+    hint: AtomicU32,
+    id: [AtomicU64; 3],
+    /// For a pool of our own: the process with which it ends; otherwise 0.
+    pub root: AtomicI32,
+    /// Slots of the pool, the implicit one of its root included; 0 if unknown.
+    pub slots: AtomicU32,
+    /// No start while the load is above this many thousandths; 0: no limit (`-l`).
+    pub load_milli: AtomicU32,
+    path: [AtomicU8; 256],
+}
+
+/// The whole file.
+#[repr(C)]
+pub struct Shared {
+    /// See [`Header`].
+    pub header: Header,
+    records: [Record; RECORDS],
+}
+
+const _: () =
+    assert!(core::mem::size_of::<Record>() == 64 && core::mem::size_of::<Header>() == 4096);
+
+impl Header {
+    /// Which pool it is.
+    pub fn id(&self) -> Id {
+        let [dev, ino, birth] = &self.id;
+        (dev.load(Relaxed), ino.load(Relaxed), birth.load(Relaxed))
+    }
+
+    /// A path by which the pool can be opened now: the one it was found by, else the guard's.
+    pub fn reach(&self) -> Path {
+        let path = self.path();
+        let guard = self.guard.load(Acquire);
+        match pool::open(&path, self.id(), libc::O_RDONLY) {
+            Ok(fd) => sys::close(fd),
+            Err(_) if guard > 0 => {
+                return pool::fd_path(guard, self.guard_fd.load(Acquire));
+            }
+            Err(_) => {}
+        }
+        path
+    }
+
+    /// The path by which the pool was found, if it is a proper string.
+    pub fn path(&self) -> Path {
+        let mut p = Path::default();
+        for b in self.path.iter().map(|b| b.load(Relaxed)).take_while(|b| *b != 0) {
+            p.push([b]);
+        }
+        p
+    }
+
+    fn set_path(&self, path: &Path) {
+        for (at, b) in self.path.iter().zip(path.c().to_bytes_with_nul()) {
+            at.store(*b, Relaxed);
+        }
+    }
+}
+
+/// What a ledger is told when it is made.
+pub struct Founding {
+    /// Which pool.
+    pub id: Id,
+    /// How to open the pool.
+    pub path: Path,
+    /// See [`Header::root`].
+    pub root: i32,
+    /// See [`Header::slots`].
+    pub slots: u32,
+    /// See [`Header::load_milli`].
+    pub load_milli: u32,
+}
+
+fn map(fd: i32) -> Result<&'static Shared> {
+    let at = sys::map(fd, core::mem::size_of::<Shared>())?;
+    // SAFETY: page-aligned and as large as `Shared`, whose every field is an atomic and valid for any
+    // bits; never unmapped.
+    Ok(unsafe { &*at.cast::<Shared>() })
+}
+
+impl Shared {
+    /// Opens the ledger at `path`; the file must be ours and whole.
+    ///
+    /// # Errors
+    /// ENOENT: there is none, or it is closed. EINVAL: something else is there. Others as open(2).
+    pub fn open(path: &CStr) -> Result<&'static Self> {
+        let fd = sys::open(path, libc::O_RDWR | libc::O_NOFOLLOW, 0)?;
+        let sound = sys::fstat(fd).is_ok_and(|st| {
+            st.st_uid == sys::geteuid() && st.st_size == core::mem::size_of::<Self>() as i64
+        });
+        let mapped = if sound { map(fd) } else { Err(Errno::INVAL) };
+        sys::close(fd);
+        let shared = mapped?;
+        match (shared.header.magic.load(Acquire), shared.header.state.load(SeqCst)) {
+            (MAGIC, OPEN | CLOSING) => Ok(shared),
+            (MAGIC, CLOSED) => Err(Errno::NOENT),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    /// Makes the ledger under a name that only this process uses, then gives it its real one.
+    ///
+    /// # Errors
+    /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
+    pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
+        let tmp = Path::new(path.to_bytes()).with(b".").num(sys::getpid());
+        if !tmp.fits() {
+            return Err(Errno::INVAL);
+        }
+        let _ = sys::unlink(tmp.c());
+        let fd = sys::open(tmp.c(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
+        let made = sys::reserve(fd, core::mem::size_of::<Self>()).and_then(|()| map(fd));
+        sys::close(fd);
+        let made = made.and_then(|shared| {
+            shared.header.found(founding);
+            sys::link(tmp.c(), path).map(|()| shared)
+        });
+        let _ = sys::unlink(tmp.c());
+        made
+    }
+
+    /// A record that may be used, unless the index is nonsense.
+    pub fn record(&self, index: u32) -> Option<&Record> {
+        self.records.get(index as usize).filter(|_| index != 0)
+    }
+
+    /// The record of a handle, while it is still in that use.
+    pub fn get(&self, h: Handle) -> Option<&Record> {
+        self.record(h.index).filter(|r| r.now().1 == h.generation)
+    }
+
+    /// All records that have ever been used.
+    pub fn records(&self) -> impl Iterator<Item = (u32, &Record)> {
+        let high = self.header.high.load(SeqCst) as usize;
+        (0u32..).zip(self.records.iter()).take(high.saturating_add(1)).skip(1)
+    }
+
+    /// The jobs of a client and their states.
+    pub fn jobs_of(&self, client: u32) -> impl Iterator<Item = (Handle, State, &Record)> {
+        self.records().filter_map(move |(index, r)| {
+            let (state, generation) = r.now();
+            let ours = state.is_job() && r.client.load(Relaxed) == client;
+            ours.then_some((Handle { index, generation }, state, r))
+        })
+    }
+
+    /// Claims a free record. `None`: the table is full.
+    pub fn claim(&self, client: u32) -> Option<Handle> {
+        let start = self.header.hint.load(Relaxed) as usize;
+        for i in 0..RECORDS {
+            // Record 0 means none and is passed over.
+            let index = (start.wrapping_add(i) % RECORDS) as u32;
+            let Some(record) = self.record(index) else {
+                continue;
+            };
+            let word = Word(record.word.load(Relaxed));
+            let Some(claimed) = word.to(State::Claim) else {
+                continue;
+            };
+            // SeqCst: a client's claim must be seen by a guard that writes `Closing` (see above).
+            if record.word.compare_exchange(word.0, claimed.0, SeqCst, Relaxed).is_ok() {
+                record.reset(claimed.generation(), client);
+                self.header.high.fetch_max(index, SeqCst);
+                // The lowest free records are used again first, so that scans stay short.
+                self.header.hint.store(if i == 0 { index } else { 0 }, Relaxed);
+                return Some(Handle { index, generation: claimed.generation() });
+            }
+        }
+        None
+    }
+
+    /// Makes this process a client. `None`: the table is full, or the ledger closes.
+    pub fn enter(&self, pid: i32) -> Option<Handle> {
+        let h = self.claim(0)?;
+        let record = self.record(h.index)?;
+        record.pid.store(pid, Relaxed);
+        record.step(h.generation, State::Client)?;
+        for _ in 0..200 {
+            match self.header.state.load(SeqCst) {
+                OPEN => return Some(h),
+                CLOSING => sys::yield_now(),
+                _ => break,
+            }
+        }
+        // A guard that was killed while it closed has left the word behind.
+        let guard = self.header.guard.load(Acquire).wrapping_abs();
+        let orphaned = guard == 0 || sys::kill(guard, 0) == Err(Errno::SRCH);
+        if orphaned && self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst).is_ok() {
+            return Some(h);
+        }
+        self.free(h);
+        None
+    }
+
+    /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.
+    pub fn step(&self, h: Handle, to: State) -> Option<State> {
+        self.record(h.index)?.step(h.generation, to)
+    }
+
+    /// Starts a job without a slot and says why.
+    pub fn overdraw(&self, h: Handle, why: Reason) -> Option<State> {
+        let record = self.get(h)?;
+        record.reason.store(why as u16, Relaxed);
+        record.step(h.generation, State::Overdraft)
+    }
+
+    /// Frees a record that has nothing to give back.
+    pub fn free(&self, h: Handle) {
+        if self.step(h, State::Ending).is_some() {
+            self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+            self.step(h, State::Free);
+        }
+    }
+
+    /// Is the load above the limit, so that only implicit slots may start a job (`make -l`)?
+    pub fn too_loaded(&self) -> bool {
+        match self.header.load_milli.load(Relaxed) {
+            0 => false,
+            limit => sys::load_milli() > limit,
+        }
+    }
+
+    /// Gives a claimed job its client's implicit slot, if that is free.
+    pub fn take_implicit(&self, h: Handle) -> bool {
+        let Some((record, client)) = self.with_client(h) else {
+            return false;
+        };
+        if client.implicit.compare_exchange(0, h.pack(), AcqRel, Relaxed).is_err() {
+            return false;
+        }
+        if record.step(h.generation, State::Implicit).is_some() {
+            return true;
+        }
+        let _ = client.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed);
+        false
+    }
+
+    /// Makes the job that spawned before there was a ledger the implicit one of its client.
+    pub fn record_implicit(&self, h: Handle) -> bool {
+        let Some((_, client)) = self.with_client(h) else {
+            return false;
+        };
+        let moved = client.implicit.compare_exchange(UNRECORDED, h.pack(), AcqRel, Relaxed).is_ok();
+        moved && self.step(h, State::Implicit).is_some()
+    }
+
+    fn with_client(&self, h: Handle) -> Option<(&Record, &Record)> {
+        let record = self.get(h)?;
+        Some((record, self.record(record.client.load(Relaxed))?))
+    }
+
+    /// Ends a job: its token goes back, its implicit slot goes on. Says whether this call was the one.
+    pub fn end(&self, h: Handle, pool: &Pool) -> bool {
+        let Some(record) = self.get(h) else { return false };
+        let won = record.step(h.generation, State::Ending).is_some();
+        if won {
+            self.finish(h, pool);
+        }
+        won
+    }
+
+    /// Does what is left to do for a job that is ending. Any number of processes may do it at once, and
+    /// the guard does it again: each part is done by exactly one. Where the pool cannot be reached the
+    /// record stays as it is, for the guard.
+    pub fn finish(&self, h: Handle, pool: &Pool) {
+        let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
+        if !pool.give_all(record, h.generation) {
+            return;
+        }
+        let owner = record.client.load(Relaxed);
+        let client = self.record(owner);
+        let was_implicit = client
+            .is_some_and(|c| c.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed).is_ok());
+        self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+        record.step(h.generation, State::Free);
+        if was_implicit {
+            self.settle(owner, pool);
+        }
+    }
+
+    /// Finds a use for the implicit slot of a client, if it is free ([`next`]).
+    pub fn settle(&self, client: u32, pool: &Pool) {
+        let Some(owner) = self.record(client) else { return };
+        // Each round either finds nobody, succeeds, or loses against somebody who made progress.
+        for _ in 0..RECORDS {
+            if owner.implicit.load(Acquire) != 0 {
+                return;
+            }
+            let views = self.jobs_of(client).map(|(job, state, r)| View {
+                job: job.pack(),
+                state,
+                since: r.since.load(Relaxed),
+            });
+            let (Next::Back(job) | Next::Grant(job)) = next(views) else { return };
+            let Some(job) = Handle::unpack(job) else { return };
+            self.give_implicit(owner, job, pool);
+        }
+    }
+
+    fn give_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
+        let Some(job) = self.record(h.index) else { return };
+        if owner.implicit.compare_exchange(0, h.pack(), AcqRel, Relaxed).is_err() {
+            return;
+        }
+        match job.step(h.generation, State::Implicit) {
+            Some(State::Waiting) => {
+                // It wakes, sees that it is implicit, and gives back a byte that came as well.
+                let _ = sys::kill(job.pid.load(Relaxed), crate::hold::WAKE);
+            }
+            Some(_) => drop(pool.give(job, h.generation)),
+            None => {
+                let _ = owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed);
+            }
+        }
+    }
+
+    /// The held job of this client that has waited longest, if it has waited longer than `job`.
+    fn older(&self, record: &Record, job: Handle) -> Option<Handle> {
+        let age = |index: u32, r: &Record| (r.since.load(Relaxed), index);
+        let mine = age(job.index, record);
+        self.jobs_of(record.client.load(Relaxed))
+            .filter(|(h, state, r)| state.is_held() && age(h.index, r) < mine)
+            .min_by_key(|(h, _, r)| age(h.index, r))
+            .map(|(h, _, _)| h)
+    }
+
+    /// Passes the byte that has landed in a waiting job's record to the sibling that is due first: jobs of
+    /// one client start in the order in which it made them, since it may wait for them in that order.
+    /// Says whether the byte is gone.
+    pub fn pass_on(&self, job: Handle) -> bool {
+        let Some(record) = self.get(job) else { return false };
+        while let Some(h) = self.older(record, job) {
+            let Some(older) = self.get(h) else { continue };
+            let Some(byte) = record.landing.take(job.generation) else { return true };
+            let given = older.gift.put(h.generation, byte);
+            // If it starts on the byte of another sibling, it is no longer the oldest.
+            if self.accept_gift(h) && given {
+                return true;
+            }
+            // It has come to a slot otherwise, or ended: the byte is ours again, unless it went back.
+            if given && older.gift.take(h.generation).is_none() {
+                return true;
+            }
+            let _ = record.landing.put(job.generation, byte);
+        }
+        false
+    }
+
+    /// A held job with a byte from a sibling starts. Says whether the byte is its own now, whoever saw to
+    /// that: another sibling or the guard may have been faster.
+    pub fn accept_gift(&self, h: Handle) -> bool {
+        let Some(record) = self.get(h).filter(|r| r.gift.is_full(h.generation)) else {
+            return false;
+        };
+        let before = record.step(h.generation, State::Token);
+        if before == Some(State::Waiting) {
+            let _ = sys::kill(record.pid.load(Relaxed), crate::hold::WAKE);
+        }
+        before.is_some() || record.now() == (State::Token, h.generation)
+    }
+
+    /// For the guard: if no record is in use, removes the file and closes the ledger. The file goes
+    /// first, so that who finds the ledger closed finds no name in its way. Says whether it is closed.
+    pub fn close_if_idle(&self, path: &CStr) -> bool {
+        self.header.state.store(CLOSING, SeqCst);
+        let idle = self.records().all(|(_, r)| r.state() == State::Free);
+        if idle {
+            let _ = sys::unlink(path);
+        }
+        self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
+        idle
+    }
+}
+
+impl Header {
+    fn found(&self, f: &Founding) {
+        for (at, part) in self.id.iter().zip([f.id.0, f.id.1, f.id.2]) {
+            at.store(part, Relaxed);
+        }
+        self.root.store(f.root, Relaxed);
+        self.slots.store(f.slots, Relaxed);
+        self.load_milli.store(f.load_milli, Relaxed);
+        self.set_path(&f.path);
+        self.state.store(OPEN, SeqCst);
+        self.magic.store(MAGIC, Release);
+    }
+}

@@ -1,0 +1,52 @@
+//! The job server engine of jsshim: everything that knows pools, slots and jobs, and nothing that knows
+//! hooks or hosts.
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`makeflags`] | MAKEFLAGS, read and written |
+//! | [`join`], [`own`], [`pool`] | which pool, a new one, its bytes |
+//! | [`slots`] | what a job may be; pure |
+//! | [`ledger`], [`record`] | the shared record of all jobs, and one of them |
+//! | [`client`], [`jobs`], [`gate`] | a process that takes slots |
+//! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
+//! | [`target`] | would this exec succeed? |
+//! | [`glob`] | names of programs |
+//! | [`guard`] | starting the process that looks after the rest |
+//! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
+//!
+//! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
+//! children of threaded ones, and in a helper that has no libc.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
+)]
+
+pub mod client;
+pub mod gate;
+pub mod glob;
+pub mod guard;
+pub mod hold;
+pub mod jobs;
+pub mod join;
+pub mod ledger;
+pub mod makeflags;
+pub mod own;
+pub mod pool;
+pub mod proc;
+pub mod record;
+pub mod report;
+pub mod rundir;
+pub mod slots;
+pub mod spec;
+pub mod sys;
+pub mod target;
+#[cfg(test)]
+mod tests;
+pub mod text;

@@ -1,0 +1,118 @@
+//! A pool of our own, where no make above has one: a fifo in the run-time directory.
+
+use crate::pool::{self, Pool};
+use crate::proc::read_file;
+use crate::sys::{self, Errno, Result};
+use crate::text::{number, Path};
+
+/// The most slots a pool can have: a pipe holds 65,536 bytes (pipe(7)).
+pub const MOST: u32 = 65_536;
+
+/// Makes a fifo in `dir` with a `+` for every slot but the implicit one of its root, and opens it for
+/// both directions (close-on-exec). It lives while somebody has it open.
+///
+/// # Errors
+/// As mkfifo(3) and open(2).
+pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
+    let path = dir.with(b"/pool-").num(sys::getpid()).with(b"-").hex(sys::now());
+    if !path.fits() {
+        return Err(Errno(libc::ENAMETOOLONG));
+    }
+    sys::mkfifo(path.c(), 0o600)?;
+    fill(path, slots).inspect_err(|_| {
+        let _ = sys::unlink(path.c());
+    })
+}
+
+fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
+    let fd = sys::open(path.c(), libc::O_RDWR | libc::O_NONBLOCK, 0)?;
+    let tokens = [b'+'; 4096];
+    let mut left = slots.clamp(1, MOST).saturating_sub(1) as usize;
+    while left > 0 {
+        let part = tokens.get(..left.min(tokens.len())).unwrap_or(&tokens);
+        match sys::write(fd, part) {
+            Ok(n) => left = left.saturating_sub(n.max(1)),
+            Err(e) => {
+                sys::close(fd);
+                return Err(e);
+            }
+        }
+    }
+    let st = sys::fstat(fd)?;
+    let id = (st.st_dev, st.st_ino, sys::birth(path.c()));
+    Ok((Pool::new(id, path, None), fd))
+}
+
+/// Two inheritable descriptors of the pool, read and write end, for programs that know only those: make
+/// up to 4.3. The read end blocks, as older ones expect.
+///
+/// # Errors
+/// As open(2).
+pub fn ends(pool: &Pool) -> Result<(i32, i32)> {
+    let r = pool::open(&pool.path, pool.id, libc::O_RDONLY)?;
+    let w = pool::open(&pool.path, pool.id, libc::O_WRONLY).inspect_err(|_| sys::close(r))?;
+    for fd in [r, w] {
+        sys::set_blocking(fd)?;
+        sys::fcntl(fd, libc::F_SETFD, 0)?;
+    }
+    Ok((r, w))
+}
+
+/// How many slots a pool gets when nobody says: the CPUs that this process may use, by affinity and by
+/// the quota of its cgroup (cgroup v2 `cpu.max`), at least one.
+pub fn default_slots() -> u32 {
+    let cpus = sys::affinity().unwrap_or(1).max(1);
+    quota().map_or(cpus, |q| q.clamp(1, cpus))
+}
+
+/// The CPUs' worth of quota of this cgroup, rounded up.
+fn quota() -> Option<u32> {
+    let mut buf = [0u8; 512];
+    let n = read_file(&Path::new(b"/proc/self/cgroup"), &mut buf)?;
+    let lines = buf.get(..n)?.split(|b| *b == b'\n');
+    let group = lines.filter_map(|l| l.strip_prefix(b"0::")).next()?;
+    let of = |group: &[u8]| {
+        let mut buf = [0u8; 64];
+        let path = Path::new(b"/sys/fs/cgroup").with(group).with(b"/cpu.max");
+        let n = read_file(&path, &mut buf)?;
+        parse_quota(buf.get(..n)?)
+    };
+    // In a container the group is often shown as the root that the container sees.
+    of(group).or_else(|| of(b""))
+}
+
+/// `QUOTA PERIOD` in µs, or `max PERIOD`.
+fn parse_quota(text: &[u8]) -> Option<u32> {
+    let (quota, rest) = number(text)?;
+    let (period, _) = number(rest.strip_prefix(b" ")?)?;
+    let up = quota.checked_add(period.checked_sub(1)?)?.checked_div(period)?;
+    u32::try_from(up).ok().filter(|n| *n > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_are_rounded_up() {
+        assert_eq!(parse_quota(b"150000 100000\n"), Some(2));
+        assert_eq!(parse_quota(b"100000 100000\n"), Some(1));
+        assert_eq!(parse_quota(b"max 100000\n"), None);
+        assert_eq!(parse_quota(b"5 0\n"), None);
+        assert!(default_slots() >= 1);
+    }
+
+    #[test]
+    fn a_pool_holds_one_byte_less_than_slots() {
+        let dir = std::env::temp_dir();
+        let dir = Path::new(dir.as_os_str().as_encoded_bytes());
+        for slots in [1u32, 2, 5000] {
+            let (pool, fd) = make(&dir, slots).unwrap();
+            let mut buf = vec![0; 70_000];
+            let level = sys::read(fd, &mut buf).unwrap_or(0);
+            assert_eq!(level, slots as usize - 1);
+            sys::close(fd);
+            sys::unlink(pool.path.c()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The pool: one byte in a pipe or fifo per free slot.
+//!
+//! The pool is reached by its *path* (a fifo, or `/proc/PID/fd/N` of the process that owns the pipe):
+//! opening that gives a file description of our own, so that `O_NONBLOCK` touches nobody else's, and
+//! works after the host has closed what it inherited. Only where such an open is refused (another uid
+//! than the pipe's creator) the inherited descriptors serve: `splice` takes one byte and never blocks.
+//! Tokens go back with write(2), never with splice: each spliced byte occupies a whole pipe buffer.
+
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use crate::proc;
+use crate::record::{Place, Record};
+use crate::sys::{self, Errno, Result};
+use crate::text::Path;
+
+/// Which pipe: device, inode, and the birth time that tells a fifo from a later one of the same inode.
+pub type Id = (u64, u64, u64);
+
+/// A pool that was found or made.
+pub struct Pool {
+    /// Which pipe.
+    pub id: Id,
+    /// How to open it; empty if it cannot be opened.
+    pub path: Path,
+    /// The inherited read and write end, if they are there.
+    pub inherited: Option<(i32, i32)>,
+    /// The own description while there are jobs, or -1.
+    fd: AtomicI32,
+}
+
+/// What came of taking a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// A byte is in the record.
+    Yes,
+    /// None is free now.
+    Empty,
+    /// Nobody holds the pool any more, or it cannot be reached.
+    Gone,
+}
+
+/// Is `fd` this pipe?
+pub fn is(fd: i32, id: Id) -> bool {
+    sys::fstat(fd).is_ok_and(|st| (st.st_dev, st.st_ino) == (id.0, id.1))
+}
+
+/// The path of a process' descriptor (proc(5)).
+pub fn fd_path(pid: i32, fd: i32) -> Path {
+    proc::of(pid).with(b"/fd/").num(fd)
+}
+
+/// Opens `path`, if it is this pipe.
+pub fn open(path: &Path, id: Id, flags: i32) -> Result<i32> {
+    // Without O_NONBLOCK an open for reading would wait for a writer (fifo(7)).
+    let fd = sys::open(path.c(), flags | libc::O_NONBLOCK, 0)?;
+    if is(fd, id) {
+        return Ok(fd);
+    }
+    sys::close(fd);
+    Err(Errno::NOENT)
+}
+
+/// Moves a descriptor out of the range that programs count on, close-on-exec.
+pub fn move_high(fd: i32) -> i32 {
+    let room = sys::open_files_limit().min(1024) as i32;
+    let Ok(high) = sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(64).max(3)) else {
+        return fd;
+    };
+    sys::close(fd);
+    high
+}
+
+impl Pool {
+    /// A pool that has been identified.
+    pub fn new(id: Id, path: Path, inherited: Option<(i32, i32)>) -> Self {
+        Self { id, path, inherited, fd: AtomicI32::new(-1) }
+    }
+
+    /// A description of our own, non-blocking, kept until [`Pool::close`]. Identity is checked each
+    /// time: a host may have closed or reused the number.
+    fn own(&self) -> Result<i32> {
+        let kept = self.fd.load(Acquire);
+        if kept >= 0 && is(kept, self.id) {
+            return Ok(kept);
+        }
+        let fd = move_high(open(&self.path, self.id, libc::O_RDWR)?);
+        match self.fd.compare_exchange(kept, fd, AcqRel, Acquire) {
+            Ok(_) => Ok(fd),
+            Err(other) => {
+                sys::close(fd);
+                Ok(other)
+            }
+        }
+    }
+
+    /// Closes what [`Pool::take`] and [`Pool::give`] opened: an idle holder would keep make waiting.
+    pub fn close(&self) {
+        let fd = self.fd.swap(-1, AcqRel);
+        if fd >= 0 && is(fd, self.id) {
+            sys::close(fd);
+        }
+    }
+
+    /// Takes one token into `record`, without waiting.
+    pub fn take(&self, record: &Record, generation: u32) -> Taken {
+        let Ok(fd) = self.own() else {
+            return self.take_inherited(record, generation);
+        };
+        // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.
+        match unsafe { sys::read_byte_to(fd, record.landing.address()) } {
+            Ok(1) => {
+                record.landing.mark(generation);
+                Taken::Yes
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Taken::Empty,
+            _ => Taken::Gone,
+        }
+    }
+
+    fn take_inherited(&self, record: &Record, generation: u32) -> Taken {
+        let Some((r, _)) = self.inherited.filter(|(r, _)| is(*r, self.id)) else {
+            return Taken::Gone;
+        };
+        let Ok([from, to]) = sys::pipe2(libc::O_CLOEXEC) else {
+            return Taken::Empty;
+        };
+        let moved = sys::splice_byte(r, to);
+        // SAFETY: as in `take`.
+        let read = moved.and_then(|_| unsafe { sys::read_byte_to(from, record.landing.address()) });
+        sys::close(from);
+        sys::close(to);
+        match (moved, read) {
+            (_, Ok(1)) => {
+                record.landing.mark(generation);
+                Taken::Yes
+            }
+            (Err(Errno::AGAIN | Errno::INTR), _) => Taken::Empty,
+            _ => Taken::Gone,
+        }
+    }
+
+    /// Writes the bytes of a record back. `false`: the pool cannot be reached, and they are still there.
+    /// An unmarked byte stays: its reader lives, has not noticed it yet, and will see to it.
+    pub fn give(&self, record: &Record, generation: u32) -> bool {
+        let mut marked = record.places().into_iter().filter(|p| p.is_marked(generation));
+        marked.all(|place| self.give_from(place, generation))
+    }
+
+    /// [`Pool::give`] for a job that has ended: no byte can come to it afterwards.
+    pub fn give_all(&self, record: &Record, generation: u32) -> bool {
+        let seal = |place: &&Place| loop {
+            if !self.write_back(place, generation, Place::seal) {
+                return false;
+            }
+            if place.seal_empty(generation) {
+                return true;
+            }
+        };
+        record.places().iter().all(seal)
+    }
+
+    /// Writes the byte of a place back, if it has one; as [`Pool::give`].
+    pub fn give_from(&self, place: &Place, generation: u32) -> bool {
+        self.write_back(place, generation, Place::take)
+    }
+
+    /// The descriptor comes first: between taking the byte and the write lie a few instructions, so that
+    /// a SIGKILL finds no time to lose it in.
+    fn write_back(
+        &self,
+        place: &Place,
+        generation: u32,
+        take: fn(&Place, u32) -> Option<u8>,
+    ) -> bool {
+        if !place.is_full(generation) {
+            return true;
+        }
+        let inherited = || self.inherited.map(|(_, w)| w).filter(|w| is(*w, self.id));
+        let Some(fd) = self.own().ok().or_else(inherited) else { return false };
+        let Some(byte) = take(place, generation) else { return true };
+        // Other errors: the pool is full, because more is in it than it was made with; nothing is owed.
+        while sys::write(fd, &[byte]) == Err(Errno::INTR) {}
+        true
+    }
+
+    /// A description to poll for tokens: the own one, or the inherited read end.
+    pub fn pollable(&self) -> Option<i32> {
+        let inherited = self.inherited.map(|(r, _)| r).filter(|r| is(*r, self.id));
+        self.own().ok().or(inherited)
+    }
+}

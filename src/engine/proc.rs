@@ -1,0 +1,141 @@
+//! What /proc tells of other processes. Where it is not mounted, everything here finds nothing.
+
+use crate::sys;
+use crate::text::{number, Path, Text};
+
+/// The fields of /proc/PID/stat that are needed here (proc(5)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// One letter; `Z` and `X` are dead.
+    pub state: u8,
+    /// The parent.
+    pub parent: i32,
+    /// How many threads.
+    pub threads: i32,
+    /// Start in clock ticks since boot: with the pid, a name that is never used twice.
+    pub start: u64,
+}
+
+/// Reads a line of /proc/PID/stat. The name in it may hold blanks and parentheses.
+pub fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let name_end = line.iter().rposition(|b| *b == b')')?;
+    let (_, rest) = line.split_at_checked(name_end.checked_add(2)?)?;
+    let mut words = rest.split(|b| *b == b' ');
+    let state = *words.next()?.first()?;
+    let mut field = |skip: usize| Some(number(words.nth(skip)?)?.0);
+    let parent = i32::try_from(field(0)?).ok()?;
+    let threads = i32::try_from(field(15)?).ok()?;
+    let start = u64::try_from(field(1)?).ok()?;
+    Some(Stat { state, parent, threads, start })
+}
+
+/// /proc/PID/stat of a process; of the caller for `pid` 0.
+pub fn stat(pid: i32) -> Option<Stat> {
+    let path = of(pid).with(b"/stat");
+    let mut buf = [0u8; 512];
+    let n = read_file(&path, &mut buf)?;
+    parse_stat(buf.get(..n)?)
+}
+
+/// `/proc/PID`, or `/proc/self` for 0.
+pub fn of(pid: i32) -> Path {
+    let path = Path::new(b"/proc/");
+    if pid == 0 {
+        path.with(b"self")
+    } else {
+        path.num(pid)
+    }
+}
+
+/// The start of a small file.
+pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize> {
+    let fd = sys::open(path.c(), libc::O_RDONLY, 0).ok()?;
+    let n = sys::read(fd, buf).ok();
+    sys::close(fd);
+    n
+}
+
+/// Calls `f` with the number of each open descriptor of a process (0: the caller's). `false`: they
+/// cannot be listed.
+pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    let Ok(dir) = sys::open(of(pid).with(b"/fd").c(), flags, 0) else { return false };
+    let mut buf = [0u8; 512];
+    while let Ok(n @ 1..) = sys::getdents(dir, &mut buf) {
+        entries(buf.get(..n).unwrap_or(&[])).filter(|fd| pid != 0 || *fd != dir).for_each(&mut f);
+    }
+    sys::close(dir);
+    true
+}
+
+/// The numbers among the names of a getdents64(2) buffer.
+fn entries(mut buf: &[u8]) -> impl Iterator<Item = i32> + '_ {
+    core::iter::from_fn(move || {
+        // struct linux_dirent64: inode 8, offset 8, length 2, type 1, name.
+        let len = u16::from_ne_bytes([*buf.get(16)?, *buf.get(17)?]) as usize;
+        let (this, rest) = buf.split_at_checked(len.max(1))?;
+        buf = rest;
+        Some(this)
+    })
+    .filter_map(|record| i32::try_from(number(record.get(19..)?)?.0).ok())
+}
+
+/// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.
+pub fn each_word(path: &Path, mut f: impl FnMut(&[u8])) {
+    let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return };
+    let (mut word, mut buf): (Text<4096>, _) = (Text::default(), [0u8; 1024]);
+    while let Ok(n @ 1..) = sys::read(fd, &mut buf) {
+        for byte in buf.get(..n).unwrap_or(&[]) {
+            if *byte == 0 {
+                f(word.bytes());
+                word = Text::default();
+            } else {
+                word.push([*byte]);
+            }
+        }
+    }
+    sys::close(fd);
+}
+
+/// The caller's parent, its parent, and so on, at most 64 of them.
+pub fn ancestors() -> impl Iterator<Item = i32> {
+    let first = Some(sys::getppid()).filter(|p| *p > 0);
+    let parent = |pid: &i32| stat(*pid).map(|s| s.parent).filter(|p| *p > 0);
+    core::iter::successors(first, parent).take(64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_hostile_name_is_skipped() {
+        let line = b"42 (a) R 1 (b) ) S 7 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 2\n";
+        let want = Stat { state: b'S', parent: 7, threads: 3, start: 12345 };
+        assert_eq!(parse_stat(line), Some(want));
+    }
+
+    #[test]
+    fn the_own_line_is_read() {
+        let own = stat(0).unwrap();
+        assert_eq!(own.parent, sys::getppid());
+        assert_eq!(stat(sys::getpid()).unwrap().start, own.start);
+        assert!(ancestors().any(|p| p == own.parent));
+    }
+
+    #[test]
+    fn descriptors_are_listed() {
+        let mut seen = vec![];
+        assert!(each_fd(0, |fd| seen.push(fd)));
+        assert!([0, 1, 2].iter().all(|fd| seen.contains(fd)));
+        assert!(!each_fd(i32::MAX, |_| ()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse_stat(&line);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One record of the ledger: a client or a job, in one cache line of atomics.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
+
+use crate::slots::{State, Token, Word};
+use crate::sys;
+
+/// In a client's `implicit`: its implicit slot is in use, by a job that has no record yet.
+pub const UNRECORDED: u64 = u64::MAX;
+
+/// Why a job runs without a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum Reason {
+    /// It does not.
+    None = 0,
+    /// Reads from a pipe that a running sibling writes: a pipeline is one job.
+    Partner = 1,
+    /// The pool has gone: its last writer closed it.
+    PoolGone = 2,
+    /// It could not be held (no helper, a target that cannot be foretold).
+    Unheld = 3,
+}
+
+/// A client or a job: one cache line.
+#[repr(C, align(64))]
+pub struct Record {
+    pub(crate) word: AtomicU32,
+    /// Where the kernel puts a token's byte that this job, or its client for it, reads from the pool.
+    pub landing: Place,
+    pub(crate) reason: AtomicU16,
+    /// The process; 0 while there is none yet.
+    pub pid: AtomicI32,
+    /// A job's client: the index of its record.
+    pub client: AtomicU32,
+    /// A client's implicit slot: 0 free, a job ([`Handle::pack`]), or [`UNRECORDED`].
+    pub implicit: AtomicU64,
+    /// Where a younger sibling puts a byte that is due to this job first.
+    pub gift: Place,
+    /// Since when it waits, or runs, in ns (`CLOCK_BOOTTIME`).
+    pub since: AtomicU64,
+    name: [AtomicU64; 2],
+}
+
+/// Room for one token's byte ([`Token`]). Everything but the kernel's own write is a compare-and-swap
+/// under the generation that the caller means: AcqRel, since a byte changes hands by it.
+pub struct Place(AtomicU32);
+
+impl Place {
+    /// Where read(2) is to put a byte.
+    pub fn address(&self) -> *mut u8 {
+        let low = if cfg!(target_endian = "big") { 3 } else { 0 };
+        self.0.as_ptr().cast::<u8>().wrapping_add(low)
+    }
+
+    fn now(&self, generation: u32) -> Option<Token> {
+        Some(Token(self.0.load(Acquire))).filter(|t| t.generation() == generation)
+    }
+
+    /// Changes what is there, if it is still of this use and `f` wants to; gives what was there.
+    fn change(&self, generation: u32, f: impl Fn(Token) -> Option<Token>) -> Option<Token> {
+        loop {
+            let seen = self.now(generation)?;
+            let next = f(seen)?;
+            if self.0.compare_exchange(seen.0, next.0, AcqRel, Acquire).is_ok() {
+                return Some(seen);
+            }
+        }
+    }
+
+    /// Says that read(2) has put a byte there. Until then only the reader may take it out, or who has
+    /// seen the reader dead.
+    pub fn mark(&self, generation: u32) {
+        self.change(generation, |t| Some(t.marked()));
+    }
+
+    /// Is there a byte whose reader is done with it?
+    pub fn is_marked(&self, generation: u32) -> bool {
+        self.now(generation).is_some_and(Token::is_marked)
+    }
+
+    /// Is there a byte?
+    pub fn is_full(&self, generation: u32) -> bool {
+        self.now(generation).is_some_and(|t| t.byte().is_some())
+    }
+
+    /// Takes the byte out, if there is one. The caller puts it where it belongs at once.
+    #[must_use]
+    pub fn take(&self, generation: u32) -> Option<u8> {
+        let empty = Token::empty(generation);
+        self.change(generation, |t| t.byte().map(|_| empty))?.byte()
+    }
+
+    /// [`Place::take`], and no byte can be put in any more.
+    #[must_use]
+    pub fn seal(&self, generation: u32) -> Option<u8> {
+        self.change(generation, |_| Some(Token::sealed(generation)))?.byte()
+    }
+
+    /// Seals an empty place. `false`: a byte has come.
+    pub fn seal_empty(&self, generation: u32) -> bool {
+        let sealed = Token::sealed(generation);
+        self.change(generation, |t| (t == Token::empty(generation)).then_some(sealed));
+        !self.is_full(generation)
+    }
+
+    /// Puts a byte in, if the place is empty and not sealed.
+    #[must_use]
+    pub fn put(&self, generation: u32, byte: u8) -> bool {
+        let full = Token::full(generation, byte);
+        self.change(generation, |t| (t == Token::empty(generation)).then_some(full)).is_some()
+    }
+
+    /// Starts a new use.
+    fn reset(&self, generation: u32) {
+        self.0.store(Token::empty(generation).0, Relaxed);
+    }
+}
+
+/// A record under one generation. The generation makes old handles harmless.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handle {
+    /// Which record.
+    pub index: u32,
+    /// Which use of it.
+    pub generation: u32,
+}
+
+impl Handle {
+    /// In one word, never 0.
+    pub fn pack(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// [`Handle::pack`] undone; `None` for 0.
+    pub fn unpack(word: u64) -> Option<Self> {
+        (word != 0).then_some(Self { index: word as u32, generation: (word >> 32) as u32 })
+    }
+}
+
+impl Record {
+    /// State and generation, read at once: what is read of the record afterwards may be of a later use,
+    /// but then no step under this generation succeeds.
+    pub fn now(&self) -> (State, u32) {
+        // Acquire: what was written before the state was set is seen with it.
+        let word = Word(self.word.load(Acquire));
+        (word.state().unwrap_or(State::Free), word.generation())
+    }
+
+    /// The state as it is now.
+    pub fn state(&self) -> State {
+        self.now().0
+    }
+
+    /// One legal step, if the record is still in use `generation`; says from which state it went.
+    pub(crate) fn step(&self, generation: u32, to: State) -> Option<State> {
+        let mut now = self.word.load(Acquire);
+        loop {
+            let word = Word(now);
+            let next = word.to(to).filter(|_| word.generation() == generation)?;
+            // Its place among the held is known with the state. Only its maker makes this step.
+            if to == State::Held {
+                self.since.store(sys::now(), Relaxed);
+            }
+            // AcqRel: publishes the fields written before, sees those of the step before.
+            match self.word.compare_exchange_weak(now, next.0, AcqRel, Acquire) {
+                Ok(_) => {
+                    // Running since now; a wait is no new beginning.
+                    if to.is_backed() || to == State::Overdraft {
+                        self.since.store(sys::now(), Relaxed);
+                    }
+                    return word.state();
+                }
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
+    /// Both places.
+    pub fn places(&self) -> [&Place; 2] {
+        [&self.landing, &self.gift]
+    }
+
+    /// Does it hold a byte now?
+    pub fn has_token(&self, generation: u32) -> bool {
+        self.places().iter().any(|p| p.is_full(generation))
+    }
+
+    /// Names the job, for those who look: at most 15 bytes of `name`.
+    pub fn set_name(&self, name: &[u8]) {
+        let mut raw = [0u8; 16];
+        for (to, from) in raw.iter_mut().zip(name.iter().take(15)) {
+            *to = *from;
+        }
+        let both = u128::from_le_bytes(raw);
+        for (at, half) in self.name.iter().zip([both as u64, (both >> 64) as u64]) {
+            at.store(half, Relaxed);
+        }
+    }
+
+    /// The name, padded with NULs.
+    pub fn name(&self) -> [u8; 16] {
+        let [low, high] = &self.name;
+        let both = u128::from(low.load(Relaxed)) | u128::from(high.load(Relaxed)) << 64;
+        both.to_le_bytes()
+    }
+
+    /// Why it runs without a slot.
+    pub fn reason(&self) -> u16 {
+        self.reason.load(Relaxed)
+    }
+
+    /// Makes it that of a new job, after its claim.
+    pub(crate) fn reset(&self, generation: u32, client: u32) {
+        self.places().iter().for_each(|p| p.reset(generation));
+        self.reason.store(Reason::None as u16, Relaxed);
+        self.pid.store(0, Relaxed);
+        self.client.store(client, Relaxed);
+        self.implicit.store(0, Relaxed);
+        self.since.store(u64::MAX, Relaxed);
+        self.set_name(b"");
+    }
+}

@@ -1,0 +1,19 @@
+//! Lines on stderr: one write(2) each, so that lines of parallel processes do not mix.
+
+use crate::sys;
+use crate::text::{Path, Text};
+
+/// `jsshim: TEXT`.
+pub fn say(text: &[u8]) {
+    let line: Text<512> = Text::new(b"jsshim: ").with(text).with(b"\n");
+    let _ = sys::write(2, line.bytes());
+}
+
+/// `jsshim[PID] PROGRAM: EVENT`, for `JSSHIM_DEBUG`.
+pub fn debug(event: &[u8]) {
+    let mut buf = [0u8; 32];
+    let n = crate::proc::read_file(&Path::new(b"/proc/self/comm"), &mut buf).unwrap_or(0);
+    let name = buf.get(..n).unwrap_or(b"").trim_ascii();
+    let line: Text<512> = Text::new(b"jsshim[").num(sys::getpid()).with(b"] ").with(name);
+    let _ = sys::write(2, line.with(b": ").with(event).with(b"\n").bytes());
+}

@@ -1,0 +1,343 @@
+//! What a job may be, and what happens to a slot that falls free. Pure: no system call, no clock.
+//!
+//! # The invariants
+//!
+//! A client owns one *implicit* slot from its start to its end; it is never in the pool. Every further
+//! slot is a *token*, a byte read from the pool that goes back exactly once, with the same value.
+//!
+//! 1. At most one job of a client is `Implicit`.
+//! 2. A byte lies in the record of exactly one job, from the `read` to the `write`. Whoever swaps it
+//!    out of the record writes it back; nobody else can.
+//! 3. A record is used for one job after another, each time under a new generation, so that a late
+//!    word about the one before finds nothing to change.
+//! 4. Only a job that is `Held` or `Waiting` can come to a slot, and only once; only `End` leaves a
+//!    slot. A slot that falls free goes first to a job that runs without one, then frees a token for
+//!    the others of the pool, then starts the job that has waited longest.
+
+/// The state of one record of the ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum State {
+    /// Not in use.
+    Free = 0,
+    /// Being filled in by the client that claimed it; no process yet.
+    Claim = 1,
+    /// Not a job: the record of a client.
+    Client = 2,
+    /// A job that exists or is about to, and has no slot yet.
+    Held = 3,
+    /// A held job that is in its wait: a grant must wake it.
+    Waiting = 4,
+    /// Runs on its client's implicit slot.
+    Implicit = 5,
+    /// Runs on a token.
+    Token = 6,
+    /// Runs without a slot.
+    Overdraft = 7,
+    /// Ended; whoever brought it here gives back what it had and frees the record.
+    Ending = 8,
+}
+
+impl State {
+    const ALL: [Self; 9] = [
+        Self::Free,
+        Self::Claim,
+        Self::Client,
+        Self::Held,
+        Self::Waiting,
+        Self::Implicit,
+        Self::Token,
+        Self::Overdraft,
+        Self::Ending,
+    ];
+
+    /// Is it a job that runs or is about to?
+    pub fn is_job(self) -> bool {
+        self >= Self::Held && self != Self::Ending
+    }
+
+    /// Waits for a slot?
+    pub fn is_held(self) -> bool {
+        matches!(self, Self::Held | Self::Waiting)
+    }
+
+    /// Runs on a slot?
+    pub fn is_backed(self) -> bool {
+        matches!(self, Self::Implicit | Self::Token)
+    }
+
+    /// May a record go from this state to `to`?
+    pub fn may_become(self, to: Self) -> bool {
+        use State::*;
+        matches!(
+            (self, to),
+            (Free, Claim)
+                | (Claim, Client | Held | Implicit | Token | Overdraft)
+                | (Held, Waiting)
+                | (Held | Waiting, Implicit | Token | Overdraft)
+                | (Token | Overdraft, Implicit)
+                | (Claim | Client | Held | Waiting | Implicit | Token | Overdraft, Ending)
+                | (Ending, Free)
+        )
+    }
+}
+
+/// The first word of a record: state and generation in one, so that one compare-and-swap moves both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Word(pub u32);
+
+impl Word {
+    /// The state, or `None` where the shared memory holds nonsense.
+    pub fn state(self) -> Option<State> {
+        State::ALL.iter().copied().find(|s| *s as u32 == self.0 & 0xff)
+    }
+
+    /// How often the record has been used, in 20 bits.
+    pub fn generation(self) -> u32 {
+        self.0 >> 8
+    }
+
+    /// The word after a legal step; a record that falls free starts a new generation.
+    pub fn to(self, to: State) -> Option<Self> {
+        if !self.state()?.may_become(to) {
+            return None;
+        }
+        let step = u32::from(to == State::Free);
+        let generation = self.generation().wrapping_add(step) & 0x000f_ffff;
+        Some(Self(generation << 8 | to as u32))
+    }
+}
+
+/// The place for a token's byte in a record: the byte, which the kernel's `read` may write, two marks,
+/// and the generation of the record's use, so that nobody takes a byte of another use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token(pub u32);
+
+impl Token {
+    /// The byte's value where there is none: one that no known server uses for tokens, so that a byte
+    /// which has landed counts even if its reader was killed before it could set the mark.
+    const NOTHING: u8 = 0x9d;
+    const MARK: u32 = 1 << 8;
+    const SEAL: u32 = 1 << 9;
+
+    /// No byte, in the given use of the record.
+    pub fn empty(generation: u32) -> Self {
+        Self(generation << 12 | u32::from(Self::NOTHING))
+    }
+
+    /// No byte, and none may come: the job has ended.
+    pub fn sealed(generation: u32) -> Self {
+        Self(Self::empty(generation).0 | Self::SEAL)
+    }
+
+    /// This byte, put in by its giver.
+    pub fn full(generation: u32, byte: u8) -> Self {
+        Self(generation << 12 | Self::MARK | u32::from(byte))
+    }
+
+    /// The same once the `read` has returned; makes every one of the 256 values count.
+    pub fn marked(self) -> Self {
+        Self(self.0 | Self::MARK)
+    }
+
+    /// Is its reader, or giver, done with it?
+    pub fn is_marked(self) -> bool {
+        self.0 & Self::MARK != 0
+    }
+
+    /// The use of the record.
+    pub fn generation(self) -> u32 {
+        self.0 >> 12
+    }
+
+    /// The byte, if one is there.
+    pub fn byte(self) -> Option<u8> {
+        let byte = self.0 as u8;
+        (self.is_marked() || byte != Self::NOTHING).then_some(byte)
+    }
+}
+
+/// One job as [`next`] sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Which job, in whatever way the caller names it.
+    pub job: u64,
+    /// What it is.
+    pub state: State,
+    /// When it came to this state, in ns; the smallest has waited longest.
+    pub since: u64,
+}
+
+/// What to do with an implicit slot that is free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Nobody needs it.
+    Keep,
+    /// Make this running job the implicit one (its token, if it has one, goes back).
+    Back(u64),
+    /// Let this held job start on it.
+    Grant(u64),
+}
+
+/// Chooses who gets the free implicit slot of the client whose jobs these are.
+pub fn next(jobs: impl Iterator<Item = View>) -> Next {
+    let rank = |s: State| match s {
+        State::Overdraft => Some(0u8),
+        State::Token => Some(1),
+        State::Held | State::Waiting => Some(2),
+        _ => None,
+    };
+    let best = jobs.filter_map(|j| rank(j.state).map(|r| (r, j.since, j.job))).min();
+    match best {
+        None => Next::Keep,
+        Some((2, _, job)) => Next::Grant(job),
+        Some((_, _, job)) => Next::Back(job),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn words_keep_state_and_generation_apart() {
+        let w = Word(0x000f_ffff << 8 | State::Ending as u32);
+        let free = w.to(State::Free).unwrap();
+        assert_eq!((free.state(), free.generation()), (Some(State::Free), 0));
+        assert_eq!(Word(0xee).state(), None);
+    }
+
+    #[test]
+    fn every_byte_value_is_a_token_once_marked() {
+        for generation in [0, 1, 0x000f_ffff] {
+            let empty = Token::empty(generation);
+            assert_eq!((empty.byte(), Token::sealed(generation).byte()), (None, None));
+            for b in 0..=255u8 {
+                // The kernel writes the low byte only.
+                let landed = Token(empty.0 & !0xff | u32::from(b));
+                assert_eq!(landed.marked().byte(), Some(b));
+                assert_eq!(landed.marked(), Token::full(generation, b));
+                assert_eq!(landed.generation(), generation);
+                assert_eq!(landed.byte().is_some(), landed != empty);
+            }
+        }
+    }
+
+    /// A model of one client over a pool: what the ledger does with compare-and-swap, done one by one.
+    #[derive(Default)]
+    struct Model {
+        jobs: Vec<(State, bool, u64)>, // state, has a token, since
+        pool: u32,
+        clock: u64,
+    }
+
+    impl Model {
+        fn implicit(&self) -> usize {
+            self.jobs.iter().filter(|j| j.0 == State::Implicit).count()
+        }
+        fn tokens(&self) -> u32 {
+            self.jobs.iter().filter(|j| j.1).count() as u32
+        }
+        fn spawn(&mut self) {
+            self.clock += 1;
+            let (state, token) = if self.implicit() == 0 {
+                (State::Implicit, false)
+            } else if self.pool > 0 {
+                self.pool -= 1;
+                (State::Token, true)
+            } else {
+                (State::Held, false)
+            };
+            self.jobs.push((state, token, self.clock));
+        }
+        fn give(&mut self, i: usize) {
+            if std::mem::take(&mut self.jobs[i].1) {
+                self.pool += 1;
+            }
+        }
+        fn exit(&mut self, i: usize) {
+            self.give(i);
+            self.jobs.remove(i);
+            self.settle();
+        }
+        fn settle(&mut self) {
+            if self.implicit() > 0 {
+                return;
+            }
+            let views = self.jobs.iter().enumerate().map(|(i, j)| View {
+                job: i as u64,
+                state: j.0,
+                since: j.2,
+            });
+            if let Next::Back(i) | Next::Grant(i) = next(views) {
+                assert!(self.jobs[i as usize].0.may_become(State::Implicit));
+                self.jobs[i as usize].0 = State::Implicit;
+                self.give(i as usize);
+            }
+        }
+        fn token_arrives(&mut self) {
+            let held = self.jobs.iter().position(|j| j.0.is_held());
+            if let (Some(i), true) = (held, self.pool > 0) {
+                self.pool -= 1;
+                self.jobs[i].0 = State::Token;
+                self.jobs[i].1 = true;
+            }
+        }
+        fn overdraw(&mut self) {
+            if let Some(j) = self.jobs.iter_mut().find(|j| j.0.is_held()) {
+                j.0 = State::Overdraft;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_conserved_and_never_above_n(
+            n in 0u32..5,
+            steps in proptest::collection::vec((0u8..8, 0usize..64), 0..200),
+        ) {
+            let mut m = Model { pool: n, ..Model::default() };
+            for (what, which) in steps {
+                match what {
+                    0..=3 => m.spawn(),
+                    4 => m.token_arrives(),
+                    5 => m.overdraw(),
+                    _ if m.jobs.is_empty() => {}
+                    _ => m.exit(which % m.jobs.len()),
+                }
+                prop_assert_eq!(m.pool + m.tokens(), n);
+                prop_assert!(m.implicit() <= 1);
+                let backed = m.jobs.iter().filter(|j| j.0.is_backed()).count() as u32;
+                prop_assert!(backed <= n + 1);
+                // No held job waits while its client's implicit slot is free.
+                prop_assert!(m.implicit() == 1 || m.jobs.is_empty());
+            }
+            while !m.jobs.is_empty() {
+                m.exit(0);
+            }
+            prop_assert_eq!(m.pool, n);
+        }
+
+        #[test]
+        fn illegal_steps_are_refused(word in any::<u32>(), to in 0usize..9) {
+            let (word, to) = (Word(word), State::ALL[to]);
+            match word.to(to) {
+                None => {}
+                Some(next) => {
+                    prop_assert!(word.state().unwrap().may_become(to));
+                    prop_assert_eq!(next.state(), Some(to));
+                }
+            }
+        }
+
+        #[test]
+        fn the_longest_waiting_is_granted(since in proptest::collection::vec(any::<u64>(), 1..20)) {
+            let jobs = since.iter().enumerate().map(|(i, s)| View {
+                job: i as u64, state: State::Waiting, since: *s,
+            });
+            let oldest = since.iter().enumerate().min_by_key(|(i, s)| (**s, *i)).unwrap().0;
+            prop_assert_eq!(next(jobs), Next::Grant(oldest as u64));
+        }
+    }
+}

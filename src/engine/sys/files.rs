@@ -1,0 +1,174 @@
+//! Open descriptors.
+
+use core::ffi::{c_int, c_void, CStr};
+use core::mem::MaybeUninit;
+use core::ptr::{null, null_mut};
+
+use super::time::timespec;
+use super::Result;
+
+/// open(2), always with `O_CLOEXEC` and `O_NOCTTY`.
+pub fn open(path: &CStr, flags: c_int, mode: u32) -> Result<c_int> {
+    let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
+    // SAFETY: `path` ends in a NUL.
+    unsafe {
+        call!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, mode).map(|fd| fd as c_int)
+    }
+}
+
+/// close(2). EINTR is not retried: Linux has closed the descriptor then.
+pub fn close(fd: c_int) {
+    // SAFETY: closing touches no memory; the caller owns the number.
+    let _ = unsafe { call!(libc::SYS_close, fd) };
+}
+
+/// read(2) into `buf`.
+pub fn read(fd: c_int, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call!(libc::SYS_read, fd, buf.as_mut_ptr(), buf.len()) }
+}
+
+/// pread(2) into `buf`.
+pub fn pread(fd: c_int, buf: &mut [u8], at: u64) -> Result<usize> {
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call!(libc::SYS_pread64, fd, buf.as_mut_ptr(), buf.len(), at) }
+}
+
+/// read(2) of one byte to an address in shared memory.
+///
+/// # Safety
+/// `to` must be valid for a write of one byte at any time of the call.
+pub unsafe fn read_byte_to(fd: c_int, to: *mut u8) -> Result<usize> {
+    // SAFETY: by the contract above.
+    unsafe { call!(libc::SYS_read, fd, to, 1usize) }
+}
+
+/// write(2).
+pub fn write(fd: c_int, buf: &[u8]) -> Result<usize> {
+    // SAFETY: the buffer is readable and as long as said.
+    unsafe { call!(libc::SYS_write, fd, buf.as_ptr(), buf.len()) }
+}
+
+/// splice(2) of one byte from pipe to pipe, never blocking.
+pub fn splice_byte(from: c_int, to: c_int) -> Result<usize> {
+    let flags = libc::SPLICE_F_NONBLOCK;
+    // SAFETY: no offsets are passed.
+    unsafe { call!(libc::SYS_splice, from, 0usize, to, 0usize, 1usize, flags) }
+}
+
+/// pipe2(2): `[read end, write end]`.
+pub fn pipe2(flags: c_int) -> Result<[c_int; 2]> {
+    let mut fds = [-1; 2];
+    // SAFETY: room for two numbers.
+    unsafe { call!(libc::SYS_pipe2, fds.as_mut_ptr(), flags)? };
+    Ok(fds)
+}
+
+/// ppoll(2) with the mask unchanged; `millis` < 0 waits for ever.
+pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
+    let ts = timespec(millis.max(0).wrapping_mul(1_000_000) as u64);
+    let ts = if millis < 0 { null() } else { &raw const ts };
+    // SAFETY: the slice is ours for the time of the call.
+    unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, 0usize, 8usize) }
+}
+
+/// fcntl(2) with an integer argument.
+pub fn fcntl(fd: c_int, cmd: c_int, arg: c_int) -> Result<c_int> {
+    // SAFETY: used with commands that take a number only.
+    unsafe { call!(libc::SYS_fcntl, fd, cmd, arg).map(|v| v as c_int) }
+}
+
+/// Clears `O_NONBLOCK` on a description that is the caller's own.
+pub fn set_blocking(fd: c_int) -> Result<()> {
+    let flags = fcntl(fd, libc::F_GETFL, 0)?;
+    fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK).map(drop)
+}
+
+/// fstat(2).
+pub fn fstat(fd: c_int) -> Result<libc::stat> {
+    let mut st = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: libc's `struct stat` is the kernel's on 64-bit Linux.
+    unsafe {
+        call!(libc::SYS_fstat, fd, st.as_mut_ptr())?;
+        Ok(st.assume_init())
+    }
+}
+
+/// The birth time of a file in ns since 1970 (statx(2)); 0 where the file system keeps none, as for pipes.
+pub fn birth(path: &CStr) -> u64 {
+    let mut stx = MaybeUninit::<libc::statx>::zeroed();
+    let (at, mask) = (libc::AT_FDCWD, libc::STATX_BTIME);
+    // SAFETY: `path` ends in a NUL; libc's `struct statx` is the kernel's.
+    unsafe {
+        if call!(libc::SYS_statx, at, path.as_ptr(), 0usize, mask, stx.as_mut_ptr()).is_err() {
+            return 0;
+        }
+        let stx = stx.assume_init();
+        if stx.stx_mask & libc::STATX_BTIME == 0 {
+            return 0;
+        }
+        let secs = (stx.stx_btime.tv_sec as u64).wrapping_mul(1_000_000_000);
+        secs.wrapping_add(u64::from(stx.stx_btime.tv_nsec))
+    }
+}
+
+/// fallocate(2): reserves `len` bytes, so that a full file system says so now and not with SIGBUS later.
+pub fn reserve(fd: c_int, len: usize) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_fallocate, fd, 0usize, 0usize, len).map(drop) }
+}
+
+/// getdents64(2): raw directory records.
+pub fn getdents(fd: c_int, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is ours and as long as said.
+    unsafe { call!(libc::SYS_getdents64, fd, buf.as_mut_ptr(), buf.len()) }
+}
+
+/// close_range(2), Linux 5.9: closes every descriptor from `first` on.
+pub fn close_from(first: c_int) -> Result<()> {
+    // SAFETY: the caller gives up those descriptors.
+    unsafe { call!(libc::SYS_close_range, first, u32::MAX, 0usize).map(drop) }
+}
+
+/// The soft limit on open descriptors.
+pub fn open_files_limit() -> u64 {
+    let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let which = libc::RLIMIT_NOFILE;
+    // SAFETY: room for one struct.
+    let r = unsafe { call!(libc::SYS_prlimit64, 0usize, which, null::<c_void>(), &raw mut lim) };
+    r.map_or(256, |_| lim.rlim_cur)
+}
+
+/// Raises the soft limit on open descriptors to the hard one, for a process of our own.
+pub fn raise_open_files_limit() {
+    let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let which = libc::RLIMIT_NOFILE;
+    // SAFETY: room for one struct; then one to read.
+    unsafe {
+        if call!(libc::SYS_prlimit64, 0usize, which, null::<c_void>(), &raw mut lim).is_ok() {
+            lim.rlim_cur = lim.rlim_max.min(1 << 16);
+            let _ = call!(libc::SYS_prlimit64, 0usize, which, &raw const lim, null_mut::<c_void>());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Errno;
+    use super::*;
+
+    #[test]
+    fn splice_takes_one_byte_and_never_blocks() {
+        let [r, w] = pipe2(libc::O_CLOEXEC).unwrap();
+        let [r2, w2] = pipe2(libc::O_CLOEXEC).unwrap();
+        assert_eq!(splice_byte(r, w2), Err(Errno::AGAIN));
+        write(w, b"ab").unwrap();
+        assert_eq!(splice_byte(r, w2), Ok(1));
+        let mut buf = [0; 4];
+        assert_eq!(read(r2, &mut buf), Ok(1));
+        assert_eq!(buf[0], b'a');
+        for fd in [r, w, r2, w2] {
+            close(fd);
+        }
+    }
+}

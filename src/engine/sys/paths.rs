@@ -1,0 +1,70 @@
+//! Files by their names.
+
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+use super::{Errno, Result};
+
+/// stat(2), or lstat(2) with `follow` false.
+pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    let mut st = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: as in fstat; `path` ends in a NUL.
+    unsafe {
+        call!(libc::SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), st.as_mut_ptr(), flags)?;
+        Ok(st.assume_init())
+    }
+}
+
+/// May the process, by its effective ids, execute the file? faccessat2(2), access(2) before Linux 5.8.
+pub fn may_execute(path: &CStr) -> Result<()> {
+    let (at, p) = (libc::AT_FDCWD, path.as_ptr());
+    // SAFETY: `path` ends in a NUL.
+    unsafe {
+        match call!(libc::SYS_faccessat2, at, p, libc::X_OK, libc::AT_EACCESS) {
+            Err(Errno(libc::ENOSYS)) => call!(libc::SYS_faccessat, at, p, libc::X_OK),
+            r => r,
+        }
+        .map(drop)
+    }
+}
+
+/// readlink(2).
+pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
+    let (at, p) = (libc::AT_FDCWD, path.as_ptr());
+    // SAFETY: the buffer is ours and as long as said.
+    let n = unsafe { call!(libc::SYS_readlinkat, at, p, buf.as_mut_ptr(), buf.len())? };
+    buf.get(..n).ok_or(Errno::INVAL)
+}
+
+/// mkdir(2).
+pub fn mkdir(path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `path` ends in a NUL.
+    unsafe { call!(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode).map(drop) }
+}
+
+/// mkfifo(3).
+pub fn mkfifo(path: &CStr, mode: u32) -> Result<()> {
+    let mode = libc::S_IFIFO | mode;
+    // SAFETY: `path` ends in a NUL.
+    unsafe { call!(libc::SYS_mknodat, libc::AT_FDCWD, path.as_ptr(), mode, 0usize).map(drop) }
+}
+
+/// link(2).
+pub fn link(old: &CStr, new: &CStr) -> Result<()> {
+    let at = libc::AT_FDCWD;
+    // SAFETY: both end in a NUL.
+    unsafe { call!(libc::SYS_linkat, at, old.as_ptr(), at, new.as_ptr(), 0usize).map(drop) }
+}
+
+/// unlink(2).
+pub fn unlink(path: &CStr) -> Result<()> {
+    // SAFETY: `path` ends in a NUL.
+    unsafe { call!(libc::SYS_unlinkat, libc::AT_FDCWD, path.as_ptr(), 0usize).map(drop) }
+}
+
+/// chdir(2).
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: `path` ends in a NUL.
+    unsafe { call!(libc::SYS_chdir, path.as_ptr()).map(drop) }
+}

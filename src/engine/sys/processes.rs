@@ -1,0 +1,142 @@
+//! Processes: this one, its children, others.
+
+use core::ffi::{c_char, c_int};
+use core::mem::MaybeUninit;
+
+use super::{arch, check, Errno, Result};
+
+/// getpid(2), asked of the kernel: in a `vfork` child libc's memory is the parent's.
+pub fn getpid() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { call!(libc::SYS_getpid) }.unwrap_or(0) as i32
+}
+
+/// getppid(2).
+pub fn getppid() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { call!(libc::SYS_getppid) }.unwrap_or(0) as i32
+}
+
+/// geteuid(2).
+pub fn geteuid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { call!(libc::SYS_geteuid) }.unwrap_or(0) as u32
+}
+
+/// setsid(2).
+pub fn setsid() {
+    // SAFETY: no arguments.
+    let _ = unsafe { call!(libc::SYS_setsid) };
+}
+
+/// How many CPUs this thread may run on (sched_getaffinity(2)).
+pub fn affinity() -> Result<u32> {
+    let mut bits = [0u64; 128];
+    let len = core::mem::size_of_val(&bits);
+    // SAFETY: the array is ours and as long as said.
+    unsafe { call!(libc::SYS_sched_getaffinity, 0usize, len, bits.as_mut_ptr())? };
+    Ok(bits.iter().fold(0u32, |n, b| n.wrapping_add(b.count_ones())))
+}
+
+/// kill(2).
+pub fn kill(pid: i32, sig: c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_kill, pid, sig).map(drop) }
+}
+
+/// What waitid(2) knows of a child that it was only asked to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peek {
+    /// It runs, or is stopped.
+    Running,
+    /// It ended and nobody has collected it.
+    Zombie,
+    /// It is no child (any more): reaped, or never one (ECHILD).
+    Gone,
+}
+
+/// Looks whether a child has ended, without reaping it (`WNOWAIT`).
+pub fn peek(pid: i32) -> Peek {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a zeroed siginfo_t is valid; the kernel fills it. WNOWAIT leaves the child waitable.
+    unsafe {
+        match call!(libc::SYS_waitid, libc::P_PID, pid, info.as_mut_ptr(), how, 0usize) {
+            Err(_) => Peek::Gone,
+            Ok(_) if info.assume_init().si_pid() == pid => Peek::Zombie,
+            Ok(_) => Peek::Running,
+        }
+    }
+}
+
+/// pidfd_open(2), Linux 5.3. The descriptor is CLOEXEC by nature and readable once the process ended.
+pub fn pidfd_open(pid: i32) -> Result<c_int> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_pidfd_open, pid, 0usize).map(|fd| fd as c_int) }
+}
+
+/// Collects a child of our own making that sends no SIGCHLD (`__WCLONE`).
+pub fn reap_clone(pid: i32) {
+    loop {
+        // SAFETY: no status is asked for.
+        let r = unsafe { call!(libc::SYS_wait4, pid, 0usize, libc::__WCLONE, 0usize) };
+        if r != Err(Errno::INTR) {
+            return;
+        }
+    }
+}
+
+/// Starts a process that shares this one's memory until it execs or exits, as posix_spawn(3) does: no
+/// page table is copied, however large the host is. It runs `f(arg)` on the caller's stack while the
+/// caller sleeps. No signal tells of its end and no plain wait(2) sees it.
+///
+/// # Safety
+/// All signals must be blocked, and `f` must be async-signal-safe and end in exec or exit.
+pub unsafe fn clone_vm(f: extern "C" fn(usize) -> !, arg: usize) -> Result<i32> {
+    let flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+    // SAFETY: by the contract above.
+    unsafe { check(arch::clone_vm(flags, f, arg)).map(|pid| pid as i32) }
+}
+
+/// execve(2). Returns only on failure.
+///
+/// # Safety
+/// `argv` and `envp` must be NULL-terminated arrays of C strings.
+pub unsafe fn execve(
+    path: *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> Errno {
+    // SAFETY: by the contract above.
+    match unsafe { call!(libc::SYS_execve, path, argv, envp) } {
+        Err(e) => e,
+        Ok(_) => Errno::INVAL,
+    }
+}
+
+/// _exit(2) of the whole process.
+pub fn exit(status: c_int) -> ! {
+    loop {
+        // SAFETY: does not return.
+        let _ = unsafe { call!(libc::SYS_exit_group, status) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yield_now;
+    use super::*;
+
+    #[test]
+    fn peek_does_not_reap() {
+        let mut child =
+            std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let pid = child.id() as i32;
+        while peek(pid) == Peek::Running {
+            yield_now();
+        }
+        assert_eq!(peek(pid), Peek::Zombie);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        assert_eq!(peek(pid), Peek::Gone);
+    }
+}

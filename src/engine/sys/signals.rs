@@ -1,0 +1,84 @@
+//! Signals and the timers that send them.
+
+use core::ffi::c_int;
+
+use super::time::timespec;
+use super::{arch, Result};
+
+/// One signal's action as the kernel keeps it (rt_sigaction(2)); not libc's struct.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Action {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
+
+impl Action {
+    /// Runs `f` on the signal, without `SA_RESTART`.
+    pub fn handler(f: extern "C" fn(c_int)) -> Self {
+        let restorer = arch::restorer as *const () as usize;
+        Self { handler: f as usize, flags: arch::SA_RESTORER, restorer, mask: 0 }
+    }
+    /// Ignores the signal.
+    pub const IGNORE: Self = Self { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
+}
+
+/// rt_sigaction(2): sets, and gives what was there.
+///
+/// # Safety
+/// A handler must be async-signal-safe and stay mapped while it is installed.
+pub unsafe fn sigaction(sig: c_int, new: &Action) -> Result<Action> {
+    let mut old = Action::IGNORE;
+    // SAFETY: both structs have the kernel's layout; 8 is the size of its mask.
+    unsafe { call!(libc::SYS_rt_sigaction, sig, &raw const *new, &raw mut old, 8usize)? };
+    Ok(old)
+}
+
+/// A set of signals, one bit each, as the kernel has it.
+pub const fn sigset(sig: c_int) -> u64 {
+    1u64.wrapping_shl((sig as u32).wrapping_sub(1))
+}
+
+/// rt_sigprocmask(2) with `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`; gives the mask before.
+pub fn sigmask(how: c_int, set: u64) -> u64 {
+    let mut old = 0u64;
+    // SAFETY: both sets have the kernel's eight bytes.
+    let _ = unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize) };
+    old
+}
+
+/// Takes a pending blocked signal off the queue, if there is one (rt_sigtimedwait(2) with no time).
+pub fn discard_pending(set: u64) {
+    let ts = timespec(0);
+    // SAFETY: all arguments are ours; no siginfo is asked for.
+    let _ =
+        unsafe { call!(libc::SYS_rt_sigtimedwait, &raw const set, 0usize, &raw const ts, 8usize) };
+}
+
+/// The three interval timers of a process, stopped (setitimer(2)).
+pub struct Timers([libc::itimerval; 3]);
+
+impl Timers {
+    /// Stops them all and remembers what was left.
+    pub fn stop() -> Self {
+        let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        let stopped = libc::itimerval { it_interval: zero, it_value: zero };
+        let mut left = [stopped; 3];
+        for (which, old) in left.iter_mut().enumerate() {
+            // SAFETY: one struct to read, one to write.
+            let _ = unsafe { call!(libc::SYS_setitimer, which, &raw const stopped, &raw mut *old) };
+        }
+        Self(left)
+    }
+    /// Lets those that ran run on.
+    pub fn resume(self) {
+        for (which, old) in self.0.iter().enumerate() {
+            if old.it_value.tv_sec != 0 || old.it_value.tv_usec != 0 {
+                // SAFETY: one struct to read.
+                let _ = unsafe { call!(libc::SYS_setitimer, which, &raw const *old, 0usize) };
+            }
+        }
+    }
+}

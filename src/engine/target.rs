@@ -1,0 +1,236 @@
+//! What would execve(2) say of a file? Asked before a job is held: once the helper runs in its place,
+//! the error could no longer reach the host.
+
+use core::ffi::CStr;
+
+use crate::sys::{self, Errno};
+use crate::text::Path;
+
+/// How much of a file the kernel looks at to tell a script (`BINPRM_BUF_SIZE`, execve(2)).
+const HEAD: usize = 256;
+/// How deep scripts may be nested (execve(2): ELOOP beyond).
+const DEPTH: u32 = 4;
+
+/// What kind of program a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// An ELF program of this machine that ld.so loads; a library can be preloaded.
+    Dynamic,
+    /// An ELF program of this machine without ld.so.
+    Static,
+    /// An ELF program of a related ABI (32-bit); our library does not fit.
+    Foreign,
+    /// A text: execve(2) fails with ENOEXEC, shells and the `p` functions run it with /bin/sh.
+    Text,
+}
+
+/// Would an exec of `path` succeed? Gives the kind of the program that would run in the end.
+///
+/// # Errors
+/// The errno that execve(2) would give, as far as can be foretold: ENOENT, EACCES, ENOEXEC, ELOOP.
+/// A file of a kind that only `binfmt_misc` could run is ENOEXEC as well.
+pub fn foretell(path: &CStr) -> sys::Result<Kind> {
+    look(path, 0)
+}
+
+fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
+    if depth > DEPTH {
+        return Err(Errno(libc::ELOOP));
+    }
+    let st = sys::stat(path, true)?;
+    if st.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Errno(libc::EACCES));
+    }
+    sys::may_execute(path)?;
+    let fd = match sys::open(path, libc::O_RDONLY, 0) {
+        Ok(fd) => fd,
+        // Executable but not readable: the kernel can, we cannot tell.
+        Err(_) => return Ok(Kind::Static),
+    };
+    let mut head = [0u8; HEAD];
+    let n = sys::read(fd, &mut head);
+    let kind = n.and_then(|n| judge(fd, head.get(..n).unwrap_or(&[]), depth));
+    sys::close(fd);
+    kind
+}
+
+fn judge(fd: i32, head: &[u8], depth: u32) -> sys::Result<Kind> {
+    match head {
+        [0x7f, b'E', b'L', b'F', ..] => elf(fd, head),
+        [b'#', b'!', rest @ ..] => look(interpreter(rest)?.c(), depth.saturating_add(1)),
+        _ if head.contains(&0) => Err(Errno(libc::ENOEXEC)),
+        _ => Ok(Kind::Text),
+    }
+}
+
+/// The interpreter's path in a `#!` line.
+fn interpreter(line: &[u8]) -> sys::Result<Path> {
+    let bad = Errno(libc::ENOEXEC);
+    let line = line.split(|b| *b == b'\n').next().ok_or(bad)?.trim_ascii_start();
+    let name = line.split(|b| matches!(b, b' ' | b'\t' | 0)).next().ok_or(bad)?;
+    if name.is_empty() {
+        return Err(bad);
+    }
+    Ok(Path::new(name))
+}
+
+fn u16_at(b: &[u8], at: usize) -> Option<u16> {
+    let bytes = b.get(at..at.checked_add(2)?)?;
+    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn u64_at(b: &[u8], at: usize) -> Option<u64> {
+    let bytes = b.get(at..at.checked_add(8)?)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+const NATIVE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+const RELATED: u16 = if cfg!(target_arch = "x86_64") { 3 } else { 40 };
+
+/// Judges an ELF header (elf(5)).
+fn elf(fd: i32, head: &[u8]) -> sys::Result<Kind> {
+    let bad = Errno(libc::ENOEXEC);
+    let machine = u16_at(head, 18).ok_or(bad)?;
+    let class = *head.get(4).ok_or(bad)?;
+    if !matches!(u16_at(head, 16), Some(2 | 3)) {
+        return Err(bad);
+    }
+    if class == 1 && matches!(machine, m if m == RELATED || m == NATIVE) {
+        return Ok(Kind::Foreign);
+    }
+    if class != 2 || machine != NATIVE {
+        return Err(bad);
+    }
+    let (at, size, n) = (u64_at(head, 32), u16_at(head, 54), u16_at(head, 56));
+    match (at, size, n) {
+        (Some(at), Some(56), Some(n @ 1..)) => segments(fd, at, n),
+        _ => Err(bad),
+    }
+}
+
+/// Looks for the loader among the program headers, and whether it is there.
+fn segments(fd: i32, mut at: u64, n: u16) -> sys::Result<Kind> {
+    const PT_INTERP: u64 = 3;
+    let mut header = [0u8; 56];
+    for _ in 0..n {
+        if sys::pread(fd, &mut header, at)? < header.len() {
+            return Err(Errno(libc::ENOEXEC));
+        }
+        if u64_at(&header, 0).is_some_and(|v| v & 0xffff_ffff == PT_INTERP) {
+            let mut name = [0u8; 200];
+            let n = sys::pread(fd, &mut name, u64_at(&header, 8).unwrap_or(0))?;
+            let name = name.get(..n).unwrap_or(&[]);
+            let loader = CStr::from_bytes_until_nul(name).map_err(|_| Errno(libc::ENOEXEC))?;
+            sys::stat(loader, true)?;
+            return Ok(Kind::Dynamic);
+        }
+        at = at.wrapping_add(56);
+    }
+    Ok(Kind::Static)
+}
+
+/// Finds `file` as execvp(3) does in the search path `dirs` (`PATH`); a name with a slash is itself.
+///
+/// # Errors
+/// ENOENT or EACCES as execvp(3).
+pub fn search(file: &CStr, dirs: Option<&[u8]>) -> sys::Result<(Path, Kind)> {
+    let name = file.to_bytes();
+    if name.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    if name.contains(&b'/') {
+        let path = Path::new(name);
+        return if path.fits() {
+            foretell(file).map(|k| (path, k))
+        } else {
+            Err(Errno(libc::ENAMETOOLONG))
+        };
+    }
+    let mut last = Errno::NOENT;
+    // glibc's default (confstr(3), _CS_PATH).
+    for dir in dirs.unwrap_or(b"/bin:/usr/bin").split(|b| *b == b':') {
+        let path = Path::new(dir);
+        let path = if dir.is_empty() { path } else { path.with(b"/") }.with(name);
+        if !path.fits() {
+            continue;
+        }
+        match foretell(path.c()) {
+            Ok(kind) => return Ok((path, kind)),
+            Err(e @ Errno(libc::EACCES)) => last = e,
+            Err(Errno(
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT,
+            )) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn file(name: &str, content: &[u8], mode: u32) -> std::ffi::CString {
+        let dir = std::env::temp_dir().join(format!("jsshim-target-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap()
+    }
+
+    /// What the kernel says.
+    fn exec(path: &CStr) -> i32 {
+        let r = std::process::Command::new(path.to_str().unwrap())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        match r {
+            Ok(mut child) => {
+                child.wait().unwrap();
+                0
+            }
+            Err(e) => e.raw_os_error().unwrap(),
+        }
+    }
+
+    #[test]
+    fn it_agrees_with_the_kernel() {
+        let elf = std::fs::read("/bin/true").unwrap();
+        let mut lost = elf.clone();
+        let at = lost.windows(4).position(|w| w == b"/ld-").unwrap();
+        lost[at + 1] = b'x';
+        let mut alien = elf.clone();
+        alien[18] = 8;
+        let cases = [
+            file("elf", &elf, 0o755),
+            file("noloader", &lost, 0o755),
+            file("alien", &alien, 0o755),
+            file("cut", &elf[..70], 0o755),
+            file("script", b"#!/bin/sh\nexit 0\n", 0o755),
+            file("blank", b"#! \t/bin/sh -e\nexit 0\n", 0o755),
+            file("lost", b"#!/no/such/interpreter\n", 0o755),
+            file("empty-interpreter", b"#!\n", 0o755),
+            file("not-executable", b"#!/bin/sh\n", 0o644),
+            c"/".to_owned(),
+            c"/no/such".to_owned(),
+            c"/etc/passwd/x".to_owned(),
+        ];
+        for path in cases {
+            let told = foretell(&path).map_or_else(|e| e.0, |_| 0);
+            assert_eq!(told, exec(&path), "{path:?}");
+        }
+        assert_eq!(foretell(&file("text", b"exit 0\n", 0o755)), Ok(Kind::Text));
+        assert_eq!(foretell(c"/bin/true"), Ok(Kind::Dynamic));
+    }
+
+    #[test]
+    fn path_is_searched_as_execvp_does() {
+        assert!(search(c"true", Some(b"/nonexistent:/bin")).is_ok());
+        assert!(search(c"sh", None).is_ok());
+        assert_eq!(search(c"no-such-program", None).err(), Some(Errno::NOENT));
+        assert_eq!(search(c"", None).err(), Some(Errno::NOENT));
+        assert_eq!(search(c"passwd", Some(b"/etc")).err(), Some(Errno(libc::EACCES)));
+    }
+}

@@ -1,0 +1,3 @@
+//! What is tested across modules.
+
+mod stress;

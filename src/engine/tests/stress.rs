@@ -1,0 +1,169 @@
+//! Threads as clients of one pool, through the real ledger and a real pipe: what the proptests of
+//! [`crate::slots`] show step by step must hold when the steps race.
+
+use std::thread;
+
+use crate::ledger::{Founding, Shared};
+use crate::pool::Pool;
+use crate::record::Handle;
+use crate::slots::State;
+use crate::sys;
+use crate::text::Path;
+
+const TOKENS: &[u8] = &[0, b'+', 0x9d, 0xff];
+const CLIENTS: usize = 4;
+const ROUNDS: usize = 3000;
+
+struct Scene {
+    ledger: &'static Shared,
+    path: Path,
+    ends: [i32; 2],
+}
+
+impl Scene {
+    fn new(name: &str) -> Self {
+        let ends = sys::pipe2(libc::O_CLOEXEC | libc::O_NONBLOCK).unwrap();
+        assert_eq!(sys::write(ends[1], TOKENS), Ok(TOKENS.len()));
+        let path = std::env::temp_dir().join(format!("jsshim-{name}-{}", std::process::id()));
+        let path = Path::new(path.as_os_str().as_encoded_bytes());
+        let founding =
+            Founding { id: pool(ends).id, path: Path::default(), root: 0, slots: 0, load_milli: 0 };
+        let ledger = Shared::create(path.c(), &founding).unwrap();
+        Self { ledger, path, ends }
+    }
+
+    fn pool(&self) -> Pool {
+        pool(self.ends)
+    }
+
+    fn end(self) {
+        let mut left = [0; 16];
+        let n = sys::read(self.ends[0], &mut left).unwrap();
+        left[..n].sort_unstable();
+        assert_eq!(&left[..n], TOKENS, "every token is back, with its value");
+        assert!(self.ledger.close_if_idle(self.path.c()), "every record is free");
+        self.ends.into_iter().for_each(sys::close);
+    }
+}
+
+fn pool(ends: [i32; 2]) -> Pool {
+    let st = sys::fstat(ends[0]).unwrap();
+    let path = crate::pool::fd_path(sys::getpid(), ends[0]);
+    Pool::new((st.st_dev, st.st_ino, 0), path, Some((ends[0], ends[1])))
+}
+
+/// One client: starts jobs on what is free, ends them, now and then the oldest last.
+fn client(scene: &Scene, seed: usize) {
+    let pool = scene.pool();
+    let ledger = scene.ledger;
+    let me = ledger.enter(sys::getpid()).unwrap();
+    let mut jobs: Vec<Handle> = vec![];
+    let mut dice = seed as u64 * 2 + 1;
+    for _ in 0..ROUNDS {
+        dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let roll = (dice >> 33) as usize;
+        if roll % 3 < 2 && jobs.len() < 6 {
+            jobs.push(start(ledger, &pool, me.index));
+        } else if !jobs.is_empty() {
+            let job = jobs.remove(roll / 3 % jobs.len());
+            assert!(ledger.end(job, &pool), "only its client ends it here");
+        }
+    }
+    jobs.into_iter().for_each(|job| assert!(ledger.end(job, &pool)));
+    pool.close();
+    ledger.free(me);
+}
+
+/// As a hook does it: a slot, or held and then granted when one falls free.
+fn start(ledger: &Shared, pool: &Pool, client: u32) -> Handle {
+    let job = ledger.claim(client).unwrap();
+    if ledger.take_implicit(job) {
+        return job;
+    }
+    let record = ledger.get(job).unwrap();
+    if pool.take(record, job.generation) == crate::pool::Taken::Yes && !ledger.pass_on(job) {
+        ledger.step(job, State::Token);
+        return job;
+    }
+    ledger.step(job, State::Held);
+    ledger.settle(client, pool);
+    job
+}
+
+#[test]
+fn racing_clients_lose_and_make_no_token() {
+    let scene = Scene::new("stress");
+    thread::scope(|s| {
+        for seed in 0..CLIENTS {
+            let scene = &scene;
+            s.spawn(move || client(scene, seed));
+        }
+        // A guard that does again whatever it finds half done.
+        s.spawn(|| {
+            let pool = scene.pool();
+            for _ in 0..ROUNDS {
+                for (index, record) in scene.ledger.records() {
+                    let (state, generation) = record.now();
+                    let job = Handle { index, generation };
+                    match state {
+                        State::Ending => scene.ledger.finish(job, &pool),
+                        State::Held => drop(scene.ledger.accept_gift(job)),
+                        State::Implicit => drop(pool.give(record, generation)),
+                        State::Client => scene.ledger.settle(index, &pool),
+                        _ => {}
+                    }
+                }
+            }
+            pool.close();
+        });
+    });
+    scene.end();
+}
+
+#[test]
+fn a_closed_ledger_takes_no_client() {
+    let scene = Scene::new("closed");
+    let me = scene.ledger.enter(sys::getpid()).unwrap();
+    assert!(!scene.ledger.close_if_idle(scene.path.c()));
+    scene.ledger.free(me);
+    assert!(scene.ledger.close_if_idle(scene.path.c()));
+    assert!(scene.ledger.enter(sys::getpid()).is_none());
+    assert!(Shared::open(scene.path.c()).is_err());
+    scene.ends.into_iter().for_each(sys::close);
+}
+
+#[test]
+fn a_full_ledger_says_so() {
+    let scene = Scene::new("full");
+    let me = scene.ledger.enter(sys::getpid()).unwrap();
+    let jobs: Vec<_> = std::iter::from_fn(|| scene.ledger.claim(me.index)).collect();
+    assert_eq!(jobs.len(), crate::ledger::RECORDS - 2);
+    jobs.into_iter().for_each(|job| scene.ledger.free(job));
+    assert!(scene.ledger.claim(me.index).is_some_and(|job| job.generation == 1));
+    let _ = sys::unlink(scene.path.c());
+    scene.ends.into_iter().for_each(sys::close);
+}
+
+#[test]
+fn a_byte_goes_to_the_sibling_that_is_due() {
+    let scene = Scene::new("gift");
+    let (ledger, pool) = (scene.ledger, scene.pool());
+    let me = ledger.enter(sys::getpid()).unwrap();
+    let [older, younger] = [(); 2].map(|()| {
+        let job = ledger.claim(me.index).unwrap();
+        ledger.step(job, State::Held);
+        job
+    });
+    let record = ledger.get(younger).unwrap();
+    assert!(pool.take(record, younger.generation) == crate::pool::Taken::Yes);
+    assert!(ledger.pass_on(younger));
+    assert_eq!(ledger.get(older).unwrap().state(), State::Token);
+    assert!(!record.has_token(younger.generation));
+    assert!(pool.take(record, younger.generation) == crate::pool::Taken::Yes);
+    assert!(!ledger.pass_on(younger), "nobody older is held");
+    // An ended job takes no gift.
+    assert!(ledger.end(older, &pool) && ledger.end(younger, &pool));
+    ledger.free(me);
+    pool.close();
+    scene.end();
+}

@@ -1,0 +1,153 @@
+//! Short texts built without an allocator: paths, messages, argument strings.
+
+use core::ffi::CStr;
+
+/// A text of at most `N - 1` bytes that can always be passed as a C string.
+/// What does not fit is cut off, and [`Text::fits`] tells.
+#[derive(Clone, Copy)]
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+    cut: bool,
+}
+
+/// Room for a path. Longer ones are refused by those who build them.
+pub type Path = Text<256>;
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], len: 0, cut: false }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    /// A text that starts as `s`.
+    pub fn new(s: impl AsRef<[u8]>) -> Self {
+        Self::default().with(s)
+    }
+
+    /// Appends bytes. A NUL ends what a C reader sees.
+    pub fn push(&mut self, s: impl AsRef<[u8]>) {
+        for b in s.as_ref() {
+            match self.bytes.get_mut(self.len) {
+                Some(at) if self.len.saturating_add(1) < N => {
+                    *at = *b;
+                    self.len = self.len.wrapping_add(1);
+                }
+                _ => self.cut = true,
+            }
+        }
+    }
+
+    /// [`Text::push`] in a chain.
+    pub fn with(mut self, s: impl AsRef<[u8]>) -> Self {
+        self.push(s);
+        self
+    }
+
+    /// Appends a number in decimal.
+    pub fn num(self, n: impl Into<i64>) -> Self {
+        let n: i64 = n.into();
+        let this = if n < 0 { self.with(b"-") } else { self };
+        this.radix::<10>(n.unsigned_abs())
+    }
+
+    /// Appends a number in lower-case hexadecimal.
+    pub fn hex(self, n: u64) -> Self {
+        self.radix::<16>(n)
+    }
+
+    fn radix<const BASE: u64>(self, mut n: u64) -> Self {
+        let mut digits = [0u8; 20];
+        let mut used = 0usize;
+        for at in digits.iter_mut().rev() {
+            *at = match n.checked_rem(BASE).unwrap_or(0) as u8 {
+                d @ 0..=9 => d.wrapping_add(b'0'),
+                d => d.wrapping_sub(10).wrapping_add(b'a'),
+            };
+            used = used.wrapping_add(1);
+            n = n.checked_div(BASE).unwrap_or(0);
+            if n == 0 {
+                break;
+            }
+        }
+        let start = digits.len().wrapping_sub(used);
+        self.with(digits.get(start..).unwrap_or(&[]))
+    }
+
+    /// The text.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// The text for C.
+    pub fn c(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+
+    /// Was there room for all of it?
+    pub fn fits(&self) -> bool {
+        !self.cut
+    }
+}
+
+/// Reads a decimal number at the start of `s`, with an optional minus; gives it and the rest.
+pub fn number(s: &[u8]) -> Option<(i64, &[u8])> {
+    let (negative, digits) = match s {
+        [b'-', rest @ ..] => (true, rest),
+        _ => (false, s),
+    };
+    let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at_checked(end)?;
+    if digits.is_empty() {
+        return None;
+    }
+    let n = digits
+        .iter()
+        .try_fold(0i64, |n, d| n.checked_mul(10)?.checked_add(i64::from(d.wrapping_sub(b'0'))))?;
+    Some((if negative { n.wrapping_neg() } else { n }, rest))
+}
+
+/// Reads a hexadecimal number at the start of `s`; gives it and the rest.
+pub fn hex(s: &[u8]) -> Option<(u64, &[u8])> {
+    let end = s.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(s.len());
+    let (digits, rest) = s.split_at_checked(end)?;
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    let n = digits
+        .iter()
+        .fold(0u64, |n, d| (n << 4) | u64::from((*d as char).to_digit(16).unwrap_or(0)));
+    Some((n, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_round_trip() {
+        for n in [0, 7, -1, i64::MAX, i64::MIN + 1] {
+            let t = Text::<32>::default().num(n);
+            assert_eq!(t.bytes(), n.to_string().as_bytes());
+            assert_eq!(number(t.bytes()), Some((n, &b""[..])));
+        }
+        let t = Text::<32>::default().hex(u64::MAX);
+        assert_eq!(hex(t.with(b":x").bytes()), Some((u64::MAX, &b":x"[..])));
+    }
+
+    #[test]
+    fn cut_texts_say_so_and_stay_c_strings() {
+        let t = Text::<4>::new("abcdef");
+        assert!(!t.fits());
+        assert_eq!(t.c(), c"abc");
+    }
+
+    #[test]
+    fn no_number_is_none() {
+        assert_eq!(number(b"x"), None);
+        assert_eq!(number(b"-"), None);
+        assert_eq!(number(b"99999999999999999999"), None);
+        assert_eq!(hex(b""), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! The role `hold`: wait, then become the job.
+
+use core::ffi::{c_char, CStr};
+use core::ptr::null;
+
+use jsshim_engine::ledger::Shared;
+use jsshim_engine::pool::Pool;
+use jsshim_engine::spec::Spec;
+use jsshim_engine::text::Text;
+use jsshim_engine::{hold, report, sys};
+
+use crate::start::Args;
+
+/// argv: name, spec, target, then the target's own.
+pub fn run(args: &Args) -> ! {
+    let spec = args.get(1).and_then(|s| Spec::decode(s.to_bytes()));
+    let Some(target) = args.get(2) else { sys::exit(2) };
+    let timers = sys::Timers::stop();
+    match spec.as_ref().map(|s| (s, Shared::open(s.ledger.c()))) {
+        Some((spec, Ok(ledger))) => wait(ledger, spec),
+        // Another uid, another root directory: nothing to wait by. The build goes on.
+        _ => report::say(b"cannot open the ledger; the job starts without a slot"),
+    }
+    timers.resume();
+    exec(args, target, spec.is_some_and(|s| s.shell))
+}
+
+fn wait(ledger: &Shared, spec: &Spec) {
+    let inherited = (spec.inherited.0 >= 0).then_some(spec.inherited);
+    let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
+    hold::wait(ledger, spec.job, &pool, &[0]);
+}
+
+fn exec(args: &Args, target: &'static CStr, shell: bool) -> ! {
+    // SAFETY: the kernel's own arrays.
+    let mut e = unsafe { sys::execve(target.as_ptr(), args.from(3), args.env()) };
+    if shell && e == sys::Errno(libc::ENOEXEC) {
+        e = exec_shell(args, target);
+    }
+    let line: Text<320> = Text::new(b"cannot start ").with(target.to_bytes());
+    report::say(line.with(b" (errno ").num(e.0).with(b")").bytes());
+    sys::exit(if e == sys::Errno::NOENT { 127 } else { 126 })
+}
+
+/// `/bin/sh TARGET ARG…`, as execvp(3) does for a text without `#!`.
+fn exec_shell(args: &Args, target: &'static CStr) -> sys::Errno {
+    let sh = c"/bin/sh";
+    let alone: [*const c_char; 3] = [sh.as_ptr(), target.as_ptr(), null()];
+    let argv = if args.get(3).is_some() {
+        let argv = args.from(2);
+        // SAFETY: the entries of TARGET and of its name, both there.
+        unsafe {
+            argv.write(sh.as_ptr());
+            argv.wrapping_add(1).write(target.as_ptr());
+        }
+        argv.cast_const()
+    } else {
+        alone.as_ptr()
+    };
+    // SAFETY: NULL-terminated arrays of C strings.
+    unsafe { sys::execve(sh.as_ptr(), argv, args.env()) }
+}

@@ -1,0 +1,37 @@
+//! `jsshim-helper`: holds a job until its slot is there, and looks after the slots of the dead.
+//!
+//! It is started by the preloaded library, by nobody else:
+//!
+//! - `jsshim-helper hold:… TARGET ARGV…` waits for a slot and execs `TARGET` with `ARGV`;
+//! - `jsshim-helper guard LEDGER` is the one guard of a ledger.
+//!
+//! Static and without libc, so that holding a job costs an exec of a few kB and no loader.
+#![cfg_attr(not(test), no_std, no_main)]
+#![cfg_attr(test, allow(dead_code))]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+
+mod guard;
+mod hold;
+mod start;
+
+use jsshim_engine::{report, sys};
+
+fn main(args: &start::Args) -> ! {
+    match args.get(1).map(core::ffi::CStr::to_bytes) {
+        Some(b"guard") => match args.get(2) {
+            Some(ledger) => guard::run(ledger),
+            None => sys::exit(2),
+        },
+        Some([b'h', b'o', b'l', b'd', b':', ..]) => hold::run(args),
+        _ => {
+            report::say(b"jsshim-helper is started by libjsshim.so, not by hand");
+            sys::exit(2)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What cannot wait until the first job: a pool that the top program itself shall join, and a dry run.
+
+use core::ffi::{c_char, c_int, CStr};
+use core::sync::atomic::Ordering::Release;
+
+use jsshim_engine::makeflags;
+use jsshim_engine::text::Text;
+use jsshim_engine::{proc, report, sys};
+
+use crate::environ;
+use crate::joining;
+use crate::state::STATE;
+
+extern "C" {
+    fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
+}
+
+/// One walk over the environment.
+pub fn look() {
+    STATE.env.store(environ::current().cast_mut(), Release);
+    let (mut jobs, mut pool, mut flags) = (false, false, None);
+    // SAFETY: before main, the environment is as the kernel made it.
+    for word in unsafe { environ::iter(environ::current()) } {
+        match word.to_bytes() {
+            [b'J', b'S', rest @ ..] => {
+                jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
+                pool |= rest.starts_with(b"SHIM_POOL=");
+            }
+            [b'M', b'A', b'K', b'E', b'F', b'L', b'A', b'G', b'S', b'=', rest @ ..] => {
+                flags = Some(rest);
+            }
+            _ => {}
+        }
+    }
+    let parsed = flags.map(makeflags::parse);
+    if parsed.as_ref().is_some_and(|f| f.dry_run) {
+        stop_dry_run();
+    }
+    let top = !pool && parsed.is_none_or(|f| f.auth.is_none());
+    STATE.top.store(top, Release);
+    if top && jobs {
+        found_pool(flags);
+    }
+}
+
+/// `make -n` still runs recipes marked `+`: the program at the top of the preload does not run then,
+/// as make's manual asks of job server clients. One whose parent is preloaded too is make's own doing.
+fn stop_dry_run() {
+    let mut preloaded = false;
+    proc::each_word(&proc::of(sys::getppid()).with(b"/environ"), |w| {
+        preloaded |= w.starts_with(b"LD_PRELOAD=") && w.windows(9).any(|part| part == b"libjsshim");
+    });
+    if !preloaded {
+        report::say(b"MAKEFLAGS has n (dry run): the program is not run");
+        sys::exit(0);
+    }
+}
+
+/// With `JSSHIM_JOBS`, the pool is made before the program starts, so that a make or cargo at the top
+/// joins it too.
+fn found_pool(flags: Option<&[u8]>) {
+    let Some((r, w, word)) = joining::found() else {
+        // It has been said why; the children need not try again.
+        return export(c"JSSHIM_JOBS", b"\0");
+    };
+    let mut buf = [0u8; 4096];
+    let mut out = makeflags::Out::new(&mut buf);
+    let auth = makeflags::WriteAuth::Fds { read: r, write: w, names: makeflags::Names::Both };
+    let none = makeflags::Letters { dry_run: false, debug: false, keep_going: false };
+    if !makeflags::write(flags, Some(&auth), &none, &mut out) || !out.push(b"\0") {
+        return;
+    }
+    export(c"MAKEFLAGS", out.as_bytes());
+    let word: Text<400> = Text::new(word.bytes()).with(b"\0");
+    export(c"JSSHIM_POOL", word.bytes());
+}
+
+fn export(name: &CStr, value: &[u8]) {
+    if let Ok(value) = CStr::from_bytes_until_nul(value) {
+        // SAFETY: C strings, and still one thread.
+        unsafe { setenv(name.as_ptr(), value.as_ptr(), 1) };
+    }
+}

@@ -1,0 +1,120 @@
+//! Doors through which a child is collected: its slot is free then, if the sweep has not seen it before.
+
+use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
+
+use super::fail;
+use crate::real;
+use crate::ticket;
+
+/// Hook of wait(2).
+///
+/// # Safety
+/// As wait(2).
+#[no_mangle]
+pub unsafe extern "C" fn wait(status: *mut c_int) -> c_int {
+    // SAFETY: the host's arguments.
+    unsafe {
+        reap(status, |status| match real::WAIT.get::<unsafe extern "C" fn(*mut c_int) -> c_int>() {
+            Some(f) => f(status),
+            None => fail(libc::ENOSYS),
+        })
+    }
+}
+
+/// Hook of waitpid(2).
+///
+/// # Safety
+/// As waitpid(2).
+#[no_mangle]
+pub unsafe extern "C" fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int {
+    type F = unsafe extern "C" fn(c_int, *mut c_int, c_int) -> c_int;
+    // SAFETY: the host's arguments.
+    unsafe {
+        reap(status, |status| match real::WAITPID.get::<F>() {
+            Some(f) => f(pid, status, options),
+            None => fail(libc::ENOSYS),
+        })
+    }
+}
+
+/// Hook of wait3(2).
+///
+/// # Safety
+/// As wait3(2).
+#[no_mangle]
+pub unsafe extern "C" fn wait3(status: *mut c_int, options: c_int, usage: *mut c_void) -> c_int {
+    type F = unsafe extern "C" fn(*mut c_int, c_int, *mut c_void) -> c_int;
+    // SAFETY: the host's arguments.
+    unsafe {
+        reap(status, |status| match real::WAIT3.get::<F>() {
+            Some(f) => f(status, options, usage),
+            None => fail(libc::ENOSYS),
+        })
+    }
+}
+
+/// Hook of wait4(2).
+///
+/// # Safety
+/// As wait4(2).
+#[no_mangle]
+pub unsafe extern "C" fn wait4(
+    pid: c_int,
+    status: *mut c_int,
+    options: c_int,
+    usage: *mut c_void,
+) -> c_int {
+    type F = unsafe extern "C" fn(c_int, *mut c_int, c_int, *mut c_void) -> c_int;
+    // SAFETY: the host's arguments.
+    unsafe {
+        reap(status, |status| match real::WAIT4.get::<F>() {
+            Some(f) => f(pid, status, options, usage),
+            None => fail(libc::ENOSYS),
+        })
+    }
+}
+
+/// Hook of waitid(2). WNOWAIT collects nothing, so the slot of what it shows goes with the sweep.
+///
+/// # Safety
+/// As waitid(2).
+#[no_mangle]
+pub unsafe extern "C" fn waitid(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    info: *mut libc::siginfo_t,
+    options: c_int,
+) -> c_int {
+    type F = unsafe extern "C" fn(libc::idtype_t, libc::id_t, *mut libc::siginfo_t, c_int) -> c_int;
+    let mut own = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let to = if info.is_null() { own.as_mut_ptr() } else { info };
+    // SAFETY: the host's arguments, or our own siginfo in place of a null one; what the kernel filled in
+    // is read only after a success.
+    unsafe {
+        let Some(f) = real::WAITID.get::<F>() else {
+            return fail(libc::ENOSYS);
+        };
+        let ret = f(kind, id, to, options);
+        let ended = ret == 0
+            && options & libc::WNOWAIT == 0
+            && matches!((*to).si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
+        if ended {
+            ticket::ended((*to).si_pid());
+        }
+        ret
+    }
+}
+
+/// Calls `real` with a status word of our own where the host gave none, and ends the job of a child
+/// that has ended; one that stopped or continued has not.
+unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_int {
+    let mut own = 0;
+    let to = if status.is_null() { &raw mut own } else { status };
+    let pid = real(to);
+    // SAFETY: after a success the word is filled in.
+    if pid > 0 && unsafe { libc::WIFEXITED(*to) || libc::WIFSIGNALED(*to) } {
+        ticket::ended(pid);
+    }
+    pid
+}

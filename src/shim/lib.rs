@@ -1,0 +1,48 @@
+//! `libjsshim.so`: preloaded into programs that know nothing of make's job server, it makes them take a
+//! slot of the pool for every job and give it back when the job ends.
+//!
+//! A hook asks `ticket` for a slot, calls the function behind it (`real`) and says what became of
+//! it. The first job of a process costs two atomic operations and a getpid; only when a second one is to
+//! run beside it, `joining` looks for the pool. A job for which there is no slot is exec'ed into the
+//! helper (`redirect`), or waits inside `fork`.
+//!
+//! No std: every exec of a build loads this library, so it needs libc.so.6 alone, has no start-up but
+//! one function, and nothing in it allocates, locks or panics.
+#![cfg_attr(not(test), no_std)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+
+mod arch;
+mod early;
+mod environ;
+mod hooks;
+mod joining;
+mod pending;
+mod real;
+mod redirect;
+mod sites;
+mod state;
+mod ticket;
+
+/// Runs in every process of the tree: remembers where it is, and no more unless the environment asks.
+#[ctor::ctor(unsafe)]
+fn constructor() {
+    state::STATE.begin();
+    early::look();
+}
+
+/// Nothing here panics: the lints above and the engine's see to it. If it did after all, the process
+/// stays, in this thread, for a debugger; it is not killed.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    jsshim_engine::report::say(b"internal error; please report it");
+    loop {
+        jsshim_engine::sys::sleep_millis(1000);
+    }
+}

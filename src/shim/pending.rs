@@ -1,0 +1,82 @@
+//! Spawns between `vfork` and its child's exec. The child runs on its parent's memory and finds what
+//! was decided for it by the thread pointer, which the two share.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicU64, AtomicUsize};
+
+use crate::environ::Scratch;
+use crate::ticket::{self, Ticket};
+
+/// Threads that may be inside `vfork` at once; further ones are not gated.
+const MOST: usize = 64;
+
+/// One thread inside `vfork`.
+pub struct Pending {
+    thread: AtomicUsize,
+    ticket: AtomicU64,
+    /// Memory that the child's exec uses and its parent frees.
+    scratch: [AtomicUsize; 2],
+}
+
+static ALL: [Pending; MOST] = [const {
+    Pending {
+        thread: AtomicUsize::new(0),
+        ticket: AtomicU64::new(0),
+        scratch: [AtomicUsize::new(0), AtomicUsize::new(0)],
+    }
+}; MOST];
+
+/// Takes a place for this thread; its number, from 1.
+pub fn enter(thread: usize) -> Option<usize> {
+    let free = |p: &Pending| p.thread.compare_exchange(0, thread, AcqRel, Relaxed).is_ok();
+    ALL.iter().position(free).map(|i| i.wrapping_add(1))
+}
+
+/// A place by its number.
+pub fn get(number: usize) -> Option<&'static Pending> {
+    ALL.get(number.checked_sub(1)?)
+}
+
+/// The place of the thread that this `vfork` child came from.
+pub fn of(thread: usize) -> Option<&'static Pending> {
+    ALL.iter().find(|p| p.thread.load(Acquire) == thread)
+}
+
+/// In a forked child there is nothing pending.
+pub fn clear() {
+    for p in ALL.iter().filter(|p| p.thread.load(Relaxed) != 0) {
+        p.thread.store(0, Relaxed);
+    }
+}
+
+impl Pending {
+    pub fn set(&self, ticket: Ticket) {
+        self.ticket.store(ticket::pack(ticket), Release);
+    }
+
+    pub fn ticket(&self) -> Ticket {
+        ticket::unpack(self.ticket.load(Acquire))
+    }
+
+    /// In the child, before its exec.
+    pub fn keep(&self, (at, len): (usize, usize)) {
+        let [a, l] = &self.scratch;
+        a.store(at, Release);
+        l.store(len, Release);
+    }
+
+    /// Frees what [`Pending::keep`] has kept: the exec has happened, or failed.
+    pub fn free_scratch(&self) {
+        let [a, l] = &self.scratch;
+        Scratch::free((a.swap(0, AcqRel), l.swap(0, AcqRel)));
+    }
+
+    /// In the parent, when the child has exec'ed or ended.
+    pub fn leave(&self) -> Ticket {
+        self.free_scratch();
+        let ticket = self.ticket();
+        self.ticket.store(0, Release);
+        self.thread.store(0, Release);
+        ticket
+    }
+}

@@ -1,0 +1,109 @@
+//! What a fork is for: its child execs soon (a shell's command), or never (a worker, a subshell).
+//!
+//! Learned per call site (the return address of `fork`) from its earlier children, in a page that they
+//! share with their parent: a child that execs says so there. One exec marks the site for good: a child
+//! that execs must not be held inside `fork`, since its parent may be waiting for that very exec (an
+//! error pipe), while one that does not exec is held at its first spawn anyway.
+
+use core::mem::size_of;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+
+use jsshim_engine::sys;
+
+/// How long a fork waits for an earlier child to show what it is for, in ms.
+const SHOW_MILLIS: u32 = 20;
+const SITES: usize = 128;
+
+/// One call site.
+#[repr(C)]
+pub struct Site {
+    address: AtomicUsize,
+    forks: AtomicU32,
+    execs: AtomicU32,
+    /// A child has gone on without exec for as long as one is given to show.
+    seen_to_stay: AtomicU32,
+}
+
+#[repr(C)]
+struct Page([Site; SITES]);
+
+/// The sites of this process, and the one that it came from itself.
+pub struct Sites {
+    page: AtomicPtr<Page>,
+    own: AtomicPtr<Site>,
+}
+
+impl Sites {
+    pub const fn new() -> Self {
+        let none = core::ptr::null_mut();
+        Self { page: AtomicPtr::new(none), own: AtomicPtr::new(core::ptr::null_mut()) }
+    }
+
+    fn page(&self) -> Option<&'static Page> {
+        let seen = self.page.load(Acquire);
+        let page = if seen.is_null() { self.map()? } else { seen };
+        // SAFETY: zeroed shared memory of that size, never unmapped; zeros are valid.
+        Some(unsafe { &*page })
+    }
+
+    fn map(&self) -> Option<*mut Page> {
+        let fresh = sys::map_shared_anonymous(size_of::<Page>()).ok()?.cast::<Page>();
+        match self.page.compare_exchange(core::ptr::null_mut(), fresh, AcqRel, Acquire) {
+            Ok(_) => Some(fresh),
+            Err(other) => {
+                // SAFETY: nobody has seen it.
+                unsafe { sys::unmap(fresh.cast(), size_of::<Page>()) };
+                Some(other)
+            }
+        }
+    }
+
+    /// The record of a call site. `None`: more sites than there is room for.
+    pub fn of(&self, address: usize) -> Option<&'static Site> {
+        self.page()?.0.iter().find(|site| {
+            let seen = site.address.load(Relaxed);
+            seen == address
+                || seen == 0 && site.address.compare_exchange(0, address, AcqRel, Relaxed).is_ok()
+        })
+    }
+
+    /// In a forked child: the page is the parent's, and `site` the one it came from.
+    pub fn forked(&self, site: Option<&'static Site>) {
+        let site = site.map_or(core::ptr::null_mut(), |s| core::ptr::from_ref(s).cast_mut());
+        self.own.store(site, Release);
+        self.page.store(core::ptr::null_mut(), Release);
+    }
+
+    /// This process execs: tells its parent.
+    pub fn execs(&self) {
+        let own = self.own.load(Acquire);
+        if !own.is_null() {
+            // SAFETY: a site of a page that is never unmapped.
+            unsafe { &*own }.execs.fetch_add(1, AcqRel);
+        }
+    }
+}
+
+impl Site {
+    /// A fork from here has succeeded.
+    pub fn forked(&self) {
+        self.forks.fetch_add(1, Relaxed);
+    }
+
+    /// Do its children go without exec? Waits a moment, once, where none has shown it yet; a site without
+    /// children is taken for one that execs, which does no harm.
+    pub fn is_worker(&self) -> bool {
+        for _ in 0..SHOW_MILLIS {
+            if self.execs.load(Acquire) > 0 || self.forks.load(Relaxed) == 0 {
+                return false;
+            }
+            if self.seen_to_stay.load(Relaxed) != 0 {
+                break;
+            }
+            sys::sleep_millis(1);
+        }
+        self.seen_to_stay.store(1, Relaxed);
+        self.execs.load(Acquire) == 0
+    }
+}

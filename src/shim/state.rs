@@ -1,0 +1,175 @@
+//! What this process knows of itself. All of it is atomics: hooks run in any thread, in handlers, and
+//! in forked children of threaded hosts.
+//!
+//! # The phases
+//!
+//! `UNSEEN`: no two jobs have run at once yet. The one job that may run is [`first`](State::first); it
+//! has the implicit slot, and nothing else is known or needed: no environment read, no file opened.
+//! `JOINING`: one thread looks for the pool. `ACTIVE`: the client is set up and never changes.
+//! `OFF`: this process is not gated (it speaks the protocol itself, the user said so, or it cannot be).
+//!
+//! The order of a change of phase is AcqRel: who sees `ACTIVE` sees the client.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
+
+use jsshim_engine::client::Client;
+use jsshim_engine::jobs::Jobs;
+use jsshim_engine::record::Handle;
+use jsshim_engine::sys;
+
+use crate::sites::Sites;
+
+pub const UNSEEN: u32 = 0;
+pub const JOINING: u32 = 1;
+pub const ACTIVE: u32 = 2;
+pub const OFF: u32 = 3;
+
+/// In `first`: no job.
+pub const NONE: i32 = 0;
+/// In `first`: a spawn is under way.
+pub const STARTING: i32 = -1;
+/// In `first`: the implicit slot is accounted for in the ledger now.
+pub const RECORDED: i32 = -2;
+
+/// The process state. What a spawn writes shares a page with the first slots of `jobs`: after a fork each
+/// page that is written costs a fault.
+#[repr(C, align(4096))]
+pub struct State {
+    /// The process to which all this belongs; a `vfork` child sees it too and is another one.
+    owner: AtomicI32,
+    phase: AtomicU32,
+    /// The job on the implicit slot while there is no ledger, or one of the words above.
+    pub first: AtomicI32,
+    /// Warnings are given once.
+    warned: AtomicBool,
+    /// `JSSHIM_DEBUG` is set.
+    pub debug: AtomicBool,
+    /// Nothing in the environment names a pool: the first spawn makes one, so that all branches share it.
+    pub top: AtomicBool,
+    /// A forked child that must wait for its slot at its first exec or spawn: its record.
+    held: AtomicU64,
+    /// What the fork call sites of this process are for.
+    pub sites: Sites,
+    /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
+    /// that of setenv(3) moves.
+    pub env: AtomicPtr<*const core::ffi::c_char>,
+    /// The jobs that are in the ledger.
+    pub jobs: Jobs,
+    client: UnsafeCell<MaybeUninit<Client>>,
+}
+
+// SAFETY: `client` is written once, by the thread that moved the phase to JOINING, before ACTIVE is
+// published; afterwards it is only shared. The rest is atomics.
+unsafe impl Sync for State {}
+
+pub static STATE: State = State {
+    owner: AtomicI32::new(0),
+    phase: AtomicU32::new(UNSEEN),
+    first: AtomicI32::new(NONE),
+    client: UnsafeCell::new(MaybeUninit::uninit()),
+    jobs: Jobs::new(),
+    held: AtomicU64::new(0),
+    sites: Sites::new(),
+    warned: AtomicBool::new(false),
+    debug: AtomicBool::new(false),
+    top: AtomicBool::new(false),
+    env: AtomicPtr::new(core::ptr::null_mut()),
+};
+
+impl State {
+    /// The constructor: this process is the owner.
+    pub fn begin(&self) {
+        self.owner.store(sys::getpid(), Release);
+    }
+
+    /// Is the caller another process on this memory (the child of a vfork or of a raw clone), or is
+    /// this before the constructor? Then hooks pass through and write nothing.
+    pub fn foreign(&self) -> bool {
+        self.owner.load(Acquire) != sys::getpid()
+    }
+
+    pub fn phase(&self) -> u32 {
+        self.phase.load(Acquire)
+    }
+
+    /// The client, once there is one.
+    pub fn client(&self) -> Option<&Client> {
+        // SAFETY: written before ACTIVE was published, never again.
+        (self.phase() == ACTIVE).then(|| unsafe { (*self.client.get()).assume_init_ref() })
+    }
+
+    /// Makes `find` set up the client, in exactly one thread, and `enter` put into the ledger what ran
+    /// before there was one, before any other thread sees it. The others wait for it for at most a second
+    /// (and then go on as not gated).
+    pub fn join(
+        &self,
+        find: impl FnOnce() -> Option<Client>,
+        enter: impl FnOnce(&Client),
+    ) -> Option<&Client> {
+        match self.phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire) {
+            Ok(_) => {
+                let found = find();
+                let phase = if found.is_some() { ACTIVE } else { OFF };
+                if let Some(client) = found {
+                    // SAFETY: only the thread that moved UNSEEN to JOINING comes here.
+                    enter(unsafe { (*self.client.get()).write(client) });
+                }
+                self.phase.store(phase, Release);
+            }
+            Err(_) => self.await_join(),
+        }
+        self.client()
+    }
+
+    /// The client, if there is or will be one: waits for a thread that is setting it up.
+    pub fn coming_client(&self) -> Option<&Client> {
+        self.await_join();
+        self.client()
+    }
+
+    fn await_join(&self) {
+        for _ in 0..1000 {
+            if self.phase() != JOINING {
+                return;
+            }
+            sys::sleep_millis(1);
+        }
+    }
+
+    /// In a forked child: a new client with an implicit slot of its own, which goes on with the pool
+    /// and the ledger of its parent.
+    pub fn forked(&self, held: Option<Handle>) {
+        self.owner.store(sys::getpid(), Release);
+        self.jobs.clear();
+        let active = self.client().inspect(|c| c.forked()).is_some();
+        self.first.store(if active { RECORDED } else { NONE }, Release);
+        if self.phase() == JOINING {
+            // The thread that joined is not in this process.
+            self.phase.store(UNSEEN, Release);
+        }
+        self.held.store(held.map_or(0, Handle::pack), Release);
+    }
+
+    /// The record by which this process is to wait for its slot, given once.
+    pub fn take_held(&self) -> Option<Handle> {
+        if self.held.load(Relaxed) == 0 {
+            return None;
+        }
+        Handle::unpack(self.held.swap(0, AcqRel))
+    }
+
+    /// Puts it back, for the next exec: this one failed.
+    pub fn put_held(&self, job: Handle) {
+        self.held.store(job.pack(), Release);
+    }
+
+    /// Says something on stderr, once per process.
+    pub fn warn(&self, text: &[u8]) {
+        if !self.warned.swap(true, AcqRel) {
+            jsshim_engine::report::say(text);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The life of a spawn, as every spawning hook goes through it: [`begin`], the real function, then
+//! [`started`] in the parent. Between the two the ticket says on what the job runs.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use jsshim_engine::client::Client;
+use jsshim_engine::gate;
+use jsshim_engine::record::{Handle, Reason, UNRECORDED};
+use jsshim_engine::slots::State as Slot;
+use jsshim_engine::sys::{self, Peek};
+use jsshim_engine::text::Text;
+
+use crate::joining;
+use crate::state::{NONE, OFF, RECORDED, STARTING, STATE};
+
+/// What a spawn was given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ticket {
+    /// Not ours to judge.
+    Pass,
+    /// The implicit slot of a process that has no ledger: its only job.
+    First,
+    /// A record of the ledger; the job is started at once.
+    Runs(Handle),
+    /// A record of the ledger; the job is to be held.
+    Held(Handle),
+}
+
+/// Finds a slot for a new job, or decides that it is held.
+pub fn begin() -> Ticket {
+    if STATE.phase() == OFF || STATE.foreign() {
+        return Ticket::Pass;
+    }
+    wait_own_turn();
+    if !STATE.top.load(Relaxed) && claim_first() {
+        return Ticket::First;
+    }
+    let Some(client) = STATE.join(joining::find, record_first) else {
+        return Ticket::Pass;
+    };
+    let Some(job) = client.claim() else {
+        STATE.warn(b"the ledger is full; this process is not gated");
+        return Ticket::Pass;
+    };
+    let ticket = slot(client, job);
+    if client.ledger().get(job).is_none_or(|r| r.state() != Slot::Implicit) {
+        let now_and_then = job.generation.is_multiple_of(16);
+        client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
+    }
+    ticket
+}
+
+/// A child that was forked without a slot and did not exec waits before its own first job.
+fn wait_own_turn() {
+    if let (Some(job), Some(client)) = (STATE.take_held(), STATE.client()) {
+        hold_here(client, job);
+    }
+}
+
+/// Waits in this process for the slot of `job`.
+pub fn hold_here(client: &Client, job: Handle) {
+    let mut inputs = [-1; 8];
+    for (at, fd) in inputs.iter_mut().zip(0..) {
+        *at = fd;
+    }
+    let state = jsshim_engine::hold::wait(client.ledger(), job, &client.pool, &inputs);
+    client.pool.close();
+    debug(b"was held, runs on", state);
+}
+
+/// Takes the implicit slot while nothing else is known of this process.
+fn claim_first() -> bool {
+    let first = &STATE.first;
+    let seen = first.load(Acquire);
+    let free = seen == NONE || seen > 0 && sys::peek(seen) != Peek::Running;
+    free && first.compare_exchange(seen, STARTING, AcqRel, Acquire).is_ok()
+}
+
+/// Enters the job that took the implicit slot before there was a ledger.
+pub fn record_first(client: &Client) {
+    let first = STATE.first.swap(RECORDED, AcqRel);
+    if first == RECORDED || first == NONE {
+        return;
+    }
+    if let Some(me) = client.me().and_then(|me| client.ledger().record(me)) {
+        me.implicit.store(UNRECORDED, Release);
+    }
+    if first > 0 {
+        enter_first(client, first);
+    }
+}
+
+fn enter_first(client: &Client, pid: i32) {
+    if let Some(job) = client.claim() {
+        set_process(client, job, pid);
+        client.ledger().record_implicit(job);
+    }
+}
+
+fn slot(client: &Client, job: Handle) -> Ticket {
+    let now = client.start_now(job).or_else(|| {
+        client.sweep(&STATE.jobs);
+        client.start_now(job)
+    });
+    let state = now.or_else(|| match joining::gate_mode() {
+        joining::Gate::Child => None,
+        mode => gate::wait(client, &STATE.jobs, job, mode == joining::Gate::Parent),
+    });
+    if let Some(state) = state {
+        debug(b"starts a job on", state);
+        return Ticket::Runs(job);
+    }
+    client.ledger().step(job, Slot::Held);
+    // Our implicit slot may have fallen free just before: then nobody else would grant it.
+    client.settle();
+    match client.ledger().get(job).map(|r| r.state()) {
+        Some(Slot::Held) => {
+            debug(b"holds a job,", Slot::Held);
+            Ticket::Held(job)
+        }
+        _ => Ticket::Runs(job),
+    }
+}
+
+/// The job of a ticket has a process; or, with `pid` < 0, none came to be.
+pub fn started(ticket: Ticket, pid: i32) {
+    match ticket {
+        Ticket::Pass => {}
+        Ticket::First => first_started(pid),
+        Ticket::Runs(job) | Ticket::Held(job) => {
+            let Some(client) = STATE.client() else { return };
+            if pid > 0 {
+                set_process(client, job, pid);
+            } else {
+                client.end(job);
+                client.rest(&STATE.jobs);
+            }
+        }
+    }
+}
+
+fn first_started(pid: i32) {
+    let now = if pid > 0 { pid } else { NONE };
+    if STATE.first.compare_exchange(STARTING, now, AcqRel, Acquire).is_ok() {
+        return;
+    }
+    // Another thread has opened the ledger meanwhile.
+    let Some(client) = STATE.coming_client() else { return };
+    if pid > 0 {
+        enter_first(client, pid);
+    } else if let Some(me) = client.me().and_then(|me| client.ledger().record(me)) {
+        me.implicit.store(0, Release);
+        client.settle();
+    }
+}
+
+fn set_process(client: &Client, job: Handle, pid: i32) {
+    if let Some(record) = client.ledger().get(job) {
+        record.pid.store(pid, Release);
+    }
+    STATE.jobs.add(pid, job);
+}
+
+/// A held job starts without a slot after all: it could not be held.
+pub fn overdraw(job: Handle) {
+    if let Some(client) = STATE.client() {
+        client.ledger().overdraw(job, Reason::Unheld);
+        debug(b"cannot hold a job; it runs on", Slot::Overdraft);
+    }
+}
+
+/// A child has been reaped: its slot is free.
+pub fn ended(pid: i32) {
+    let first = STATE.first.load(Relaxed) == pid;
+    if first && STATE.first.compare_exchange(pid, NONE, AcqRel, Relaxed).is_ok() || STATE.foreign()
+    {
+        return;
+    }
+    let Some(client) = STATE.client() else { return };
+    if let Some(job) = STATE.jobs.remove(pid) {
+        client.end(job);
+        client.rest(&STATE.jobs);
+    }
+}
+
+/// The process ends.
+pub fn leave() {
+    if let Some(client) = STATE.client().filter(|_| !STATE.foreign()) {
+        client.leave(&STATE.jobs);
+    }
+}
+
+/// A line for `JSSHIM_DEBUG`: the event, and what the jobs of this process have now.
+fn debug(event: &[u8], state: Slot) {
+    if !STATE.debug.load(Relaxed) {
+        return;
+    }
+    let on: &[u8] = match state {
+        Slot::Implicit => b" the implicit slot",
+        Slot::Token => b" a token",
+        Slot::Overdraft => b" overdraft",
+        _ => b" no slot is free",
+    };
+    let count = |which: fn(Slot) -> bool| {
+        let client = STATE.client().and_then(|c| Some((c.me()?, c)));
+        client.map_or(0, |(me, c)| c.ledger().jobs_of(me).filter(|(_, s, _)| which(*s)).count())
+            as i64
+    };
+    let text: Text<200> = Text::new(event).with(on);
+    let text = text.with(b"; slots ").num(count(Slot::is_backed));
+    let text = text.with(b", held ").num(count(Slot::is_held));
+    let over = count(|s| s == Slot::Overdraft);
+    jsshim_engine::report::debug(text.with(b", overdraft ").num(over).bytes());
+}
+
+/// A ticket in one word, to be carried over a `vfork`; [`unpack`] undoes it.
+pub fn pack(ticket: Ticket) -> u64 {
+    const HELD: u64 = 1 << 63;
+    match ticket {
+        Ticket::Pass => 0,
+        Ticket::First => 1,
+        Ticket::Runs(job) => job.pack() << 1,
+        Ticket::Held(job) => job.pack() << 1 | HELD,
+    }
+}
+
+/// See [`pack`].
+pub fn unpack(word: u64) -> Ticket {
+    match (word, Handle::unpack((word & !(1 << 63)) >> 1)) {
+        (1, _) => Ticket::First,
+        (_, Some(job)) if word >> 63 == 1 => Ticket::Held(job),
+        (_, Some(job)) => Ticket::Runs(job),
+        _ => Ticket::Pass,
+    }
+}

@@ -1,0 +1,307 @@
+//! Runs a real program twice, without the library and with it, and judges both runs.
+//!
+//! The oracle, applied to every run whatever its test is about:
+//! - the pool holds the same tokens before and after, and its descriptors' flags are untouched;
+//! - as many jobs ended as were started, and never more ran at once than there are slots;
+//! - exit status, standard output and standard error are what they were without the library;
+//! - no process stays behind, and no file in the library's run-time folder;
+//! - a real make at the top does not complain of its pool and is not kept waiting;
+//! - nothing hangs: at the time-out everything is killed, and the failure tells who waited for what.
+//!
+//! A peak that is within the slots already without the library would prove nothing: that fails too.
+
+pub mod pool;
+pub mod procs;
+pub mod programs;
+pub mod register;
+mod scene;
+
+use std::fmt::Write;
+use std::fs;
+use std::os::fd::RawFd;
+use std::process::ExitStatus;
+
+use pool::Kind;
+use register::Counts;
+use scene::Scene;
+
+/// Where the library is put before a program.
+#[derive(Clone, Copy, PartialEq)]
+enum Preload {
+    /// In the environment of the host.
+    Host,
+    /// In a recipe or script, by `LD_PRELOAD=$JSSHIM_LIB`.
+    Inside,
+    /// By `jsshim -jN --`.
+    Cli(usize),
+}
+
+pub struct Outcome {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+    pub jobs: Counts,
+}
+
+impl Outcome {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// Shows the outcome when a demand on it fails.
+struct Told<'a>(&'a Outcome);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", report(self.0));
+        }
+    }
+}
+
+/// A demand on an outcome.
+type Check = Box<dyn Fn(&Outcome)>;
+
+/// What is run, and what is expected of it.
+pub struct Run {
+    argv: Vec<String>,
+    env: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+    stdin: String,
+    pool: Option<(Kind, usize)>,
+    inherited: Vec<(RawFd, String)>,
+    preload: Preload,
+    nobody: bool,
+    slots: Option<usize>,
+    must_fill: bool,
+    make: bool,
+    settles: Option<u32>,
+    unordered: bool,
+    warnings: usize,
+    ignored: Option<String>,
+    checks: Vec<Check>,
+}
+
+impl Run {
+    pub fn new<S: AsRef<str>>(argv: &[S]) -> Run {
+        Run {
+            argv: argv.iter().map(|arg| arg.as_ref().to_owned()).collect(),
+            env: Vec::new(),
+            files: Vec::new(),
+            stdin: String::new(),
+            pool: None,
+            inherited: Vec::new(),
+            preload: Preload::Host,
+            nobody: false,
+            slots: None,
+            must_fill: true,
+            make: false,
+            settles: None,
+            unordered: false,
+            warnings: 0,
+            ignored: None,
+            checks: Vec::new(),
+        }
+    }
+
+    /// Python with a program text; `jobs` is the module that signs the register.
+    pub fn python(program: &str) -> Run {
+        Run::new(&[&programs::python(), "-c", program])
+    }
+
+    pub fn arg(mut self, arg: &str) -> Run {
+        self.argv.push(arg.to_owned());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Run {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A file in the folder where the host starts.
+    pub fn file(mut self, name: &str, text: &str) -> Run {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    pub fn stdin(mut self, text: &str) -> Run {
+        self.stdin = text.to_owned();
+        self
+    }
+
+    /// Gives the host a pool of the harness, as make would.
+    pub fn pool(mut self, kind: Kind, slots: usize) -> Run {
+        self.pool = Some((kind, slots));
+        self.slots(slots)
+    }
+
+    /// The peak that the library must keep, and must reach.
+    pub fn slots(mut self, slots: usize) -> Run {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// Drops the demand that the peak is above the slots without the library, and reaches them with it.
+    pub fn any_peak(mut self) -> Run {
+        self.must_fill = false;
+        self
+    }
+
+    /// The host is a make that owns the pool.
+    pub fn make(mut self, slots: usize) -> Run {
+        self.make = true;
+        self.slots(slots)
+    }
+
+    /// The library is preloaded further down, by `LD_PRELOAD=$JSSHIM_LIB`.
+    pub fn preload_inside(mut self) -> Run {
+        self.preload = Preload::Inside;
+        self
+    }
+
+    /// The host is started by `jsshim -jN --`, which makes the pool.
+    pub fn cli(mut self, slots: usize) -> Run {
+        self.preload = Preload::Cli(slots);
+        self.slots(slots)
+    }
+
+    /// The host lives on after its `jobs` jobs (`wait_for_go`); the pool must be full again while it does.
+    pub fn settles(mut self, jobs: u32) -> Run {
+        self.settles = Some(jobs);
+        self
+    }
+
+    /// The lines of standard output may come in any order.
+    pub fn unordered(mut self) -> Run {
+        self.unordered = true;
+        self
+    }
+
+    /// Lines with this text are not compared.
+    pub fn ignoring(mut self, text: &str) -> Run {
+        self.ignored = Some(text.to_owned());
+        self
+    }
+
+    /// The host inherits a file of its folder under this number, open for reading and writing.
+    pub fn inherits(mut self, fd: RawFd, name: &str) -> Run {
+        self.inherited.push((fd, name.to_owned()));
+        self
+    }
+
+    /// The host runs without root's rights.
+    pub fn by_nobody(mut self) -> Run {
+        self.nobody = true;
+        self
+    }
+
+    /// The library says one line on standard error.
+    pub fn warns(mut self) -> Run {
+        self.warnings = 1;
+        self
+    }
+
+    /// One more demand on each run.
+    pub fn check(mut self, demand: impl Fn(&Outcome) + 'static) -> Run {
+        self.checks.push(Box::new(demand));
+        self
+    }
+
+    /// Runs with the library only, where a second run would show nothing more.
+    pub fn once(self) {
+        self.run(programs::artifact("libjsshim.so").is_some());
+    }
+
+    /// Runs without and with the library and compares.
+    pub fn both(self) {
+        let plain = self.run(false);
+        let _told = Told(&plain);
+        if let (Some(slots), true) = (self.slots, self.must_fill) {
+            let peak = plain.jobs.peak as usize;
+            assert!(peak > slots, "{peak} jobs at once without the library: this shows nothing");
+        }
+        if programs::artifact("libjsshim.so").is_none() {
+            return;
+        }
+        let shimmed = self.run(true);
+        let _told = Told(&shimmed);
+        if let Some(slots) = self.slots {
+            let peak = shimmed.jobs.peak as usize;
+            assert!(peak <= slots, "{peak} jobs at once on {slots} slots");
+            let full = peak == slots || !self.must_fill;
+            assert!(full, "only {peak} jobs at once on {slots} slots");
+        }
+        assert_eq!(shimmed.jobs.started, plain.jobs.started, "jobs started, with and without");
+        assert_eq!(shimmed.status, plain.status, "exit, with and without");
+        self.compare_output(&plain, &shimmed);
+    }
+
+    fn compare_output(&self, plain: &Outcome, shimmed: &Outcome) {
+        let (before, after) = (self.kept(&plain.text()), self.kept(&shimmed.text()));
+        if before != after {
+            panic!("standard output differs{}", difference(&plain.text(), &shimmed.text()));
+        }
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let mut said = sorted(&shimmed.stderr);
+        said.retain(|line| !line.starts_with("jsshim:"));
+        let warnings = shimmed.stderr.lines().count() - said.len();
+        assert_eq!(warnings, self.warnings, "lines from the library");
+        if said != sorted(&plain.stderr) {
+            panic!("standard error differs{}", difference(&plain.stderr, &shimmed.stderr));
+        }
+    }
+
+    /// The lines of standard output that must be the same, in the order that must be.
+    fn kept(&self, text: &str) -> Vec<String> {
+        let is_ignored = |line: &str| self.ignored.as_ref().is_some_and(|i| line.contains(i));
+        let mut lines: Vec<_> = text.split('\n').map(str::to_owned).collect();
+        lines.retain(|line| !is_ignored(line));
+        if self.unordered {
+            lines.sort_unstable();
+        }
+        lines
+    }
+
+    /// One run and the oracle on it.
+    pub fn run(&self, shimmed: bool) -> Outcome {
+        let mut scene = Scene::new(self);
+        let outcome = scene.play(self, shimmed);
+        let told = Told(&outcome);
+        self.checks.iter().for_each(|check| check(&outcome));
+        drop(told);
+        let _ = fs::remove_dir_all(&scene.dir);
+        outcome
+    }
+}
+
+fn report(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}, {:?}", outcome.status, outcome.jobs);
+    let _ = writeln!(text, "standard error:\n{}", head(&outcome.stderr));
+    let _ = writeln!(text, "standard output:\n{}", head(&outcome.text()));
+    text
+}
+
+fn head(text: &str) -> String {
+    let mut lines: Vec<_> = text.lines().take(40).map(|l| l.get(..160).unwrap_or(l)).collect();
+    if text.lines().count() > lines.len() {
+        lines.push("...");
+    }
+    lines.join("\n")
+}
+
+/// The first lines that are in one text only.
+fn difference(plain: &str, shimmed: &str) -> String {
+    let only = |a: &str, b: &str| {
+        let b: std::collections::HashSet<_> = b.lines().collect();
+        head(&a.lines().filter(|line| !b.contains(line)).collect::<Vec<_>>().join("\n"))
+    };
+    let (lost, gained) = (only(plain, shimmed), only(shimmed, plain));
+    format!("\nonly without the library:\n{lost}\nonly with it:\n{gained}")
+}

@@ -1,0 +1,102 @@
+//! Where the programs are: the built library, the toolbox, what lies on PATH, what is compiled here.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+/// The folder of this package.
+pub fn source() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of this package, for scripts that are run as they are.
+pub fn script(name: &str) -> String {
+    text(&source().join(name))
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("paths of the tests are UTF-8").to_owned()
+}
+
+/// A file of the release build. With `JSSHIM_ARTIFACTS=none` there are none, and each test shows
+/// only that its scene works without the library and would be noticed.
+pub fn artifact(name: &str) -> Option<String> {
+    let dir = match env::var_os("JSSHIM_ARTIFACTS") {
+        Some(dir) if dir == "none" => return None,
+        Some(dir) => PathBuf::from(dir),
+        None => source().join("../target/release"),
+    };
+    let path = dir.join(name).canonicalize();
+    let path = path.unwrap_or_else(|e| panic!("{}/{name}: {e}", dir.display()));
+    Some(text(&path))
+}
+
+/// A program of the toolbox that scripts/test lays out, as in `tool("ninja-1.11.1", "ninja")`.
+pub fn tool(prefix: &str, name: &str) -> String {
+    let toolbox = env::var_os("JSSHIM_TOOLBOX").expect("JSSHIM_TOOLBOX is set");
+    let entries = fs::read_dir(&toolbox).expect("the toolbox can be read").flatten();
+    let mut folders = entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix));
+    let folder = folders.next().unwrap_or_else(|| panic!("no {prefix} in {toolbox:?}"));
+    let path = folder.path().join(name);
+    assert!(path.exists(), "{} is missing", path.display());
+    text(&path)
+}
+
+/// A program on PATH.
+pub fn on_path(name: &str) -> String {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut places = env::split_paths(&path).map(|dir| dir.join(name));
+    text(&places.find(|p| p.exists()).unwrap_or_else(|| panic!("{name} is not installed")))
+}
+
+/// The interpreter itself, not a version manager's script that stands before it.
+pub fn python() -> String {
+    static PYTHON: OnceLock<String> = OnceLock::new();
+    let found = PYTHON.get_or_init(|| {
+        let out = output("python3", &["-c", "import sys; print(sys.executable)"]);
+        out.trim().to_owned()
+    });
+    found.clone()
+}
+
+/// The standard output of a tool that must succeed.
+pub fn output(program: &str, args: &[&str]) -> String {
+    let out = Command::new(program).args(args).output();
+    let out = out.unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(out.status.success(), "{program} {args:?}: {out:?}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// A program from `c/NAME.c`, compiled once.
+pub fn compiled(name: &str) -> String {
+    compiled_with(name, name, &[])
+}
+
+/// The same with flags, under another name.
+pub fn compiled_with(name: &str, target: &str, flags: &[&str]) -> String {
+    static DONE: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
+    let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let done = done.get_or_insert_with(HashMap::new);
+    if let Some(path) = done.get(target) {
+        return path.clone();
+    }
+    let path = text(&base().join(target));
+    let from = text(&source().join(format!("c/{name}.c")));
+    let strict = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"];
+    output("cc", &[&strict[..], flags, &["-o", &path, &from]].concat());
+    done.insert(target.to_owned(), path.clone());
+    path
+}
+
+/// The folder of this whole run of the tests.
+pub fn base() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let dir = env::temp_dir().join(format!("jsshim-it-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a temporary folder can be made");
+        dir
+    })
+}

@@ -1,0 +1,75 @@
+//! Real programs under the shim, a module per theme.
+//!
+//! `cargo test` alone runs what needs nothing installed. `scripts/test` builds the release, lays out
+//! the toolbox, names it in JSSHIM_TOOLBOX, and then every test runs and a missing program is an error.
+
+mod arch;
+mod badflags;
+mod cli;
+mod doors;
+mod elf;
+mod harness;
+mod hosts;
+mod neighbours;
+mod ninja;
+mod python;
+mod settings;
+mod shells;
+mod soak;
+mod tidy;
+mod xargs;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A named test. The name says what must hold.
+type Test = (String, Box<dyn FnOnce() + Send>);
+
+/// Names each function of a list after its module and itself.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        vec![$($crate::test(concat!(module_path!(), "::", stringify!($name)), $name)),*]
+    };
+}
+use tests;
+
+fn test(name: &str, run: impl FnOnce() + Send + 'static) -> Test {
+    let name = name.trim_start_matches("it::").to_owned();
+    (name, Box::new(run))
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // More would only wait for the processor, and what waits is what is tested.
+    arguments.test_threads.get_or_insert(2);
+    let mut tests = tidy::tests();
+    let mut real = [
+        elf::tests(),
+        ninja::tests(),
+        xargs::tests(),
+        shells::tests(),
+        python::tests(),
+        hosts::tests(),
+        doors::tests(),
+        badflags::tests(),
+        soak::tests(),
+        cli::tests(),
+        arch::tests(),
+        neighbours::tests(),
+        settings::tests(),
+    ];
+    if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
+        tests.extend(real.iter_mut().flat_map(std::mem::take));
+    } else {
+        let count: usize = real.iter().map(Vec::len).sum();
+        println!("left out: {count} tests with real programs (run scripts/test)");
+    }
+    let trial = |(name, run): Test| {
+        Trial::test(name, move || {
+            run();
+            Ok(())
+        })
+    };
+    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
+    let _ = std::fs::remove_dir_all(harness::programs::base());
+    conclusion.exit();
+}
