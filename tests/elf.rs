@@ -6,10 +6,20 @@ use std::fs;
 use crate::harness::programs::{artifact, output, source};
 use crate::Test;
 
+/// Makes a list of the table of which the library makes its hooks.
+macro_rules! doors {
+    ($($kind:ident [$($name:ident),+] $args:tt -> $ret:ty, $how:tt $body:tt;)*) => {
+        /// The doors: kind and name.
+        pub const DOORS: &[(&str, &str)] = &[$($((stringify!($kind), stringify!($name))),+),*];
+    };
+}
+include!("../src/shim/doors/table.rs");
+
 pub fn tests() -> Vec<Test> {
     crate::tests![
         needs_libc_only,
         shows_its_hooks_only,
+        readme_names_every_door,
         runs_on_an_old_libc,
         asks_for_no_executable_stack,
         helper_is_static_and_small,
@@ -36,13 +46,24 @@ fn shows_its_hooks_only() {
     let table = output("nm", &["-D", "--defined-only", &library]);
     let name = |line: &str| line.split_whitespace().last().map(str::to_owned);
     let shown: BTreeSet<_> = table.lines().filter_map(name).collect();
-    let list = fs::read_to_string(source().join("../src/shim/hooks.txt")).unwrap();
-    let lines = list.lines().map(str::trim);
-    let hooks = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let hooks: BTreeSet<_> = hooks.map(str::to_owned).collect();
+    let hooks: BTreeSet<_> = DOORS.iter().map(|(_, name)| (*name).to_owned()).collect();
     let more: Vec<_> = shown.difference(&hooks).collect();
     let less: Vec<_> = hooks.difference(&shown).collect();
     assert!(more.is_empty() && less.is_empty(), "shown besides: {more:?}, missing: {less:?}");
+}
+
+fn readme_names_every_door() {
+    let readme = fs::read_to_string(source().join("../README.md")).unwrap();
+    let section = readme.split("## Doors\n").nth(1).expect("a section on doors");
+    let section = section.split("\n## ").next().unwrap_or(section);
+    for kind in DOORS.iter().map(|(kind, _)| kind).collect::<BTreeSet<_>>() {
+        let row = section.lines().find(|line| line.starts_with(&format!("| {kind} |")));
+        let row = row.unwrap_or_else(|| panic!("no row for {kind}"));
+        let named: BTreeSet<_> = row.split('`').skip(1).step_by(2).collect();
+        let doors: BTreeSet<_> =
+            DOORS.iter().filter(|(k, _)| k == kind).map(|(_, name)| *name).collect();
+        assert_eq!(named, doors, "{kind}");
+    }
 }
 
 /// One symbol of a newer version, and programs of an older chroot do not start at all.

@@ -126,7 +126,7 @@ fn pool(
 ) -> Result<Vec<(&'static str, OsString)>> {
     let told = std::env::var_os("JSSHIM_POOL");
     let told = told.as_ref().map(|w| w.as_bytes());
-    match join::find(Settings { makeflags: flags, pool: told }) {
+    match join::find(Settings { makeflags: flags, pool: told, ..Settings::default() }) {
         Found::Pool(pool, _) => {
             if let Some(n) = jobs {
                 eprintln!("jsshim: the pool above is joined; -j {n} is not used");
@@ -169,7 +169,7 @@ fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'stati
     let helper = text::Path::new(helper.as_os_str().as_bytes());
     let root = std::process::id() as i32;
     let path = pool.path;
-    let client = Client::new(pool, &dir, helper, 0, (root, slots)).map_err(|e| {
+    let client = Client::new(pool, &dir, helper, 0, (root, slots), false).map_err(|e| {
         let _ = std::fs::remove_file(OsStr::from_bytes(path.bytes()));
         cannot("the ledger", e)
     })?;

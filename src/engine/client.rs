@@ -1,13 +1,13 @@
 //! A client: a process that takes slots of a pool for its jobs.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
-use core::sync::atomic::{AtomicPtr, AtomicU64};
 
 use crate::jobs::Jobs;
 use crate::ledger::{Founding, Shared};
 use crate::pool::{self, Pool, Taken};
 use crate::record::Handle;
 use crate::slots::State;
+use crate::sync::{AtomicPtr, AtomicU64};
 use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{Path, Text};
 use crate::{guard, join, rundir};
@@ -32,7 +32,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens or makes the ledger of `pool` in the directory `dir`.
+    /// Opens or makes the ledger of `pool` in the directory `dir`. `overrides`: see [`join::OVERRIDE`].
     ///
     /// # Errors
     /// What the file system says: no room, no permission.
@@ -42,6 +42,7 @@ impl Client {
         helper: Path,
         load_milli: u32,
         own: (i32, u32),
+        overrides: bool,
     ) -> Result<Self> {
         let ledger_path = rundir::ledger(dir, pool.id);
         if !ledger_path.fits() {
@@ -51,7 +52,8 @@ impl Client {
         let founding = Founding { id: pool.id, path: pool.path, root, slots, load_milli };
         let ledger =
             AtomicPtr::new(core::ptr::from_ref(attach(&ledger_path, &founding)?).cast_mut());
-        let pool_word = Text::new(POOL_NAME).with(join::encode(&pool).bytes());
+        let word = Text::new(POOL_NAME).with(if overrides { join::OVERRIDE } else { b"" });
+        let pool_word = word.with(join::encode(&pool).bytes());
         Ok(Self { ledger, ledger_path, pool, pool_word, helper, founding, me: AtomicU64::new(0) })
     }
 

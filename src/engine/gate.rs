@@ -21,31 +21,40 @@ const MOST_MILLIS: u64 = 1000;
 /// Descriptors that a gate watches at most; a host with more is not kept.
 const MOST_FDS: usize = 24;
 
-struct Watch {
+/// What a gate watches.
+pub struct Watch {
     fds: [libc::pollfd; MOST_FDS],
     used: usize,
     /// From here on: pidfds, ours to close.
     own: usize,
 }
 
-/// Waits for a slot for a claimed job. `None`: hold it. `eager` waits even where the host could be
-/// needed by another thread or by a reader.
-pub fn wait(client: &Client, jobs: &Jobs, job: Handle, eager: bool) -> Option<State> {
-    let alone = eager || proc::stat(0).is_some_and(|s| s.threads == 1);
-    if !alone || client.has_held() {
-        return None;
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
     }
-    let mut watch = Watch::new();
-    let started = watch.add_pool(client) && watch.add_host(client, eager) && watch.add_jobs(jobs);
-    let got = if started { watch.run(client, jobs, job) } else { None };
-    watch.close();
-    got
 }
 
 impl Watch {
-    fn new() -> Self {
+    /// Watches nothing yet.
+    pub fn new() -> Self {
         let none = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
-        Self { fds: [none; MOST_FDS], used: 0, own: 0 }
+        Self { fds: [none; MOST_FDS], used: 0, own: MOST_FDS }
+    }
+
+    /// Waits for a slot for a claimed job. `None`: hold it. `eager` waits even where the host could be
+    /// needed by another thread or by a reader.
+    ///
+    /// A handler of the host may jump out of this; then [`Watch::close`] is due.
+    pub fn wait(&mut self, client: &Client, jobs: &Jobs, job: Handle, eager: bool) -> Option<State> {
+        let alone = eager || proc::stat(0).is_some_and(|s| s.threads == 1);
+        if !alone || client.has_held() {
+            return None;
+        }
+        let started = self.add_pool(client) && self.add_host(client, eager) && self.add_jobs(jobs);
+        let got = if started { self.run(client, jobs, job) } else { None };
+        self.close();
+        got
     }
 
     fn add(&mut self, fd: i32) -> bool {
@@ -133,10 +142,12 @@ impl Watch {
         needed
     }
 
-    fn close(&self) {
-        for p in self.fds.iter().take(self.used).skip(self.own.max(1)) {
+    /// Closes what is ours.
+    pub fn close(&mut self) {
+        for p in self.fds.iter_mut().take(self.used).skip(self.own) {
             if p.fd >= 0 {
                 sys::close(p.fd);
+                p.fd = -1;
             }
         }
     }

@@ -7,13 +7,13 @@
 //! published before the state is looked at, and the state is changed before the signal is sent; one of
 //! the two sides always sees the other.
 
-use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::ledger::Shared;
 use crate::pool::{self, Pool};
 use crate::record::{Handle, Reason, Record};
 use crate::slots::State;
+use crate::sync::AtomicI32;
 use crate::sys::{self, Errno};
 
 /// Tells a waiting job that it has been granted a slot. Ignored by default, so that one which comes
@@ -32,6 +32,11 @@ extern "C" fn wake(_: i32) {
     if fd >= 0 {
         sys::close(fd);
     }
+}
+
+/// The host has jumped out of [`wait`]: the job does not wait any more.
+pub fn abandon() {
+    wake(WAKE);
 }
 
 /// Waits until the job may run, and says on what. Signal mask and disposition are restored, no

@@ -5,10 +5,10 @@
 //! been used, which is as many as ran at once.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use crate::ledger::RECORDS;
 use crate::record::Handle;
+use crate::sync::{AtomicU64, AtomicUsize};
 
 /// Of the 32 bits that a slot has for a handle, the lower ones hold the index.
 const INDEX_BITS: u32 = RECORDS.trailing_zeros();

@@ -13,6 +13,44 @@ pub struct Settings<'a> {
     pub makeflags: Option<&'a [u8]>,
     /// `JSSHIM_POOL`: the pool that an ancestor found or made ([`encode`]).
     pub pool: Option<&'a [u8]>,
+    /// The read end as it was when the process started.
+    pub end: End,
+}
+
+/// What the descriptor that MAKEFLAGS names for reading was when the process started. Where make has
+/// closed it, its number is soon that of another pipe.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum End {
+    /// Nobody looked; it is what it is now.
+    #[default]
+    Now,
+    /// Closed, or no pipe.
+    None,
+    /// This device and inode.
+    Was(u64, u64),
+}
+
+impl End {
+    /// Looks at a descriptor.
+    pub fn of(fd: i32) -> Self {
+        match sys::fstat(fd) {
+            Ok(st) if st.st_mode & libc::S_IFMT == libc::S_IFIFO => Self::Was(st.st_dev, st.st_ino),
+            _ => Self::None,
+        }
+    }
+
+    fn was(self, id: Id) -> bool {
+        self == Self::Now || self == Self::Was(id.0, id.1)
+    }
+}
+
+/// In front of the value of `JSSHIM_POOL`: this pool counts, whatever MAKEFLAGS says. It is written by a
+/// client that speaks the protocol and has made a pool of its own for its children.
+pub const OVERRIDE: &[u8] = b"!";
+
+/// Does this pool count, whatever MAKEFLAGS says?
+pub fn overrides(pool: Option<&[u8]>) -> bool {
+    pool.is_some_and(|value| value.starts_with(OVERRIDE))
 }
 
 /// What was found.
@@ -58,6 +96,10 @@ impl Problem {
 pub fn find(env: Settings<'_>) -> Found {
     let flags = makeflags::parse(env.makeflags.unwrap_or(b""));
     let told = env.pool.and_then(decode);
+    let outer = told.filter(|_| overrides(env.pool)).and_then(|told| by_word(Some(told)));
+    if let Some(pool) = outer {
+        return Found::Pool(pool, flags.load_milli.unwrap_or(0));
+    }
     let found = match flags.auth {
         None => match by_word(told) {
             Some(pool) => Ok(pool),
@@ -68,13 +110,14 @@ pub fn find(env: Settings<'_>) -> Found {
         Some(Auth::Unknown(_)) => Err(Problem::Malformed),
         Some(Auth::Fifo(raw)) => {
             let mut buf = [0u8; 256];
-            raw.unescape(&mut buf).map_or(Err(Problem::Malformed), by_fifo)
+            let found = raw.unescape(&mut buf).map_or(Err(Problem::Malformed), by_fifo);
+            found.or_else(|problem| by_word(told).ok_or(problem))
         }
         // make's word for a recipe without `+`; a pool that an ancestor of ours knows serves all the same.
         Some(Auth::Fds { read, write }) if read < 0 || write < 0 => {
             by_word(told).ok_or(Problem::Closed)
         }
-        Some(Auth::Fds { read, write }) => by_fds(read, write, told),
+        Some(Auth::Fds { read, write }) => by_fds(read, write, told, env.end),
     };
     match found {
         Ok(pool) => Found::Pool(pool, flags.load_milli.unwrap_or(0)),
@@ -106,8 +149,14 @@ fn by_fifo(path: &[u8]) -> core::result::Result<Pool, Problem> {
     }
 }
 
-fn by_fds(r: i32, w: i32, told: Option<(Id, Path)>) -> core::result::Result<Pool, Problem> {
-    if let Some(id) = inherited(r, w) {
+fn by_fds(
+    r: i32,
+    w: i32,
+    told: Option<(Id, Path)>,
+    end: End,
+) -> core::result::Result<Pool, Problem> {
+    let inherited = inherited(r, w).filter(|id| end.was(*id));
+    if let Some(id) = inherited {
         let path = told
             .filter(|(told, path)| *told == id && opens(path, id).is_ok())
             .map(|(_, path)| path)
@@ -124,7 +173,7 @@ fn by_fds(r: i32, w: i32, told: Option<(Id, Path)>) -> core::result::Result<Pool
         let path = far.map_or(path, |(_, path)| path);
         opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
     };
-    let closed = [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
+    let closed = end == End::None || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
     by_ancestor().or_else(|| by_word(told)).ok_or(problem)
 }
@@ -136,7 +185,7 @@ fn by_word(told: Option<(Id, Path)>) -> Option<Pool> {
 }
 
 /// Two open ends of one pipe, in these directions, in this process.
-fn inherited(r: i32, w: i32) -> Option<Id> {
+pub fn inherited(r: i32, w: i32) -> Option<Id> {
     let (sr, sw) = (sys::fstat(r).ok()?, sys::fstat(w).ok()?);
     let mode = |fd| sys::fcntl(fd, libc::F_GETFL, 0).map(|f| f & libc::O_ACCMODE).ok();
     let one = (sr.st_dev, sr.st_ino) == (sw.st_dev, sw.st_ino)
@@ -180,7 +229,7 @@ pub fn encode(pool: &Pool) -> Text<320> {
 
 /// Reads [`encode`]'s form back.
 pub fn decode(value: &[u8]) -> Option<(Id, Path)> {
-    let mut rest = value;
+    let mut rest = value.strip_prefix(OVERRIDE).unwrap_or(value);
     let mut part = || {
         let (n, after) = hex(rest)?;
         rest = after.strip_prefix(b":")?;
@@ -205,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn by_word(word: &str) -> Found {
-        find(Settings { makeflags: Some(word.as_bytes()), pool: None })
+        find(Settings { makeflags: Some(word.as_bytes()), ..Settings::default() })
     }
 
     #[test]
@@ -219,6 +268,17 @@ mod tests {
         assert_eq!(pool.pollable().map(|fd| pool::is(fd, pool.id)), Some(true));
         assert_eq!(sys::fcntl(r, libc::F_GETFL, 0).unwrap() & libc::O_NONBLOCK, 0);
         pool.close();
+        sys::close(r);
+        sys::close(w);
+    }
+
+    #[test]
+    fn a_pipe_that_came_later_is_not_the_pool() {
+        let [r, w] = sys::pipe2(libc::O_CLOEXEC).unwrap();
+        let word = format!(" --jobserver-auth={r},{w}");
+        let find = |end| find(Settings { makeflags: Some(word.as_bytes()), pool: None, end });
+        assert!(matches!(find(End::of(r)), Found::Pool(..)));
+        assert!(matches!(find(End::None), Found::Unusable(Problem::Closed)));
         sys::close(r);
         sys::close(w);
     }

@@ -19,11 +19,11 @@
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 
 use crate::pool::{self, Id, Pool};
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View, Word};
+use crate::sync::{AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 
@@ -350,10 +350,8 @@ impl Shared {
             return;
         }
         match job.step(h.generation, State::Implicit) {
-            Some(State::Waiting) => {
-                // It wakes, sees that it is implicit, and gives back a byte that came as well.
-                let _ = sys::kill(job.pid.load(Relaxed), crate::hold::WAKE);
-            }
+            // It wakes, sees that it is implicit, and gives back a byte that came as well.
+            Some(State::Waiting) => job.wake(),
             Some(_) => drop(pool.give(job, h.generation)),
             None => {
                 let _ = owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed);
@@ -401,7 +399,7 @@ impl Shared {
         };
         let before = record.step(h.generation, State::Token);
         if before == Some(State::Waiting) {
-            let _ = sys::kill(record.pid.load(Relaxed), crate::hold::WAKE);
+            record.wake();
         }
         before.is_some() || record.now() == (State::Token, h.generation)
     }

@@ -45,6 +45,7 @@ pub mod report;
 pub mod rundir;
 pub mod slots;
 pub mod spec;
+mod sync;
 pub mod sys;
 pub mod target;
 #[cfg(test)]

@@ -6,11 +6,11 @@
 //! than the pipe's creator) the inherited descriptors serve: `splice` takes one byte and never blocks.
 //! Tokens go back with write(2), never with splice: each spliced byte occupies a whole pipe buffer.
 
-use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use crate::proc;
 use crate::record::{Place, Record};
+use crate::sync::AtomicI32;
 use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 

@@ -55,6 +55,15 @@ pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize
     n
 }
 
+/// The process behind a pidfd of the caller (the `Pid:` line of its fdinfo, pidfd_open(2)).
+pub fn pid_of(pidfd: i32) -> Option<i32> {
+    let mut buf = [0u8; 512];
+    let n = read_file(&Path::new(b"/proc/self/fdinfo/").num(pidfd), &mut buf)?;
+    let mut lines = buf.get(..n)?.split(|b| *b == b'\n');
+    let (pid, _) = number(lines.find_map(|l| l.strip_prefix(b"Pid:"))?.trim_ascii_start())?;
+    i32::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
 /// Calls `f` with the number of each open descriptor of a process (0: the caller's). `false`: they
 /// cannot be listed.
 pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
@@ -122,6 +131,15 @@ mod tests {
         assert_eq!(own.parent, sys::getppid());
         assert_eq!(stat(sys::getpid()).unwrap().start, own.start);
         assert!(ancestors().any(|p| p == own.parent));
+    }
+
+    #[test]
+    fn a_pidfd_tells_its_process() {
+        let me = sys::getpid();
+        let fd = sys::pidfd_open(me).unwrap();
+        assert_eq!(pid_of(fd), Some(me));
+        sys::close(fd);
+        assert_eq!(pid_of(fd), None);
     }
 
     #[test]

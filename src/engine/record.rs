@@ -1,9 +1,9 @@
 //! One record of the ledger: a client or a job, in one cache line of atomics.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use core::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
 
 use crate::slots::{State, Token, Word};
+use crate::sync::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
 use crate::sys;
 
 /// In a client's `implicit`: its implicit slot is in use, by a job that has no record yet.
@@ -21,6 +21,8 @@ pub enum Reason {
     PoolGone = 2,
     /// It could not be held (no helper, a target that cannot be foretold).
     Unheld = 3,
+    /// A signal handler of the host jumped out of its wait.
+    Left = 4,
 }
 
 /// A client or a job: one cache line.
@@ -174,6 +176,15 @@ impl Record {
                 }
                 Err(seen) => now = seen,
             }
+        }
+    }
+
+    /// Tells its process that the wait is over.
+    pub(crate) fn wake(&self) {
+        let pid = self.pid.load(Relaxed);
+        // A broken ledger must not signal a group, or everybody (kill(2)).
+        if pid > 0 {
+            let _ = sys::kill(pid, crate::hold::WAKE);
         }
     }
 

@@ -33,6 +33,16 @@ pub fn foretell(path: &CStr) -> sys::Result<Kind> {
     look(path, 0)
 }
 
+/// Does this file start with `#!`?
+pub fn is_script(path: &CStr) -> bool {
+    let mut head = [0u8; 2];
+    sys::open(path, libc::O_RDONLY, 0).is_ok_and(|fd| {
+        let n = sys::read(fd, &mut head);
+        sys::close(fd);
+        n.is_ok() && head == *b"#!"
+    })
+}
+
 fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
     if depth > DEPTH {
         return Err(Errno(libc::ELOOP));

@@ -3,12 +3,15 @@
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::Ordering::Release;
 
-use jsshim_engine::makeflags;
+use jsshim_engine::join::End;
+use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::text::Text;
 use jsshim_engine::{proc, report, sys};
 
+use crate::dialect;
 use crate::environ;
 use crate::joining;
+use crate::kept;
 use crate::state::STATE;
 
 extern "C" {
@@ -26,8 +29,14 @@ pub fn look() {
                 jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
                 pool |= rest.starts_with(b"SHIM_POOL=");
             }
+            [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', rest @ ..] => {
+                if let Some(entry) = kept::entry(rest) {
+                    STATE.set_preload(entry);
+                }
+            }
             [b'M', b'A', b'K', b'E', b'F', b'L', b'A', b'G', b'S', b'=', rest @ ..] => {
                 flags = Some(rest);
+                STATE.set_flags(word);
             }
             _ => {}
         }
@@ -36,10 +45,19 @@ pub fn look() {
     if parsed.as_ref().is_some_and(|f| f.dry_run) {
         stop_dry_run();
     }
-    let top = !pool && parsed.is_none_or(|f| f.auth.is_none());
+    let auth = parsed.and_then(|f| f.auth);
+    if let Some(Auth::Fds { read, .. }) = auth {
+        STATE.set_end(End::of(read));
+    }
+    let top = !pool && auth.is_none();
+    STATE.eager.store(top, Release);
     STATE.top.store(top, Release);
     if top && jobs {
         found_pool(flags);
+    } else if !top && dialect::is_speaker() {
+        auth.inspect(|auth| dialect::translate(flags, auth));
+        // What its children are told must be told to the first one, too.
+        STATE.eager.store(!joining::obeys(joining::settings()), Release);
     }
 }
 
@@ -63,6 +81,11 @@ fn found_pool(flags: Option<&[u8]>) {
         // It has been said why; the children need not try again.
         return export(c"JSSHIM_JOBS", b"\0");
     };
+    let word: Text<400> = Text::new(word.bytes()).with(b"\0");
+    export(c"JSSHIM_POOL", word.bytes());
+    if dialect::is_bmake() {
+        return;
+    }
     let mut buf = [0u8; 4096];
     let mut out = makeflags::Out::new(&mut buf);
     let auth = makeflags::WriteAuth::Fds { read: r, write: w, names: makeflags::Names::Both };
@@ -71,11 +94,10 @@ fn found_pool(flags: Option<&[u8]>) {
         return;
     }
     export(c"MAKEFLAGS", out.as_bytes());
-    let word: Text<400> = Text::new(word.bytes()).with(b"\0");
-    export(c"JSSHIM_POOL", word.bytes());
 }
 
-fn export(name: &CStr, value: &[u8]) {
+/// Sets a variable to the text before the first NUL of `value`.
+pub fn export(name: &CStr, value: &[u8]) {
     if let Ok(value) = CStr::from_bytes_until_nul(value) {
         // SAFETY: C strings, and still one thread.
         unsafe { setenv(name.as_ptr(), value.as_ptr(), 1) };

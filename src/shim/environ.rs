@@ -85,8 +85,6 @@ static KEPT: AtomicUsize = AtomicUsize::new(0);
 const USUAL: usize = 8192;
 
 impl Scratch {
-    pub const EMPTY: Self = Self { at: core::ptr::null_mut(), len: 0, used: 0 };
-
     /// Room for `pointers` pointers and `bytes` bytes of text.
     pub fn new(pointers: usize, bytes: usize) -> Option<Self> {
         let need = pointers.checked_add(2)?.checked_mul(size_of::<usize>())?.checked_add(bytes)?;
@@ -134,9 +132,14 @@ impl Scratch {
         start
     }
 
-    /// The mapping, for whoever frees it in our place.
-    pub fn into_raw(self) -> (usize, usize) {
+    /// The mapping, for whoever frees it.
+    pub fn raw(&self) -> (usize, usize) {
         (self.at as usize, self.len)
+    }
+
+    /// The same, when nothing more is written.
+    pub fn into_raw(self) -> (usize, usize) {
+        self.raw()
     }
 
     /// Keeps a mapping for the next, or frees it.

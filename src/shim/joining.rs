@@ -1,6 +1,6 @@
 //! The moment when two jobs run at once for the first time: who are we, and which pool is ours?
 
-use core::ffi::{c_int, c_void, CStr};
+use core::ffi::CStr;
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -8,10 +8,11 @@ use jsshim_engine::client::Client;
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{glob, own, proc, rundir, sys, target};
+use jsshim_engine::{glob, makeflags, own, proc, rundir, sys, target};
 
+use crate::dialect;
 use crate::environ;
-use crate::real;
+use crate::objects;
 use crate::state::STATE;
 
 /// `JSSHIM_GATE`.
@@ -39,19 +40,34 @@ pub fn gate_mode() -> Gate {
 /// Sets up the client of this process. `None`: it is not gated.
 pub fn find() -> Option<Client> {
     settle_modes();
-    if left_out() || aware() {
+    if left_out() {
         return None;
     }
-    let (makeflags, pool) = (environ::own(b"MAKEFLAGS="), environ::own(b"JSSHIM_POOL="));
-    match join::find(Settings { makeflags, pool }) {
-        Found::Pool(pool, load) => enter(pool, load_limit(load), (0, 0)),
-        Found::One => make(1),
-        Found::None => make(jobs_wanted().unwrap_or_else(own::default_slots)),
+    let settings = settings();
+    let speaks = speaks();
+    if speaks && obeys(settings) {
+        return None;
+    }
+    match join::find(settings) {
+        Found::Pool(pool, load) => {
+            // The children of one that speaks are told of a pool of its own making, which is no limit.
+            let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
+            enter(pool, load_limit(load), (0, 0), overrides)
+        }
+        Found::One if !speaks => make(1),
+        Found::None if !speaks => make(jobs_wanted().unwrap_or_else(own::default_slots)),
+        // It sees to it in its own way.
+        Found::One | Found::None => None,
         Found::Unusable(problem) => {
             STATE.warn(problem.text().bytes());
             make(1)
         }
     }
+}
+
+/// What the environment says of the pool, or has said when the process started.
+pub fn settings() -> Settings<'static> {
+    Settings { makeflags: STATE.flags(), pool: STATE.pool(), end: STATE.end() }
 }
 
 /// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives two
@@ -63,7 +79,9 @@ pub fn found() -> Option<(i32, i32, Text<320>)> {
         settle_modes();
         let client = make(slots)?;
         result = own::ends(&client.pool).ok().map(|(r, w)| (r, w, join::encode(&client.pool)));
-        (!left_out() && !aware()).then_some(client)
+        // MAKEFLAGS will name it.
+        let obeys = speaks() && !is_told_otherwise();
+        (!left_out() && !obeys).then_some(client)
     };
     STATE.join(find, crate::ticket::record_first);
     result
@@ -91,7 +109,7 @@ fn load_limit(flags: u32) -> u32 {
     let word = environ::own(b"JSSHIM_LOAD=").filter(|v| !v.is_empty());
     let own = word.and_then(|v| {
         let text: Text<32> = Text::new(b"-l").with(v);
-        jsshim_engine::makeflags::parse(text.bytes()).load_milli
+        makeflags::parse(text.bytes()).load_milli
     });
     own.unwrap_or(flags)
 }
@@ -106,9 +124,9 @@ pub fn jobs_wanted() -> Option<u32> {
     n
 }
 
-fn enter(pool: Pool, load_milli: u32, own: (i32, u32)) -> Option<Client> {
+fn enter(pool: Pool, load_milli: u32, own: (i32, u32), overrides: bool) -> Option<Client> {
     let client = rundir::find(environ::own(b"JSSHIM_DIR="))
-        .and_then(|dir| Client::new(pool, &dir, helper(), load_milli, own));
+        .and_then(|dir| Client::new(pool, &dir, helper(), load_milli, own, overrides));
     client.map_err(|e| refuse(e.0)).ok()
 }
 
@@ -124,7 +142,7 @@ pub fn make(slots: u32) -> Option<Client> {
     match made {
         Ok((pool, fd)) => {
             let path = pool.path;
-            let client = enter(pool, load_limit(0), (sys::getpid(), slots));
+            let client = enter(pool, load_limit(0), (sys::getpid(), slots), false);
             match &client {
                 Some(client) => {
                     jsshim_engine::pool::move_high(fd);
@@ -157,23 +175,17 @@ fn helper() -> Path {
 
 fn beside_library() -> Path {
     let mut found = Path::default();
-    // SAFETY: `visit` has the right type and `found` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut found).cast()) };
+    objects::each(|info| {
+        let ours = objects::is_ours(info);
+        if ours {
+            // SAFETY: the loader's C string.
+            found = Path::new(unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes());
+        }
+        ours
+    });
     let dir = found.bytes().iter().rposition(|b| *b == b'/');
     let dir = dir.and_then(|at| found.bytes().get(..=at)).unwrap_or(b"");
     Path::new(dir).with(b"jsshim-helper")
-}
-
-/// Finds the path of this library.
-unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
-    // SAFETY: the loader's description, its C string, and our own text.
-    unsafe {
-        let ours = real::is_ours(&*info);
-        if ours {
-            *data.cast::<Path>() = Path::new(CStr::from_ptr((*info).dlpi_name).to_bytes());
-        }
-        c_int::from(ours)
-    }
 }
 
 /// Left out by `JSSHIM_SKIP`, or not let in by `JSSHIM_ONLY` (globs on the program's name)?
@@ -189,49 +201,88 @@ fn left_out() -> bool {
         || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
 }
 
-/// Does this program speak the protocol itself, and obey it? Told by the strings in its read-only
-/// memory. A ninja that knows the protocol ignores it when it is given a `-j`.
-fn aware() -> bool {
-    let mut speaks = false;
-    // SAFETY: `scan` has the right type and `speaks` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(scan), (&raw mut speaks).cast()) };
-    speaks && !is_headstrong_ninja()
+/// Does this program speak the protocol itself? Told by the strings in its read-only memory.
+fn speaks() -> bool {
+    program_says(b"jobserver-auth") || program_says(b"jobserver-fds")
 }
 
-/// Searches the first object, the program itself.
-unsafe extern "C" fn scan(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
-    // SAFETY: the loader's headers; a readable segment is mapped for as long as it says.
-    unsafe {
-        let info = &*info;
-        for h in real::headers(info).iter().filter(|h| {
-            h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_R != 0 && h.p_flags & libc::PF_W == 0
-        }) {
-            let start = (info.dlpi_addr as usize).wrapping_add(h.p_vaddr as usize) as *const u8;
-            *data.cast::<bool>() |= names_job_server(start, h.p_filesz as usize);
-        }
-    }
-    1
+/// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
+/// do otherwise? A make or ninja that is given a `-jN` of its own takes no notice of the pool.
+pub fn obeys(settings: Settings<'_>) -> bool {
+    let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
+    flags.auth.is_some() && !join::overrides(settings.pool) && !is_told_otherwise()
 }
 
-/// Is `jobserver-auth` or `jobserver-fds` in this memory? Looked for byte by byte: the memmem(3) and
-/// memcmp(3) of a program built with AddressSanitizer die of what lies between its variables.
+/// Is this word in the program's read-only memory (the first object)? That of its code is looked at only
+/// where there is no other.
+pub fn program_says(word: &[u8]) -> bool {
+    let mut found = false;
+    objects::each(|info| {
+        let has = |flags: u32| {
+            let of = move |h: &&libc::Elf64_Phdr| h.p_type == libc::PT_LOAD && h.p_flags == flags;
+            objects::headers(info).iter().filter(of).map(move |h| {
+                let start = (info.dlpi_addr as usize).wrapping_add(h.p_vaddr as usize) as *const u8;
+                // SAFETY: a readable segment is mapped for as long as it says.
+                unsafe { contains(start, h.p_filesz as usize, word) }
+            })
+        };
+        let data = has(libc::PF_R).reduce(|a, b| a | b);
+        found = data.unwrap_or_else(|| has(libc::PF_R | libc::PF_X).any(|found| found));
+        true
+    });
+    found
+}
+
+/// Horspool's search. Not memmem(3): that of a program built with AddressSanitizer dies of what lies
+/// between its variables.
 ///
 /// # Safety
 /// `len` bytes from `start` on must be readable.
-unsafe fn names_job_server(start: *const u8, len: usize) -> bool {
-    let at = |i: usize, word: &[u8]| {
-        // SAFETY: `i` stays the longer word's length below the end.
-        word.iter().zip(i..).all(|(b, i)| unsafe { start.wrapping_add(i).read() } == *b)
-    };
-    (0..len.saturating_sub(16))
-        .any(|i| at(i, b"jobserver-") && (at(i, b"jobserver-auth") || at(i, b"jobserver-fds")))
+unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
+    let last = word.len().saturating_sub(1);
+    let mut skip = [word.len() as u8; 256];
+    for (i, b) in word.iter().take(last).enumerate() {
+        if let Some(at) = skip.get_mut(usize::from(*b)) {
+            *at = last.saturating_sub(i) as u8;
+        }
+    }
+    let mut at = 0usize;
+    while at.saturating_add(word.len()) <= len {
+        let here = start.wrapping_add(at);
+        // SAFETY: the word's length from `here` on is within `len`.
+        let byte = |i: usize| unsafe { here.wrapping_add(i).read() };
+        if word.iter().zip(0..).all(|(b, i)| byte(i) == *b) {
+            return true;
+        }
+        let step = skip.get(usize::from(byte(last))).copied().unwrap_or(1);
+        at = at.wrapping_add(usize::from(step.max(1)));
+    }
+    false
 }
 
-fn is_headstrong_ninja() -> bool {
+/// Is this a make or a ninja whose command line has a number of jobs?
+fn is_told_otherwise() -> bool {
     let mut buf = [0u8; 2048];
     let n = proc::read_file(&Path::new(b"/proc/self/cmdline"), &mut buf).unwrap_or(0);
     let mut words = buf.get(..n).unwrap_or(b"").split(|b| *b == 0);
     let program = words.next().unwrap_or(b"");
     let name = program.rsplit(|b| *b == b'/').next().unwrap_or(b"");
-    name.starts_with(b"ninja") && words.any(|w| w.starts_with(b"-j"))
+    let known = name.starts_with(b"ninja") || dialect::is_gnu_make(name);
+    known && words.any(names_jobs)
+}
+
+/// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
+fn names_jobs(word: &[u8]) -> bool {
+    match word.strip_prefix(b"-") {
+        Some([b'-', rest @ ..]) => rest.starts_with(b"jobs"),
+        Some(letters) => {
+            let mut letters = letters.iter().take_while(|b| !b"CfIloOW".contains(b));
+            letters.any(|b| *b == b'j')
+        }
+        None => false,
+    }
+}
+
+fn is_ninja() -> bool {
+    dialect::program().starts_with(b"ninja")
 }

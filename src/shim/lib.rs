@@ -18,10 +18,15 @@
 )]
 
 mod arch;
+mod dialect;
+mod doors;
 mod early;
 mod environ;
 mod hooks;
 mod joining;
+mod kept;
+mod leaving;
+mod objects;
 mod pending;
 mod real;
 mod redirect;

@@ -13,6 +13,7 @@ const MOST: usize = 64;
 /// One thread inside `vfork`.
 pub struct Pending {
     thread: AtomicUsize,
+    turn: AtomicU64,
     ticket: AtomicU64,
     /// Memory that the child's exec uses and its parent frees.
     scratch: [AtomicUsize; 2],
@@ -21,15 +22,23 @@ pub struct Pending {
 static ALL: [Pending; MOST] = [const {
     Pending {
         thread: AtomicUsize::new(0),
+        turn: AtomicU64::new(0),
         ticket: AtomicU64::new(0),
         scratch: [AtomicUsize::new(0), AtomicUsize::new(0)],
     }
 }; MOST];
 
+static TURN: AtomicU64 = AtomicU64::new(1);
+
 /// Takes a place for this thread; its number, from 1.
-pub fn enter(thread: usize) -> Option<usize> {
+pub fn enter(thread: usize, ticket: Ticket) -> Option<usize> {
     let free = |p: &Pending| p.thread.compare_exchange(0, thread, AcqRel, Relaxed).is_ok();
-    ALL.iter().position(free).map(|i| i.wrapping_add(1))
+    let at = ALL.iter().position(free)?;
+    let place = ALL.get(at)?;
+    place.ticket.store(ticket::pack(ticket), Release);
+    // Relaxed: only this thread compares them.
+    place.turn.store(TURN.fetch_add(1, Relaxed), Relaxed);
+    Some(at.wrapping_add(1))
 }
 
 /// A place by its number.
@@ -37,9 +46,11 @@ pub fn get(number: usize) -> Option<&'static Pending> {
     ALL.get(number.checked_sub(1)?)
 }
 
-/// The place of the thread that this `vfork` child came from.
+/// The place of the thread that this `vfork` child came from: the latest, since a handler may have
+/// interrupted the thread on its way into another one.
 pub fn of(thread: usize) -> Option<&'static Pending> {
-    ALL.iter().find(|p| p.thread.load(Acquire) == thread)
+    let mine = ALL.iter().filter(|p| p.thread.load(Acquire) == thread);
+    mine.max_by_key(|p| p.turn.load(Relaxed))
 }
 
 /// In a forked child there is nothing pending.
@@ -50,10 +61,6 @@ pub fn clear() {
 }
 
 impl Pending {
-    pub fn set(&self, ticket: Ticket) {
-        self.ticket.store(ticket::pack(ticket), Release);
-    }
-
     pub fn ticket(&self) -> Ticket {
         ticket::unpack(self.ticket.load(Acquire))
     }

@@ -6,237 +6,135 @@
 //! DT_NEEDED. dl_iterate_phdr(3) is in libc.so.6 since 2.2.4. It takes the loader's lock, so what a
 //! forked child may call is looked up before the fork ([`prepare`]).
 
-use core::ffi::{c_char, c_int, c_void, CStr};
+use core::ffi::{c_int, c_void, CStr};
+use core::marker::PhantomData;
 use core::mem::transmute_copy;
-use core::num::NonZeroUsize;
-use core::slice::from_raw_parts;
-use core::sync::atomic::AtomicUsize;
+use core::ptr::null_mut;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicUsize};
 
-/// One function to be found behind ours.
-pub struct Real {
+use crate::objects::{self, Definitions, Object};
+use crate::{doors, leaving};
+
+/// A function of type `F` to be found behind ours.
+pub struct Real<F> {
+    /// Its name and where it is.
+    pub symbol: Symbol,
+    kind: PhantomData<F>,
+}
+
+/// See [`Real`].
+pub struct Symbol {
     name: &'static CStr,
+    hash: u32,
     /// 0 until it is known. Every lookup gives the same, so a race is harmless and Relaxed enough.
     at: AtomicUsize,
 }
 
-impl Real {
-    pub const fn new(name: &'static CStr) -> Self {
-        Self { name, at: AtomicUsize::new(0) }
-    }
-
-    /// Its address; looked up once. `None`: this libc has no such function.
-    pub fn address(&self) -> Option<NonZeroUsize> {
-        NonZeroUsize::new(self.at.load(Relaxed))
-            .or_else(|| next(self.name).inspect(|found| self.at.store(found.get(), Relaxed)))
-    }
-
-    /// Its address as a function pointer.
-    ///
-    /// # Safety
-    /// `F` must be the type of that function.
-    pub unsafe fn get<F: Copy>(&self) -> Option<F> {
+impl<F: Copy> Real<F> {
+    /// `name` ends in a NUL.
+    pub const fn new(name: &'static str) -> Self {
         const { assert!(size_of::<F>() == size_of::<usize>()) };
-        // SAFETY: an address of a function of type F, as large as one.
-        self.address().map(|at| unsafe { transmute_copy::<usize, F>(&at.get()) })
-    }
-}
-
-struct Search {
-    name: &'static CStr,
-    hash: u32,
-    /// Our own object has been passed.
-    passed: bool,
-    found: usize,
-    /// A version that is not the default one, if there is nothing else.
-    hidden: usize,
-}
-
-fn next(name: &'static CStr) -> Option<NonZeroUsize> {
-    let hash = gnu_hash(name);
-    let mut search = Search { name, hash, passed: false, found: 0, hidden: 0 };
-    // SAFETY: `visit` has the right type and `search` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    NonZeroUsize::new(search.found).or(NonZeroUsize::new(search.hidden))
-}
-
-fn gnu_hash(name: &CStr) -> u32 {
-    let step = |h: u32, b: &u8| h.wrapping_mul(33).wrapping_add(u32::from(*b));
-    name.to_bytes().iter().fold(5381, step)
-}
-
-unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
-    // SAFETY: the loader's description of an object, and our own struct.
-    let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
-    // SAFETY: the loader's description.
-    let headers = unsafe { headers(info) };
-    let base = info.dlpi_addr as usize;
-    if !search.passed {
-        // SAFETY: as above.
-        search.passed = unsafe { is_ours(info) };
-        return 0;
-    }
-    let dynamic = headers.iter().find(|h| h.p_type == libc::PT_DYNAMIC);
-    if let Some(dynamic) = dynamic {
-        // SAFETY: a loaded object's dynamic section.
-        unsafe { Object::new(base, base.wrapping_add(dynamic.p_vaddr as usize)).look(search) };
-    }
-    c_int::from(search.found != 0)
-}
-
-/// The program headers of a loaded object.
-///
-/// # Safety
-/// `info` must be the loader's.
-pub unsafe fn headers(info: &libc::dl_phdr_info) -> &[libc::Elf64_Phdr] {
-    // SAFETY: the loader's array, as long as it says.
-    unsafe { from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) }
-}
-
-/// Is this object the library that this function is in?
-///
-/// # Safety
-/// As [`headers`].
-pub unsafe fn is_ours(info: &libc::dl_phdr_info) -> bool {
-    let here = (gnu_hash as *const () as usize).wrapping_sub(info.dlpi_addr as usize);
-    // SAFETY: by the contract.
-    let headers = unsafe { headers(info) };
-    headers.iter().any(|h| {
-        h.p_type == libc::PT_LOAD && here.wrapping_sub(h.p_vaddr as usize) < h.p_memsz as usize
-    })
-}
-
-/// The tables of a loaded object (elf(5), "Dynamic tags").
-#[derive(Default)]
-struct Object {
-    base: usize,
-    symbols: usize,
-    strings: usize,
-    hash: usize,
-    versions: usize,
-}
-
-#[repr(C)]
-struct Dyn {
-    tag: i64,
-    value: usize,
-}
-
-impl Object {
-    /// # Safety
-    /// `at` must be the DT_NULL-terminated dynamic section of the object at `base`.
-    unsafe fn new(base: usize, at: usize) -> Self {
-        let mut this = Self { base, ..Self::default() };
-        let mut entry = at as *const Dyn;
-        loop {
-            // SAFETY: by the contract; the loop ends at DT_NULL.
-            let Dyn { tag, value } = unsafe { entry.read() };
-            // The loader has added the base to these, except in the vdso.
-            let address = if value < base { value.wrapping_add(base) } else { value };
-            match tag {
-                0 => return this,
-                5 => this.strings = address,
-                6 => this.symbols = address,
-                0x6fff_fef5 => this.hash = address,
-                0x6fff_fff0 => this.versions = address,
-                _ => {}
-            }
-            entry = entry.wrapping_add(1);
-        }
-    }
-
-    /// Looks the symbol up in the GNU hash table: buckets, then chains whose last hash has bit 0 set.
-    ///
-    /// # Safety
-    /// The tables must be those of a loaded object.
-    unsafe fn look(&self, search: &mut Search) {
-        if self.hash == 0 || self.symbols == 0 || self.strings == 0 {
-            return;
-        }
-        let word = |i: usize| {
-            let at = (self.hash as *const u32).wrapping_add(i);
-            // SAFETY: within the hash table, by its own numbers.
-            unsafe { at.read() }
+        let name = match CStr::from_bytes_with_nul(name.as_bytes()) {
+            Ok(name) => name,
+            Err(_) => c"",
         };
-        let (buckets, first, bloom) = (word(0), word(1), word(2) as usize);
-        let Some(bucket) = search.hash.checked_rem(buckets) else {
-            return;
-        };
-        // Four words of header, then `bloom` 64-bit words.
-        let table = bloom.wrapping_mul(2).wrapping_add(4);
-        let chains = table.wrapping_add(buckets as usize);
-        let mut i = word(table.wrapping_add(bucket as usize));
-        if i < first {
-            return;
-        }
-        loop {
-            let hash = word(chains.wrapping_add(i.wrapping_sub(first) as usize));
-            if (hash ^ search.hash) >> 1 == 0 {
-                // SAFETY: `i` is a symbol of the table.
-                unsafe { self.consider(i as usize, search) };
-            }
-            if hash & 1 == 1 || search.found != 0 {
-                return;
-            }
-            i = i.wrapping_add(1);
-        }
+        let hash = objects::gnu_hash(name);
+        Self { symbol: Symbol { name, hash, at: AtomicUsize::new(0) }, kind: PhantomData }
     }
 
-    /// # Safety
-    /// `i` must be an index of the symbol table.
-    unsafe fn consider(&self, i: usize, search: &mut Search) {
-        // SAFETY: by the contract, and names are C strings of the string table.
-        let (symbol, name) = unsafe {
-            let symbol = (self.symbols as *const libc::Elf64_Sym).wrapping_add(i).read();
-            let name = (self.strings as *const c_char).wrapping_add(symbol.st_name as usize);
-            (symbol, CStr::from_ptr(name))
-        };
-        if symbol.st_shndx == 0 || name != search.name {
-            return;
-        }
-        let at = self.base.wrapping_add(symbol.st_value as usize);
-        // SAFETY: the version table has an entry per symbol. Bit 15 marks versions other than the default.
-        let hidden = self.versions != 0
-            && unsafe { (self.versions as *const u16).wrapping_add(i).read() } & 0x8000 != 0;
-        if hidden {
-            search.hidden = at;
-        } else {
-            search.found = at;
-        }
+    /// The function, looked up once. `None`: this libc has no such function.
+    pub fn get(&self) -> Option<F> {
+        let known = self.symbol.at.load(Relaxed);
+        function(if known != 0 { known } else { self.symbol.look_up() })
+    }
+
+    /// The function that `caller` was linked to, if that is not the newest one but `version`.
+    pub fn old(&self, caller: usize, version: &CStr) -> Option<F> {
+        let mut asked = false;
+        objects::each(|info| {
+            let there = objects::contains(info, caller);
+            asked |= there && Object::of(info).is_some_and(|o| o.wants(self.symbol.name, version));
+            there
+        });
+        function(if asked { self.symbol.next().old } else { 0 })
     }
 }
 
-macro_rules! reals {
-    ($($(#[$doc:meta])* $name:ident = $symbol:literal;)*) => {
-        $(pub static $name: Real = Real::new($symbol);)*
-        static ALL: &[&Real] = &[$(&$name),*];
-    };
+fn function<F: Copy>(at: usize) -> Option<F> {
+    // SAFETY: an address of a function of type F (`Real::new`), as large as one.
+    (at != 0).then(|| unsafe { transmute_copy::<usize, F>(&at) })
 }
 
-reals! {
-    FORK = c"fork";
-    UNDERSCORE_FORK = c"_Fork";
-    POSIX_SPAWN = c"posix_spawn";
-    POSIX_SPAWNP = c"posix_spawnp";
-    EXECVE = c"execve";
-    EXECVPE = c"execvpe";
-    WAIT = c"wait";
-    WAITPID = c"waitpid";
-    WAIT3 = c"wait3";
-    WAIT4 = c"wait4";
-    WAITID = c"waitid";
-    EXIT = c"_exit";
-    QUICK_EXIT = c"quick_exit";
-    SYSTEM = c"system";
-    POPEN = c"popen";
-    PCLOSE = c"pclose";
-    FCLOSE = c"fclose";
-    FORKPTY = c"forkpty";
+impl Symbol {
+    fn look_up(&self) -> usize {
+        let found = self.next();
+        let at = if found.newest != 0 { found.newest } else { found.old };
+        self.at.store(at, Relaxed);
+        at
+    }
+
+    fn next(&self) -> Definitions {
+        let mut found = Definitions::default();
+        after_us(|object| {
+            found = object.find(self.name, self.hash);
+            found.newest != 0
+        });
+        found
+    }
 }
 
-/// Looks everything up that a forked child may need: there the loader's lock may be held for ever.
+/// Goes through the objects that come after this library, until `visit` has seen enough.
+fn after_us(mut visit: impl FnMut(&Object) -> bool) {
+    let mut passed = false;
+    objects::each(|info| {
+        if passed {
+            return Object::of(info).is_some_and(|o| visit(&o));
+        }
+        passed = objects::is_ours(info);
+        false
+    });
+}
+
+/// Looks up all that a forked child may need: there the loader's lock may be held for ever.
 pub fn prepare() {
-    for real in ALL {
-        real.address();
+    static DONE: AtomicBool = AtomicBool::new(false);
+    // Relaxed: who sees it too late looks up again.
+    if DONE.load(Relaxed) {
+        return;
     }
+    let all = || doors::BEHIND.iter().chain(leaving::BEHIND).flatten();
+    after_us(|object| {
+        for symbol in all().filter(|s| s.at.load(Relaxed) == 0) {
+            symbol.at.store(object.find(symbol.name, symbol.hash).newest, Relaxed);
+        }
+        false
+    });
+    DONE.store(true, Relaxed);
+}
+
+/// What a function gives that this libc does not have.
+pub trait Missing {
+    /// Sets errno where the function would.
+    fn missing() -> Self;
+}
+
+impl Missing for c_int {
+    fn missing() -> Self {
+        fail(libc::ENOSYS)
+    }
+}
+
+impl Missing for *mut c_void {
+    fn missing() -> Self {
+        fail(libc::ENOSYS);
+        null_mut()
+    }
+}
+
+/// What a libc function does when it fails.
+pub fn fail(errno: c_int) -> c_int {
+    // SAFETY: this thread's own errno.
+    unsafe { *libc::__errno_location() = errno };
+    -1
 }

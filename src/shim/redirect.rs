@@ -3,7 +3,8 @@
 
 use core::ffi::{c_char, CStr};
 
-use jsshim_engine::client::{Client, POOL_NAME};
+use jsshim_engine::client::Client;
+use jsshim_engine::pool::fd_path;
 use jsshim_engine::record::Handle;
 use jsshim_engine::spec::Spec;
 use jsshim_engine::sys;
@@ -11,6 +12,7 @@ use jsshim_engine::target::{self, Kind};
 use jsshim_engine::text::{Path, Text};
 
 use crate::environ::{self, Scratch, Strings, END};
+use crate::kept::{self, Change};
 
 /// Arguments for execve(2), and the memory in which they lie.
 pub struct Exec {
@@ -23,22 +25,75 @@ pub struct Exec {
 /// What would run, and how.
 pub struct Target {
     path: Path,
-    /// A text: a `p` function runs it with /bin/sh.
+    /// A text, to be run with /bin/sh.
     shell: bool,
 }
 
-/// Would the exec of `file` succeed? With `search` along PATH; with `shell` a text is run by /bin/sh:
-/// both as execvp(3), neither as execve(2), and posix_spawnp(3) only searches.
-pub fn foretell(file: &CStr, search: bool, shell: bool) -> Option<Target> {
-    let (path, kind) = if search {
-        target::search(file, environ::own(b"PATH=")).ok()?
+/// What can be said of an exec before it is done.
+pub enum Foretold {
+    /// It would fail, or it names nothing: the real function says how.
+    Fails,
+    /// It may succeed, but not through the helper.
+    Unknown,
+    /// This would run.
+    Runs(Target),
+}
+
+/// What would an exec of `file` do? With `search` along PATH. `shell` says whether a text without `#!` is
+/// run by /bin/sh: as execvp(3), not as execve(2), and posix_spawnp(3) only searches.
+pub fn foretell(file: &CStr, search: bool, shell: &dyn Fn() -> bool) -> Foretold {
+    let found = if search {
+        target::search(file, environ::own(b"PATH="))
     } else {
-        let path = resolve(file)?;
-        (path, target::foretell(path.c()).ok()?)
+        match resolve(file) {
+            Some(path) if path.fits() => target::foretell(path.c()).map(|kind| (path, kind)),
+            // A longer path cannot be handed on.
+            _ if target::foretell(file).is_ok() => return Foretold::Unknown,
+            _ => return Foretold::Fails,
+        }
     };
-    // A longer path cannot be handed on.
-    (path.fits() && (shell || kind != Kind::Text))
-        .then_some(Target { path, shell: kind == Kind::Text })
+    match found {
+        Ok((path, _)) if !path.fits() => Foretold::Unknown,
+        Ok((path, Kind::Text)) if shell() => Foretold::Runs(Target { path, shell: true }),
+        Ok((_, Kind::Text)) | Err(_) => Foretold::Fails,
+        Ok((path, _)) => Foretold::Runs(Target { path, shell: false }),
+    }
+}
+
+/// [`foretell`] for execveat(2). A program is run by its path; a script knows itself by what it was
+/// started with, so it cannot.
+pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold {
+    let name = path.to_bytes();
+    let never = || false;
+    if name.first() == Some(&b'/') || dir == libc::AT_FDCWD && !name.is_empty() {
+        return if flags == 0 { foretell(path, false, &never) } else { Foretold::Unknown };
+    }
+    if name.is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
+        return Foretold::Fails;
+    }
+    let mut buf = [0u8; 256];
+    let Ok(at) = sys::readlink(fd_path(sys::getpid(), dir).c(), &mut buf) else {
+        return Foretold::Fails;
+    };
+    let whole = Path::new(at);
+    let whole = if name.is_empty() { whole } else { whole.with(b"/").with(name) };
+    let binary = |kind| matches!(kind, Kind::Dynamic | Kind::Static | Kind::Foreign);
+    match target::foretell(whole.c()) {
+        Ok(kind) if flags & !libc::AT_EMPTY_PATH == 0 && binary(kind) && same(dir, name, &whole) => {
+            Foretold::Runs(Target { path: whole, shell: false })
+        }
+        _ => Foretold::Unknown,
+    }
+}
+
+/// Is the file behind this descriptor (or its directory) the one at that path? It may be unlinked, or
+/// have none.
+fn same(dir: i32, name: &[u8], whole: &Path) -> bool {
+    let id = |st: libc::stat| (st.st_dev, st.st_ino);
+    let by_path = sys::stat(whole.c(), true).map(id);
+    let by_fd = if name.is_empty() { sys::fstat(dir).map(id) } else { by_path };
+    let script = target::is_script(whole.c());
+    whole.fits() && !script && by_fd.is_ok() && by_fd == by_path
 }
 
 /// The path as the helper must know it: `/proc/self/exe` would be the helper itself there.
@@ -79,15 +134,19 @@ pub unsafe fn held(
         record.set_name(name.rsplit(|b| *b == b'/').next().unwrap_or(name));
     }
     // SAFETY: by the contract.
-    let mut exec = unsafe { copy(c, argv, envp, true)? };
-    let scratch = &mut exec.scratch;
+    let (change, args) = unsafe { (kept::change(envp), environ::pointers(argv).count()) };
+    let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
+    let mut scratch =
+        Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes.checked_add(1024)?)?;
+    // SAFETY: by the contract.
+    let envp = change.map_or(envp, |c| unsafe { c.make(envp, &mut scratch) });
     let head =
         [c"jsshim-helper".as_ptr(), scratch.text(spec.bytes()), scratch.text(target.path.bytes())];
-    exec.path = scratch.text(c.helper.bytes());
+    let path = scratch.text(c.helper.bytes());
     // SAFETY: by the contract.
     let tail = unsafe { environ::pointers(argv) };
-    exec.argv = scratch.array(head.into_iter().chain(tail).chain([END]));
-    Some(exec)
+    let argv = scratch.array(head.into_iter().chain(tail).chain([END]));
+    Some(Exec { path, argv, envp, scratch })
 }
 
 /// A shell command that becomes the helper of `job`, which then runs `command` with /bin/sh.
@@ -119,44 +178,16 @@ pub fn shell_line(c: &Client, job: Handle, command: &CStr) -> Option<(*const c_c
     Some((line, scratch))
 }
 
-/// The same exec with an environment that names the pool. `None`: it does already.
+/// The same exec in an environment that keeps the tree on the pool. `None`: it does already.
 ///
 /// # Safety
 /// As [`held`].
-pub unsafe fn plain(c: &Client, path: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
+pub unsafe fn plain(path: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
     // SAFETY: by the contract.
-    let exec = unsafe { copy(c, argv, envp, false)? };
-    (exec.envp != envp).then_some(Exec { path, argv, ..exec })
-}
-
-/// Makes room, and the environment if it must change.
-unsafe fn copy(c: &Client, argv: Strings, envp: Strings, room_for_argv: bool) -> Option<Exec> {
-    let word = c.pool_word.c();
-    let (mut told, mut n) = (false, 0usize);
-    // SAFETY: by the contract of the callers.
-    let m = unsafe {
-        for s in environ::pointers(envp) {
-            told |= environ::starts_with(s, word.to_bytes_with_nul());
-            n = n.wrapping_add(1);
-        }
-        if room_for_argv {
-            environ::pointers(argv).count()
-        } else {
-            0
-        }
-    };
-    if told && !room_for_argv {
-        return Some(Exec { path: END, argv, envp, scratch: Scratch::EMPTY });
-    }
-    let pointers = if told { m } else { m.checked_add(n)? };
-    let bytes = if room_for_argv { 1024 } else { 0 };
-    let mut scratch = Scratch::new(pointers.checked_add(8)?, bytes)?;
-    let mut exec_env = envp;
-    if !told {
-        // SAFETY: as above.
-        let others =
-            unsafe { environ::pointers(envp).filter(|s| !environ::starts_with(*s, POOL_NAME)) };
-        exec_env = scratch.array(others.chain([word.as_ptr(), END]));
-    }
-    Some(Exec { path: END, argv, envp: exec_env, scratch })
+    let change = unsafe { kept::change(envp)? };
+    let (pointers, bytes) = change.room();
+    let mut scratch = Scratch::new(pointers, bytes)?;
+    // SAFETY: by the contract.
+    let envp = unsafe { change.make(envp, &mut scratch) };
+    Some(Exec { path, argv, envp, scratch })
 }

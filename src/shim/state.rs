@@ -11,15 +11,19 @@
 //! The order of a change of phase is AcqRel: who sees `ACTIVE` sees the client.
 
 use core::cell::UnsafeCell;
+use core::ffi::{c_char, CStr};
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
-use jsshim_engine::client::Client;
+use jsshim_engine::client::{Client, POOL_NAME};
 use jsshim_engine::jobs::Jobs;
+use jsshim_engine::join::End;
 use jsshim_engine::record::Handle;
 use jsshim_engine::sys;
 
+use crate::environ;
+use crate::kept;
 use crate::sites::Sites;
 
 pub const UNSEEN: u32 = 0;
@@ -47,15 +51,24 @@ pub struct State {
     warned: AtomicBool,
     /// `JSSHIM_DEBUG` is set.
     pub debug: AtomicBool,
-    /// Nothing in the environment names a pool: the first spawn makes one, so that all branches share it.
+    /// Nothing in the environment names a pool.
     pub top: AtomicBool,
+    /// Even the first job waits until the pool is known, since its children must be told: where one is to
+    /// be made that all branches share, and in a make that makes its own.
+    pub eager: AtomicBool,
+    /// The read end that MAKEFLAGS names, as it was at the start: device and inode; zeros: none.
+    end: [AtomicU64; 2],
+    /// MAKEFLAGS, as the process was started with it.
+    flags: AtomicPtr<c_char>,
+    /// This library in LD_PRELOAD, as the process was started with it: where, and how long.
+    preload: [AtomicUsize; 2],
     /// A forked child that must wait for its slot at its first exec or spawn: its record.
     held: AtomicU64,
     /// What the fork call sites of this process are for.
     pub sites: Sites,
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
     /// that of setenv(3) moves.
-    pub env: AtomicPtr<*const core::ffi::c_char>,
+    pub env: AtomicPtr<*const c_char>,
     /// The jobs that are in the ledger.
     pub jobs: Jobs,
     client: UnsafeCell<MaybeUninit<Client>>,
@@ -76,6 +89,10 @@ pub static STATE: State = State {
     warned: AtomicBool::new(false),
     debug: AtomicBool::new(false),
     top: AtomicBool::new(false),
+    eager: AtomicBool::new(false),
+    end: [const { AtomicU64::new(0) }; 2],
+    flags: AtomicPtr::new(core::ptr::null_mut()),
+    preload: [const { AtomicUsize::new(0) }; 2],
     env: AtomicPtr::new(core::ptr::null_mut()),
 };
 
@@ -164,6 +181,78 @@ impl State {
     /// Puts it back, for the next exec: this one failed.
     pub fn put_held(&self, job: Handle) {
         self.held.store(job.pack(), Release);
+    }
+
+    /// The constructor: what MAKEFLAGS' read end is.
+    pub fn set_end(&self, end: End) {
+        if let (End::Was(dev, ino), [d, i]) = (end, &self.end) {
+            d.store(dev, Relaxed);
+            i.store(ino, Release);
+        }
+    }
+
+    /// See [`End`].
+    pub fn end(&self) -> End {
+        let [d, i] = &self.end;
+        match (i.load(Acquire), d.load(Relaxed)) {
+            (0, _) => End::None,
+            (ino, dev) => End::Was(dev, ino),
+        }
+    }
+
+    /// The constructor: how LD_PRELOAD names this library.
+    pub fn set_preload(&self, entry: &'static [u8]) {
+        let [at, len] = &self.preload;
+        at.store(entry.as_ptr() as usize, Relaxed);
+        len.store(entry.len(), Release);
+    }
+
+    /// How LD_PRELOAD named this library when the process started, if it did. Some hosts write over that
+    /// memory (setproctitle(3)); then it is not known.
+    pub fn preload(&self) -> Option<&'static [u8]> {
+        let [at, len] = &self.preload;
+        let (len, at) = (len.load(Acquire), at.load(Relaxed));
+        // SAFETY: a part of the environment that the kernel laid out, which stays mapped.
+        let entry = (at != 0)
+            .then(|| unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len) })?;
+        kept::entry(entry).filter(|e| e.len() == len)
+    }
+
+    /// The variables of ours that the process was started with.
+    pub fn settings(&self) -> impl Iterator<Item = *const c_char> {
+        let start = self.env.load(Acquire).cast_const();
+        // SAFETY: the kernel's array, and strings that end in a NUL.
+        unsafe { environ::pointers(start).filter(|s| environ::starts_with(*s, kept::OURS)) }
+    }
+
+    /// The constructor: where MAKEFLAGS is.
+    pub fn set_flags(&self, entry: &'static CStr) {
+        self.flags.store(entry.as_ptr().cast_mut(), Release);
+    }
+
+    /// The value of MAKEFLAGS now, or else when the process started.
+    pub fn flags(&self) -> Option<&'static [u8]> {
+        let name = b"MAKEFLAGS=";
+        environ::own(name).or_else(|| {
+            let start = self.flags.load(Acquire).cast_const();
+            // SAFETY: as above; unsetenv(3) takes an entry away, but its string stays.
+            unsafe {
+                (!start.is_null() && environ::starts_with(start, name))
+                    .then(|| CStr::from_ptr(start.wrapping_add(name.len())).to_bytes())
+            }
+        })
+    }
+
+    /// The value of JSSHIM_POOL now, or else when the process started.
+    pub fn pool(&self) -> Option<&'static [u8]> {
+        let start = self.env.load(Acquire).cast_const();
+        // SAFETY: as above.
+        environ::own(POOL_NAME).or_else(|| unsafe { environ::get(start, POOL_NAME) })
+    }
+
+    /// Is this tree known to have a pool: named by the environment, or made here?
+    pub fn has_pool(&self) -> bool {
+        !self.top.load(Relaxed) || self.phase() == ACTIVE
     }
 
     /// Says something on stderr, once per process.

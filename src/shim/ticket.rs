@@ -11,6 +11,7 @@ use jsshim_engine::sys::{self, Peek};
 use jsshim_engine::text::Text;
 
 use crate::joining;
+use crate::leaving;
 use crate::state::{NONE, OFF, RECORDED, STARTING, STATE};
 
 /// What a spawn was given.
@@ -32,7 +33,7 @@ pub fn begin() -> Ticket {
         return Ticket::Pass;
     }
     wait_own_turn();
-    if !STATE.top.load(Relaxed) && claim_first() {
+    if !STATE.eager.load(Relaxed) && claim_first() {
         return Ticket::First;
     }
     let Some(client) = STATE.join(joining::find, record_first) else {
@@ -63,7 +64,16 @@ pub fn hold_here(client: &Client, job: Handle) {
     for (at, fd) in inputs.iter_mut().zip(0..) {
         *at = fd;
     }
-    let state = jsshim_engine::hold::wait(client.ledger(), job, &client.pool, &inputs);
+    let state = leaving::guarded(
+        &mut (client, job),
+        |(client, job)| {
+            client.ledger().overdraw(*job, Reason::Left);
+            jsshim_engine::hold::abandon();
+        },
+        |(client, job)| {
+            jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs)
+        },
+    );
     client.pool.close();
     debug(b"was held, runs on", state);
 }
@@ -104,7 +114,7 @@ fn slot(client: &Client, job: Handle) -> Ticket {
     });
     let state = now.or_else(|| match joining::gate_mode() {
         joining::Gate::Child => None,
-        mode => gate::wait(client, &STATE.jobs, job, mode == joining::Gate::Parent),
+        mode => wait_at_gate(client, job, mode == joining::Gate::Parent),
     });
     if let Some(state) = state {
         debug(b"starts a job on", state);
@@ -120,6 +130,36 @@ fn slot(client: &Client, job: Handle) -> Ticket {
         }
         _ => Ticket::Runs(job),
     }
+}
+
+fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
+    leaving::guarded(
+        &mut (gate::Watch::new(), job),
+        |(watch, job)| {
+            watch.close();
+            started(Ticket::Runs(*job), -1);
+        },
+        |(watch, job)| watch.wait(client, &STATE.jobs, *job, eager),
+    )
+}
+
+/// The whole life of a job that libc starts and collects within one call.
+pub fn through<R>(ticket: Ticket, run: impl FnOnce() -> R) -> R {
+    let result = leaving::guarded(&mut { ticket }, |ticket| abandon(*ticket), |_| run());
+    started(ticket, -1);
+    result
+}
+
+/// The host has left such a call. The job may live on: then it is told from its record.
+fn abandon(ticket: Ticket) {
+    if let (Ticket::Runs(job) | Ticket::Held(job), Some(client)) = (ticket, STATE.client()) {
+        let pid = client.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
+        if pid > 0 {
+            STATE.jobs.add(pid, job);
+            return;
+        }
+    }
+    started(ticket, -1);
 }
 
 /// The job of a ticket has a process; or, with `pid` < 0, none came to be.

@@ -1,10 +1,11 @@
 //! The functions that cannot be written in Rust: `vfork`, whose child returns through the parent's
-//! frame, `fork`, which must know its caller, and the variadic `execl` family.
+//! frame, `fork` and `posix_spawn`, which must know their caller, and the variadic `execl` family.
 
 use core::arch::naked_asm;
 
 use crate::hooks::exec::{execl_list, execle_list, execlp_list};
-use crate::hooks::spawn::{fork_from, underscore_fork_from, vfork_after, vfork_before};
+use crate::hooks::fork::{fork_from, underscore_fork_from, vfork_after, vfork_before};
+use crate::hooks::spawn::{posix_spawn_from, posix_spawnp_from};
 
 /// `x30` keeps the return address over the system call, `x9` what `vfork_before` said: the stack is the
 /// child's until it execs or exits. vfork(2) is clone(CLONE_VM | CLONE_VFORK | SIGCHLD) here.
@@ -59,6 +60,24 @@ macro_rules! fork {
 fork!(fork, fork_from);
 fork!(__fork, fork_from);
 fork!(_Fork, underscore_fork_from);
+
+/// Passes the return address on, as a seventh argument: which version of the function the caller was
+/// linked to decides what is done with a text.
+macro_rules! spawn {
+    ($name:ident, $to:ident) => {
+        #[doc = concat!("Hook of `", stringify!($name), "`: posix_spawn(3).")]
+        ///
+        /// # Safety
+        /// As posix_spawn(3).
+        #[unsafe(naked)]
+        #[no_mangle]
+        pub unsafe extern "C" fn $name() -> i32 {
+            naked_asm!("mov x6, x30", "b {to}", to = sym $to)
+        }
+    };
+}
+spawn!(posix_spawn, posix_spawn_from);
+spawn!(posix_spawnp, posix_spawnp_from);
 
 /// Stores the register arguments right below those on the stack: together they are the argv of
 /// `execv`, whatever its length.

@@ -1,10 +1,11 @@
 //! The functions that cannot be written in Rust: `vfork`, whose child returns through the parent's
-//! frame, `fork`, which must know its caller, and the variadic `execl` family.
+//! frame, `fork` and `posix_spawn`, which must know their caller, and the variadic `execl` family.
 
 use core::arch::naked_asm;
 
 use crate::hooks::exec::{execl_list, execle_list, execlp_list};
-use crate::hooks::spawn::{fork_from, underscore_fork_from, vfork_after, vfork_before};
+use crate::hooks::fork::{fork_from, underscore_fork_from, vfork_after, vfork_before};
+use crate::hooks::spawn::{posix_spawn_from, posix_spawnp_from};
 
 /// `rdi` keeps the return address over the system call, `rsi` what `vfork_before` said: the stack is
 /// the child's until it execs or exits.
@@ -56,6 +57,34 @@ macro_rules! fork {
 fork!(fork, fork_from);
 fork!(__fork, fork_from);
 fork!(_Fork, underscore_fork_from);
+
+/// Passes the return address on, as a seventh argument: which version of the function the caller was
+/// linked to decides what is done with a text.
+macro_rules! spawn {
+    ($name:ident, $to:ident) => {
+        #[doc = concat!("Hook of `", stringify!($name), "`: posix_spawn(3).")]
+        ///
+        /// # Safety
+        /// As posix_spawn(3).
+        #[unsafe(naked)]
+        #[no_mangle]
+        pub unsafe extern "C" fn $name() -> i32 {
+            naked_asm!(
+                ".cfi_startproc",
+                "push qword ptr [rsp]", // aligned for the call
+                ".cfi_adjust_cfa_offset 8",
+                "call {to}",
+                "add rsp, 8",
+                ".cfi_adjust_cfa_offset -8",
+                "ret",
+                ".cfi_endproc",
+                to = sym $to,
+            )
+        }
+    };
+}
+spawn!(posix_spawn, posix_spawn_from);
+spawn!(posix_spawnp, posix_spawnp_from);
 
 /// Pushes the register arguments below those on the stack: together they are the argv of `execv`,
 /// whatever its length. The return address moves below them and back.

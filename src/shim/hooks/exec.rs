@@ -3,54 +3,64 @@
 
 use core::ffi::{c_char, c_int, CStr};
 
-use super::fail;
-use super::spawn::{role, still_held, Role};
+use jsshim_engine::record::Handle;
+
+use super::fork::{role, still_held, Role};
+use crate::doors::behind;
 use crate::environ::{self, Scratch, Strings};
-use crate::real;
-use crate::redirect;
+use crate::pending::Pending;
+use crate::real::{fail, Real};
+use crate::redirect::{self, Exec, Foretold};
 use crate::state::STATE;
 use crate::ticket::{self, Ticket};
 
 type ExecFn = unsafe extern "C" fn(*const c_char, Strings, Strings) -> c_int;
 
-/// Hook of execve(2).
+/// The body of execve(2).
 ///
 /// # Safety
 /// As execve(2).
-#[no_mangle]
-pub unsafe extern "C" fn execve(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
+pub unsafe fn execve(
+    real: impl Fn(*const c_char, Strings, Strings) -> c_int,
+    path: *const c_char,
+    argv: Strings,
+    envp: Strings,
+) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { exec(false, path, argv, envp) }
+    unsafe { exec(|| by_path(path, false), argv, envp, |envp| real(path, argv, envp)) }
 }
 
-/// Hook of execv(3).
-///
-/// # Safety
-/// As execv(3).
-#[no_mangle]
-pub unsafe extern "C" fn execv(path: *const c_char, argv: Strings) -> c_int {
-    // SAFETY: the host's arguments.
-    unsafe { exec(false, path, argv, environ::current()) }
-}
-
-/// Hook of execvp(3).
-///
-/// # Safety
-/// As execvp(3).
-#[no_mangle]
-pub unsafe extern "C" fn execvp(file: *const c_char, argv: Strings) -> c_int {
-    // SAFETY: the host's arguments.
-    unsafe { exec(true, file, argv, environ::current()) }
-}
-
-/// Hook of execvpe(3).
+/// The body of execvpe(3).
 ///
 /// # Safety
 /// As execvpe(3).
-#[no_mangle]
-pub unsafe extern "C" fn execvpe(file: *const c_char, argv: Strings, envp: Strings) -> c_int {
+pub unsafe fn execvpe(
+    real: impl Fn(*const c_char, Strings, Strings) -> c_int,
+    file: *const c_char,
+    argv: Strings,
+    envp: Strings,
+) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { exec(true, file, argv, envp) }
+    unsafe { exec(|| by_path(file, true), argv, envp, |envp| real(file, argv, envp)) }
+}
+
+/// The body of execv(3).
+///
+/// # Safety
+/// As execv(3).
+pub unsafe fn execv(path: *const c_char, argv: Strings) -> c_int {
+    // SAFETY: the host's arguments.
+    unsafe { execve(|path, argv, envp| call(path, argv, envp), path, argv, environ::current()) }
+}
+
+/// The body of execvp(3).
+///
+/// # Safety
+/// As execvp(3).
+pub unsafe fn execvp(file: *const c_char, argv: Strings) -> c_int {
+    let real = |file, argv, envp| by(&behind::execvpe, file, argv, envp);
+    // SAFETY: the host's arguments.
+    unsafe { execvpe(real, file, argv, environ::current()) }
 }
 
 /// `execl`, its arguments as an array.
@@ -59,7 +69,7 @@ pub unsafe extern "C" fn execvpe(file: *const c_char, argv: Strings, envp: Strin
 /// As execl(3).
 pub unsafe extern "C" fn execl_list(path: *const c_char, argv: Strings) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { exec(false, path, argv, environ::current()) }
+    unsafe { execv(path, argv) }
 }
 
 /// `execlp`, its arguments as an array.
@@ -68,7 +78,7 @@ pub unsafe extern "C" fn execl_list(path: *const c_char, argv: Strings) -> c_int
 /// As execlp(3).
 pub unsafe extern "C" fn execlp_list(file: *const c_char, argv: Strings) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { exec(true, file, argv, environ::current()) }
+    unsafe { execvp(file, argv) }
 }
 
 /// `execle`, its arguments as an array; the environment follows the NULL.
@@ -78,93 +88,129 @@ pub unsafe extern "C" fn execlp_list(file: *const c_char, argv: Strings) -> c_in
 pub unsafe extern "C" fn execle_list(path: *const c_char, argv: Strings) -> c_int {
     // SAFETY: the host's arguments: a NULL, then the environment.
     unsafe {
-        let end = environ::iter(argv).count();
+        let end = environ::pointers(argv).count();
         let envp = argv.wrapping_add(end).wrapping_add(1).read().cast::<*const c_char>();
-        exec(false, path, argv, envp)
+        execve(call, path, argv, envp)
     }
 }
 
-/// Every door of this file: with `search` as execvpe(3), else as execve(2).
-unsafe fn exec(search: bool, file: *const c_char, argv: Strings, envp: Strings) -> c_int {
-    let role = role();
+/// The body of execveat(2).
+///
+/// # Safety
+/// As execveat(2).
+pub unsafe fn execveat(
+    real: impl Fn(c_int, *const c_char, Strings, Strings, c_int) -> c_int,
+    dir: c_int,
+    path: *const c_char,
+    argv: Strings,
+    envp: Strings,
+    flags: c_int,
+) -> c_int {
     // SAFETY: the host's arguments.
     unsafe {
-        match role {
-            Role::Own(Some(job)) if !file.is_null() => {
-                STATE.sites.execs();
-                hold(job, None, search, file, argv, envp);
+        let target = || match path.is_null() {
+            true => Foretold::Fails,
+            false => redirect::foretell_at(dir, CStr::from_ptr(path), flags),
+        };
+        exec(target, argv, envp, |envp| real(dir, path, argv, envp, flags))
+    }
+}
+
+/// The body of fexecve(3).
+///
+/// # Safety
+/// As fexecve(3).
+pub unsafe fn fexecve(
+    real: impl Fn(c_int, Strings, Strings) -> c_int,
+    fd: c_int,
+    argv: Strings,
+    envp: Strings,
+) -> c_int {
+    let target = || redirect::foretell_at(fd, c"", libc::AT_EMPTY_PATH);
+    // SAFETY: the host's arguments.
+    unsafe { exec(target, argv, envp, |envp| real(fd, argv, envp)) }
+}
+
+/// What would run. With `search` along PATH, and a text by the shell, as execvp(3).
+unsafe fn by_path(file: *const c_char, search: bool) -> Foretold {
+    if file.is_null() {
+        return Foretold::Fails;
+    }
+    // SAFETY: the host's string.
+    redirect::foretell(unsafe { CStr::from_ptr(file) }, search, &|| search)
+}
+
+/// Every door of this file. `target` says what would run, `run` is the exec that the host asked for, in
+/// an environment of our choice.
+unsafe fn exec(
+    target: impl FnOnce() -> Foretold,
+    argv: Strings,
+    envp: Strings,
+    run: impl Fn(Strings) -> c_int,
+) -> c_int {
+    let place = match role() {
+        Role::Own(job) => {
+            STATE.sites.execs();
+            if let Some(job) = job {
+                // SAFETY: the host's arguments.
+                unsafe { hold(job, None, target(), argv, envp) };
                 if still_held(job) {
                     STATE.put_held(job);
                 }
             }
-            Role::Own(_) => STATE.sites.execs(),
-            Role::Vfork(place) => match place.ticket() {
-                Ticket::Held(job) if !file.is_null() && still_held(job) => {
-                    hold(job, Some(place), search, file, argv, envp);
-                }
-                Ticket::Pass => return call(search, file, argv, envp),
-                _ => {}
-            },
-            Role::Stranger => return call(search, file, argv, envp),
+            None
         }
-        named(&role, search, file, argv, envp)
+        Role::Vfork(place) => {
+            if let Ticket::Held(job) = place.ticket() {
+                if still_held(job) {
+                    // SAFETY: the host's arguments.
+                    unsafe { hold(job, Some(place), target(), argv, envp) };
+                }
+            }
+            Some(place)
+        }
+        Role::Stranger => return run(envp),
+    };
+    // SAFETY: the host's arguments.
+    match unsafe { redirect::plain(core::ptr::null(), argv, envp) } {
+        Some(x) => with_scratch(place, x, |x| run(x.envp)),
+        None => run(envp),
     }
 }
 
-type Place = &'static crate::pending::Pending;
+type Place = &'static Pending;
 
 /// Becomes the helper. Returns if the target would not exec, or if it cannot be held.
 unsafe fn hold(
-    job: jsshim_engine::record::Handle,
+    job: Handle,
     place: Option<Place>,
-    search: bool,
-    file: *const c_char,
+    target: Foretold,
     argv: Strings,
     envp: Strings,
 ) {
     let Some(client) = STATE.client() else { return };
-    // SAFETY: the host's arguments.
-    unsafe {
-        // A target that does not exec gets the real function, and the host its errno.
-        let Some(target) = redirect::foretell(CStr::from_ptr(file), search, search) else {
-            return;
-        };
-        if let Some(x) = redirect::held(client, job, &target, argv, envp) {
-            call_with(place, false, x);
+    match target {
+        // The real function gives the host its errno.
+        Foretold::Fails => return,
+        Foretold::Unknown => {}
+        Foretold::Runs(target) => {
+            // SAFETY: the host's arguments.
+            if let Some(x) = unsafe { redirect::held(client, job, &target, argv, envp) } {
+                with_scratch(place, x, |x| call(x.path, x.argv, x.envp));
+            }
         }
     }
     ticket::overdraw(job);
 }
 
-/// The exec that the host asked for, in an environment that names the pool.
-unsafe fn named(
-    role: &Role,
-    search: bool,
-    file: *const c_char,
-    argv: Strings,
-    envp: Strings,
-) -> c_int {
-    // SAFETY: the host's arguments.
-    unsafe {
-        match STATE.client().and_then(|c| redirect::plain(c, file, argv, envp)) {
-            Some(x) => {
-                let place = if let Role::Vfork(place) = role { Some(*place) } else { None };
-                call_with(place, search, x)
-            }
-            None => call(search, file, argv, envp),
-        }
-    }
-}
-
 /// Execs with arguments in scratch memory. On failure it is freed here; on success the memory goes with
 /// the process, except in a `vfork` child, whose parent frees it.
-unsafe fn call_with(place: Option<Place>, search: bool, x: redirect::Exec) -> c_int {
-    let raw = x.scratch.into_raw();
+fn with_scratch(place: Option<Place>, x: Exec, run: impl FnOnce(&Exec) -> c_int) -> c_int {
+    let raw = x.scratch.raw();
     if let Some(place) = place {
         place.keep(raw);
     }
-    // SAFETY: arrays of the right shape.
-    let ret = unsafe { call(search, x.path, x.argv, x.envp) };
+    let ret = run(&x);
     match place {
         Some(place) => place.free_scratch(),
         None => Scratch::free(raw),
@@ -172,13 +218,14 @@ unsafe fn call_with(place: Option<Place>, search: bool, x: redirect::Exec) -> c_
     ret
 }
 
-unsafe fn call(search: bool, file: *const c_char, argv: Strings, envp: Strings) -> c_int {
-    let real = if search { &real::EXECVPE } else { &real::EXECVE };
-    // SAFETY: both functions have this type, and the arguments are the host's.
-    unsafe {
-        match real.get::<ExecFn>() {
-            Some(f) => f(file, argv, envp),
-            None => fail(libc::ENOSYS),
-        }
+fn call(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
+    by(&behind::execve, path, argv, envp)
+}
+
+fn by(real: &Real<ExecFn>, file: *const c_char, argv: Strings, envp: Strings) -> c_int {
+    match real.get() {
+        // SAFETY: the host's arguments, or copies of the same shape.
+        Some(f) => unsafe { f(file, argv, envp) },
+        None => fail(libc::ENOSYS),
     }
 }

@@ -3,12 +3,8 @@
 
 use core::ffi::c_int;
 
-use jsshim_engine::sys;
-
-use crate::real::{self, Real};
+use crate::doors::Never;
 use crate::ticket;
-
-type ExitFn = unsafe extern "C" fn(c_int) -> !;
 
 extern "C" fn at_exit() {
     ticket::leave();
@@ -19,40 +15,12 @@ extern "C" fn at_exit() {
 #[link_section = ".fini_array"]
 static AT_EXIT: extern "C" fn() = at_exit;
 
-/// Hook of _exit(2).
+/// The body of _exit(2), _Exit(3), and of quick_exit(3), which runs the handlers of at_quick_exit(3) and
+/// no destructor.
 ///
 /// # Safety
 /// As _exit(2).
-#[no_mangle]
-pub unsafe extern "C" fn _exit(status: c_int) -> ! {
-    leave_by(&real::EXIT, status)
-}
-
-/// Hook of _Exit(3), another name of _exit(2).
-///
-/// # Safety
-/// As _Exit(3).
-#[no_mangle]
-pub unsafe extern "C" fn _Exit(status: c_int) -> ! {
-    leave_by(&real::EXIT, status)
-}
-
-/// Hook of quick_exit(3), which runs the handlers of at_quick_exit(3) and no destructor.
-///
-/// # Safety
-/// As quick_exit(3).
-#[no_mangle]
-pub unsafe extern "C" fn quick_exit(status: c_int) -> ! {
-    leave_by(&real::QUICK_EXIT, status)
-}
-
-fn leave_by(real: &Real, status: c_int) -> ! {
+pub unsafe fn leave(real: impl Fn(c_int) -> Never, status: c_int) -> Never {
     ticket::leave();
-    // SAFETY: the type of both functions behind these hooks.
-    let real = unsafe { real.get::<ExitFn>() };
-    match real {
-        // SAFETY: the function behind the hook.
-        Some(f) => unsafe { f(status) },
-        None => sys::exit(status),
-    }
+    real(status)
 }

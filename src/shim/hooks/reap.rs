@@ -3,107 +3,85 @@
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 
-use super::fail;
-use crate::real;
 use crate::ticket;
 
-/// Hook of wait(2).
+/// The body of wait(2).
 ///
 /// # Safety
 /// As wait(2).
-#[no_mangle]
-pub unsafe extern "C" fn wait(status: *mut c_int) -> c_int {
+pub unsafe fn wait(real: impl Fn(*mut c_int) -> c_int, status: *mut c_int) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe {
-        reap(status, |status| match real::WAIT.get::<unsafe extern "C" fn(*mut c_int) -> c_int>() {
-            Some(f) => f(status),
-            None => fail(libc::ENOSYS),
-        })
-    }
+    unsafe { reap(status, real) }
 }
 
-/// Hook of waitpid(2).
+/// The body of waitpid(2).
 ///
 /// # Safety
 /// As waitpid(2).
-#[no_mangle]
-pub unsafe extern "C" fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int {
-    type F = unsafe extern "C" fn(c_int, *mut c_int, c_int) -> c_int;
+pub unsafe fn waitpid(
+    real: impl Fn(c_int, *mut c_int, c_int) -> c_int,
+    pid: c_int,
+    status: *mut c_int,
+    options: c_int,
+) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe {
-        reap(status, |status| match real::WAITPID.get::<F>() {
-            Some(f) => f(pid, status, options),
-            None => fail(libc::ENOSYS),
-        })
-    }
+    unsafe { reap(status, |status| real(pid, status, options)) }
 }
 
-/// Hook of wait3(2).
+/// The body of wait3(2).
 ///
 /// # Safety
 /// As wait3(2).
-#[no_mangle]
-pub unsafe extern "C" fn wait3(status: *mut c_int, options: c_int, usage: *mut c_void) -> c_int {
-    type F = unsafe extern "C" fn(*mut c_int, c_int, *mut c_void) -> c_int;
+pub unsafe fn wait3(
+    real: impl Fn(*mut c_int, c_int, *mut c_void) -> c_int,
+    status: *mut c_int,
+    options: c_int,
+    usage: *mut c_void,
+) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe {
-        reap(status, |status| match real::WAIT3.get::<F>() {
-            Some(f) => f(status, options, usage),
-            None => fail(libc::ENOSYS),
-        })
-    }
+    unsafe { reap(status, |status| real(status, options, usage)) }
 }
 
-/// Hook of wait4(2).
+/// The body of wait4(2).
 ///
 /// # Safety
 /// As wait4(2).
-#[no_mangle]
-pub unsafe extern "C" fn wait4(
+pub unsafe fn wait4(
+    real: impl Fn(c_int, *mut c_int, c_int, *mut c_void) -> c_int,
     pid: c_int,
     status: *mut c_int,
     options: c_int,
     usage: *mut c_void,
 ) -> c_int {
-    type F = unsafe extern "C" fn(c_int, *mut c_int, c_int, *mut c_void) -> c_int;
     // SAFETY: the host's arguments.
-    unsafe {
-        reap(status, |status| match real::WAIT4.get::<F>() {
-            Some(f) => f(pid, status, options, usage),
-            None => fail(libc::ENOSYS),
-        })
-    }
+    unsafe { reap(status, |status| real(pid, status, options, usage)) }
 }
 
-/// Hook of waitid(2). WNOWAIT collects nothing, so the slot of what it shows goes with the sweep.
+/// The body of waitid(2). WNOWAIT collects nothing, so the slot of what it shows goes with the sweep.
 ///
 /// # Safety
 /// As waitid(2).
-#[no_mangle]
-pub unsafe extern "C" fn waitid(
+pub unsafe fn waitid(
+    real: impl Fn(libc::idtype_t, libc::id_t, *mut libc::siginfo_t, c_int) -> c_int,
     kind: libc::idtype_t,
     id: libc::id_t,
     info: *mut libc::siginfo_t,
     options: c_int,
 ) -> c_int {
-    type F = unsafe extern "C" fn(libc::idtype_t, libc::id_t, *mut libc::siginfo_t, c_int) -> c_int;
     let mut own = MaybeUninit::<libc::siginfo_t>::zeroed();
     let to = if info.is_null() { own.as_mut_ptr() } else { info };
-    // SAFETY: the host's arguments, or our own siginfo in place of a null one; what the kernel filled in
-    // is read only after a success.
+    let ret = real(kind, id, to, options);
+    // SAFETY: the host's siginfo, or our own in place of a null one; what the kernel filled in is read only
+    // after a success.
     unsafe {
-        let Some(f) = real::WAITID.get::<F>() else {
-            return fail(libc::ENOSYS);
-        };
-        let ret = f(kind, id, to, options);
         let ended = ret == 0
             && options & libc::WNOWAIT == 0
             && matches!((*to).si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
         if ended {
             ticket::ended((*to).si_pid());
         }
-        ret
     }
+    ret
 }
 
 /// Calls `real` with a status word of our own where the host gave none, and ends the job of a child

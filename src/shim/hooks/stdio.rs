@@ -1,37 +1,27 @@
-//! Doors of the C library that run a command with the shell: system(3), popen(3), pclose(3), and
-//! fclose(3) of such a stream. libc's own spawn and wait in them cannot be seen, so the job is known by
+//! Doors of the C library that run a command with the shell: system(3), wordexp(3), popen(3), pclose(3),
+//! and fclose(3) of such a stream. libc's own spawn and wait in them cannot be seen, so the job is known by
 //! the call or by its stream, and its process makes itself known: where there is a ledger, the command
 //! is run through the helper.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
-use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
 
 use jsshim_engine::proc;
 
-use super::fail;
 use crate::environ::Scratch;
-use crate::real::{self, Real};
 use crate::redirect;
 use crate::state::STATE;
 use crate::ticket::{self, Ticket};
 
-/// Hook of system(3).
+/// The body of system(3).
 ///
 /// # Safety
 /// As system(3).
-#[no_mangle]
-pub unsafe extern "C" fn system(command: *const c_char) -> c_int {
-    // SAFETY: the type of system(3).
-    let Some(real) =
-        (unsafe { real::SYSTEM.get::<unsafe extern "C" fn(*const c_char) -> c_int>() })
-    else {
-        return fail(libc::ENOSYS);
-    };
+pub unsafe fn system(real: impl Fn(*const c_char) -> c_int, command: *const c_char) -> c_int {
     if command.is_null() {
-        // SAFETY: only asks whether there is a shell.
-        return unsafe { real(command) };
+        // Only asks whether there is a shell.
+        return real(command);
     }
     let ticket = ticket::begin();
     if let Ticket::Held(job) = ticket {
@@ -43,83 +33,73 @@ pub unsafe extern "C" fn system(command: *const c_char) -> c_int {
     }
     // SAFETY: the host's command.
     let through = unsafe { through_helper(ticket, command) };
-    // SAFETY: the host's command, or the same through the helper.
-    let ret = unsafe { real(through.as_ref().map_or(command, |(c, _)| *c)) };
+    let ret = ticket::through(ticket, || real(through.as_ref().map_or(command, |(c, _)| *c)));
     if let Some((_, scratch)) = through {
         Scratch::free(scratch.into_raw());
     }
-    ticket::started(ticket, -1);
     ret
 }
 
-/// Hook of popen(3).
+/// The body of wordexp(3), whose command substitutions run one after the other while the caller waits.
+/// They are in the middle of other words, so none can be held.
+///
+/// # Safety
+/// As wordexp(3).
+pub unsafe fn wordexp(
+    real: impl Fn(*const c_char, *mut c_void, c_int) -> c_int,
+    words: *const c_char,
+    expansion: *mut c_void,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the host's string.
+    let commands = flags & WRDE_NOCMD == 0
+        && !words.is_null()
+        && unsafe { CStr::from_ptr(words) }.to_bytes().iter().any(|b| matches!(b, b'`' | b'('));
+    let ticket = if commands { ticket::begin() } else { Ticket::Pass };
+    if let Ticket::Held(job) = ticket {
+        ticket::overdraw(job);
+    }
+    ticket::through(ticket, || real(words, expansion, flags))
+}
+
+/// From wordexp.h.
+const WRDE_NOCMD: c_int = 4;
+
+/// The body of popen(3).
 ///
 /// # Safety
 /// As popen(3).
-#[no_mangle]
-pub unsafe extern "C" fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void {
-    type F = unsafe extern "C" fn(*const c_char, *const c_char) -> *mut c_void;
-    // SAFETY: the type of popen(3).
-    let Some(real) = (unsafe { real::POPEN.get::<F>() }) else {
-        fail(libc::ENOSYS);
-        return null_mut();
-    };
-    let place = STREAMS.iter().find(|s| s.enter());
-    let ticket = place.filter(|_| !command.is_null()).map_or(Ticket::Pass, |_| ticket::begin());
-    // SAFETY: the host's arguments, or the same command through the helper.
-    let stream = unsafe {
-        let through = through_helper(ticket, command);
-        let stream = real(through.as_ref().map_or(command, |(c, _)| *c), mode);
-        if let Some((_, scratch)) = through {
-            Scratch::free(scratch.into_raw());
-        }
-        stream
-    };
-    match place {
-        Some(place) if !stream.is_null() && ticket != Ticket::Pass => place.keep(stream, ticket),
-        Some(place) => {
-            place.leave();
-            ticket::started(ticket, -1);
-        }
-        None => {}
+pub unsafe fn popen(
+    real: impl Fn(*const c_char, *const c_char) -> *mut c_void,
+    command: *const c_char,
+    mode: *const c_char,
+) -> *mut c_void {
+    let ticket = if command.is_null() { Ticket::Pass } else { ticket::begin() };
+    // SAFETY: the host's command.
+    let through = unsafe { through_helper(ticket, command) };
+    let stream = real(through.as_ref().map_or(command, |(c, _)| *c), mode);
+    if let Some((_, scratch)) = through {
+        Scratch::free(scratch.into_raw());
+    }
+    let keep = !stream.is_null() && ticket != Ticket::Pass;
+    if !keep || !STREAMS.iter().any(|s| s.keep(stream, ticket)) {
+        ticket::started(ticket, -1);
     }
     stream
 }
 
-/// Hook of pclose(3).
+/// The body of pclose(3), and of fclose(3), which of a stream of popen(3) is the same and of any other
+/// nothing of ours.
 ///
 /// # Safety
 /// As pclose(3).
-#[no_mangle]
-pub unsafe extern "C" fn pclose(stream: *mut c_void) -> c_int {
-    // SAFETY: the host's stream.
-    unsafe { close_by(&real::PCLOSE, stream) }
-}
-
-/// Hook of fclose(3): of a stream of popen(3) it is pclose(3), of any other nothing of ours.
-///
-/// # Safety
-/// As fclose(3).
-#[no_mangle]
-pub unsafe extern "C" fn fclose(stream: *mut c_void) -> c_int {
-    // SAFETY: the host's stream.
-    unsafe { close_by(&real::FCLOSE, stream) }
-}
-
-unsafe fn close_by(real: &Real, stream: *mut c_void) -> c_int {
+pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) -> c_int {
     // Taken out first: once closed, another thread may be given the same address.
     let ticket = STREAMS.iter().find_map(|s| s.take(stream));
-    // SAFETY: both functions have this type; the host's stream.
-    let ret = unsafe {
-        match real.get::<unsafe extern "C" fn(*mut c_void) -> c_int>() {
-            Some(f) => f(stream),
-            None => fail(libc::ENOSYS),
-        }
-    };
-    if let Some(ticket) = ticket {
-        ticket::started(ticket, -1);
+    match ticket {
+        Some(ticket) => ticket::through(ticket, || real(stream)),
+        None => real(stream),
     }
-    ret
 }
 
 /// The command line that runs `command` through the helper, so that its process is in the ledger and
@@ -141,27 +121,28 @@ unsafe fn through_helper(
 
 /// A stream of popen(3) and its job.
 struct Stream {
-    /// 0: free; [`OPENING`]; or the address of the stream.
+    /// 0: free; [`FILLING`]; or the address of the stream.
     address: AtomicUsize,
     ticket: AtomicU64,
 }
 
-const OPENING: usize = 1;
+const FILLING: usize = 1;
 
 /// Streams at once; the commands of further ones are not gated.
 static STREAMS: [Stream; 128] =
     [const { Stream { address: AtomicUsize::new(0), ticket: AtomicU64::new(0) } }; 128];
 
 impl Stream {
-    fn enter(&self) -> bool {
-        self.address.load(Relaxed) == 0
-            && self.address.compare_exchange(0, OPENING, AcqRel, Relaxed).is_ok()
-    }
-
-    fn keep(&self, stream: *mut c_void, ticket: Ticket) {
-        self.ticket.store(ticket::pack(ticket), Relaxed);
-        // Release: who finds the stream finds its ticket.
-        self.address.store(stream as usize, Release);
+    /// Takes this place, if it is free.
+    fn keep(&self, stream: *mut c_void, ticket: Ticket) -> bool {
+        let free = self.address.load(Relaxed) == 0
+            && self.address.compare_exchange(0, FILLING, AcqRel, Relaxed).is_ok();
+        if free {
+            self.ticket.store(ticket::pack(ticket), Relaxed);
+            // Release: who finds the stream finds its ticket.
+            self.address.store(stream as usize, Release);
+        }
+        free
     }
 
     fn leave(&self) {

@@ -1,0 +1,101 @@
+// Every door, one entry each: KIND [NAMES] (ARGUMENTS) -> RESULT, then how.
+//
+// `= [BODY]`   the hook is made here; BODY gets the function behind it first
+// `=> [BODY]`  the hook is made here; it goes on by another door
+// `= asm`      the hook stands in `arch`, and needs the function behind it
+// `=> asm`     the hook stands in `arch`
+//
+// The macro that reads this is the reader's: the library makes hooks of it, the tests a list.
+doors! {
+    spawn [posix_spawn, posix_spawnp] (
+        pid: *mut c_int,
+        path: *const c_char,
+        actions: *const c_void,
+        attributes: *const c_void,
+        argv: Strings,
+        envp: Strings
+    ) -> c_int, = asm;
+    spawn [pidfd_spawn] (
+        pidfd: *mut c_int,
+        path: *const c_char,
+        actions: *const c_void,
+        attributes: *const c_void,
+        argv: Strings,
+        envp: Strings
+    ) -> ErrorNumber, = [spawn::pidfd_spawn];
+    spawn [pidfd_spawnp] (
+        pidfd: *mut c_int,
+        path: *const c_char,
+        actions: *const c_void,
+        attributes: *const c_void,
+        argv: Strings,
+        envp: Strings
+    ) -> ErrorNumber, = [spawn::pidfd_spawnp];
+    spawn [fork, _Fork] () -> c_int, = asm;
+    spawn [__fork] () -> c_int, => asm;
+    spawn [vfork, __vfork] () -> c_int, => asm;
+    spawn [forkpty] (
+        master: *mut c_int,
+        name: *mut c_char,
+        mode: *const c_void,
+        size: *const c_void
+    ) -> c_int, = [fork::forkpty];
+    spawn [clone, __clone] (
+        run: fork::Run,
+        stack: *mut c_void,
+        flags: c_int,
+        argument: *mut c_void,
+        parent_tid: *mut c_void,
+        tls: *mut c_void,
+        child_tid: *mut c_void
+    ) -> c_int, = [fork::clone];
+    spawn [system] (command: *const c_char) -> c_int, = [stdio::system];
+    spawn [popen] (command: *const c_char, mode: *const c_char) -> *mut c_void, = [stdio::popen];
+    spawn [wordexp] (
+        words: *const c_char,
+        expansion: *mut c_void,
+        flags: c_int
+    ) -> c_int, = [stdio::wordexp];
+
+    reap [wait, __wait] (status: *mut c_int) -> c_int, = [reap::wait];
+    reap [waitpid, __waitpid] (
+        pid: c_int,
+        status: *mut c_int,
+        options: c_int
+    ) -> c_int, = [reap::waitpid];
+    reap [wait3] (
+        status: *mut c_int,
+        options: c_int,
+        usage: *mut c_void
+    ) -> c_int, = [reap::wait3];
+    reap [wait4] (
+        pid: c_int,
+        status: *mut c_int,
+        options: c_int,
+        usage: *mut c_void
+    ) -> c_int, = [reap::wait4];
+    reap [waitid] (
+        kind: libc::idtype_t,
+        id: libc::id_t,
+        info: *mut libc::siginfo_t,
+        options: c_int
+    ) -> c_int, = [reap::waitid];
+    reap [pclose, fclose] (stream: *mut c_void) -> c_int, = [stdio::close];
+
+    exec [execve] (path: *const c_char, argv: Strings, envp: Strings) -> c_int, = [exec::execve];
+    exec [execvpe] (file: *const c_char, argv: Strings, envp: Strings) -> c_int, = [exec::execvpe];
+    exec [execv] (path: *const c_char, argv: Strings) -> c_int, => [exec::execv];
+    exec [execvp] (file: *const c_char, argv: Strings) -> c_int, => [exec::execvp];
+    exec [execl, execle, execlp] () -> c_int, => asm;
+    exec [execveat] (
+        dir: c_int,
+        path: *const c_char,
+        argv: Strings,
+        envp: Strings,
+        flags: c_int
+    ) -> c_int, = [exec::execveat];
+    exec [fexecve] (fd: c_int, argv: Strings, envp: Strings) -> c_int, = [exec::fexecve];
+
+    exit [_exit, _Exit] (status: c_int) -> Never, = [exit::leave];
+    exit [quick_exit] (status: c_int) -> Never, = [exit::leave];
+}

@@ -1,0 +1,226 @@
+//! The doors through which a process doubles: fork(2), vfork(2), clone(2) and their other names.
+
+use core::ffi::{c_char, c_int, c_void};
+
+use jsshim_engine::record::Handle;
+use jsshim_engine::slots::State as Slot;
+
+use crate::arch::thread_pointer;
+use crate::doors::behind;
+use crate::pending::{self, Pending};
+use crate::real::{self, fail, Real};
+use crate::sites::Site;
+use crate::state::STATE;
+use crate::ticket::{self, Ticket};
+
+/// The body of `fork` and `__fork`; `site` is where it was called.
+///
+/// # Safety
+/// As fork(2).
+pub unsafe extern "C" fn fork_from(site: usize) -> c_int {
+    // SAFETY: as fork(2).
+    unsafe { fork_by(&behind::fork, site) }
+}
+
+/// The body of `_Fork`, which runs no atfork handlers and may be called in a signal handler.
+///
+/// # Safety
+/// As _Fork(3).
+pub unsafe extern "C" fn underscore_fork_from(site: usize) -> c_int {
+    // SAFETY: as _Fork(3).
+    unsafe { fork_by(&behind::_Fork, site) }
+}
+
+unsafe fn fork_by(real: &Real<unsafe extern "C" fn() -> c_int>, site: usize) -> c_int {
+    real::prepare();
+    let Some(fork) = real.get() else { return fail(libc::ENOSYS) };
+    let fork_off = Forking::begin(site);
+    // SAFETY: as fork(2).
+    let pid = unsafe { fork() };
+    fork_off.returned(pid);
+    pid
+}
+
+/// The body of forkpty(3), whose child has the terminal as its standard descriptors.
+///
+/// # Safety
+/// As forkpty(3).
+pub unsafe fn forkpty(
+    real: impl Fn(*mut c_int, *mut c_char, *const c_void, *const c_void) -> c_int,
+    master: *mut c_int,
+    name: *mut c_char,
+    mode: *const c_void,
+    size: *const c_void,
+) -> c_int {
+    real::prepare();
+    // Its programs exec, so the call site is of no interest.
+    let forking = Forking::begin(0);
+    let pid = real(master, name, mode, size);
+    forking.returned(pid);
+    pid
+}
+
+/// A fork under way, in both of its processes.
+struct Forking {
+    ticket: Ticket,
+    site: Option<&'static Site>,
+    /// The child waits inside the fork.
+    worker: bool,
+    /// This is no process of ours, but on the memory of one.
+    foreign: bool,
+}
+
+impl Forking {
+    fn begin(site: usize) -> Self {
+        let ticket = ticket::begin();
+        let (site, foreign) = match ticket {
+            Ticket::Pass => (None, STATE.foreign()),
+            _ => ((site != 0).then(|| STATE.sites.of(site)).flatten(), false),
+        };
+        let worker = matches!(ticket, Ticket::Held(_)) && site.is_some_and(Site::is_worker);
+        Self { ticket, site, worker, foreign }
+    }
+
+    /// The fork has given `pid`: 0 in the child.
+    fn returned(&self, pid: c_int) {
+        if pid == 0 {
+            return self.in_child();
+        }
+        if let Some(site) = self.site.filter(|_| pid > 0) {
+            site.forked();
+        }
+        ticket::started(self.ticket, pid);
+    }
+
+    fn in_child(&self) {
+        if self.foreign {
+            return;
+        }
+        // What is under way in the threads of the parent is not in its child.
+        pending::clear();
+        super::stdio::forget_streams();
+        if self.ticket != Ticket::Pass {
+            STATE.sites.forked(self.site);
+        }
+        match (self.ticket, STATE.client()) {
+            (Ticket::Held(job), Some(client)) if self.worker => {
+                STATE.forked(None);
+                ticket::hold_here(client, job);
+            }
+            (Ticket::Held(job), Some(_)) => STATE.forked(Some(job)),
+            // A child of a process that is not gated may be: it is another process.
+            _ => STATE.forked(None),
+        }
+    }
+}
+
+/// What a process made by clone(3) runs.
+pub type Run = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
+
+/// The start of a cloned process with memory of its own.
+struct Start {
+    forking: Forking,
+    run: unsafe extern "C" fn(*mut c_void) -> c_int,
+    argument: *mut c_void,
+}
+
+unsafe extern "C" fn start(data: *mut c_void) -> c_int {
+    // SAFETY: the struct of `clone_process`, in the child's copy of it.
+    let start = unsafe { &*data.cast::<Start>() };
+    start.forking.returned(0);
+    // SAFETY: what the host asked for.
+    unsafe { (start.run)(start.argument) }
+}
+
+/// The body of clone(3). A thread, and a child of somebody else (CLONE_PARENT), are not ours to judge.
+///
+/// # Safety
+/// As clone(3).
+#[allow(clippy::too_many_arguments)] // they are clone's
+pub unsafe fn clone(
+    real: impl Fn(Run, *mut c_void, c_int, *mut c_void, *mut c_void, *mut c_void, *mut c_void) -> c_int,
+    run: Run,
+    stack: *mut c_void,
+    flags: c_int,
+    argument: *mut c_void,
+    parent_tid: *mut c_void,
+    tls: *mut c_void,
+    child_tid: *mut c_void,
+) -> c_int {
+    let by = |run: Run, argument| real(run, stack, flags, argument, parent_tid, tls, child_tid);
+    let ours = flags & (libc::CLONE_THREAD | libc::CLONE_PARENT) == 0 && !STATE.foreign();
+    let Some(run) = run.filter(|_| ours && !stack.is_null()) else { return by(run, argument) };
+    real::prepare();
+    if flags & libc::CLONE_VM == 0 {
+        let start_data = Start { forking: Forking::begin(0), run, argument };
+        let pid = by(Some(start), (&raw const start_data).cast_mut().cast());
+        start_data.forking.returned(if pid > 0 { pid } else { -1 });
+        return pid;
+    }
+    if flags & libc::CLONE_VFORK != 0 {
+        let number = vfork_before();
+        let pid = by(Some(run), argument);
+        if let Some(place) = pending::get(number) {
+            ticket::started(place.leave(), pid);
+        }
+        return pid;
+    }
+    // It runs on this memory beside us: nothing in it can wait for a slot.
+    let ticket = ticket::begin();
+    if let Ticket::Held(job) = ticket {
+        ticket::overdraw(job);
+    }
+    let pid = by(Some(run), argument);
+    ticket::started(ticket, pid);
+    pid
+}
+
+/// Before `vfork`: the slot. Gives what [`vfork_after`] needs, or 0.
+pub extern "C" fn vfork_before() -> usize {
+    if STATE.foreign() {
+        return 0;
+    }
+    real::prepare();
+    let ticket = ticket::begin();
+    // Now, not before: a handler of the host may have run meanwhile, with a vfork of its own.
+    let number = pending::enter(thread_pointer(), ticket);
+    if number.is_none() {
+        ticket::started(ticket, -1);
+    }
+    number.unwrap_or(0)
+}
+
+/// After `vfork`, in the parent only. `ret` is the kernel's answer.
+pub extern "C" fn vfork_after(ret: isize, number: usize) -> c_int {
+    if let Some(place) = pending::get(number) {
+        ticket::started(place.leave(), ret as c_int);
+    }
+    if ret < 0 {
+        return fail(ret.wrapping_neg() as c_int);
+    }
+    ret as c_int
+}
+
+/// The role of a process that is about to exec.
+pub enum Role {
+    /// A process of ours; held, if it has no slot yet.
+    Own(Option<Handle>),
+    /// The child of a `vfork` of ours.
+    Vfork(&'static Pending),
+    /// None of our business.
+    Stranger,
+}
+
+/// See [`Role`].
+pub fn role() -> Role {
+    if !STATE.foreign() {
+        return Role::Own(STATE.take_held().filter(|job| still_held(*job)));
+    }
+    pending::of(thread_pointer()).map_or(Role::Stranger, Role::Vfork)
+}
+
+/// A held job may have been granted its slot meanwhile.
+pub fn still_held(job: Handle) -> bool {
+    let record = STATE.client().and_then(|c| c.ledger().get(job));
+    record.is_some_and(|r| r.state() == Slot::Held)
+}

@@ -1,0 +1,243 @@
+//! What a child's environment must have so that the tree below it stays on the pool: this library in
+//! LD_PRELOAD, the pool's word, and make's. Some hosts start their children in an environment of their
+//! own making (scons, tup, `env -i`, sudo); what they leave out is put back there.
+//!
+//! An environment in which some of these words are left is one that was meant so: `env -u LD_PRELOAD`
+//! and an empty LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.
+
+use core::ffi::{c_char, CStr};
+use core::sync::atomic::Ordering::Relaxed;
+
+use jsshim_engine::client::POOL_NAME;
+use jsshim_engine::join::{self, Found};
+use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
+
+use crate::environ::{self, Scratch, Strings, END};
+use crate::joining;
+use crate::state::STATE;
+
+const PRELOAD: &[u8] = b"LD_PRELOAD=";
+const FLAGS: &[u8] = b"MAKEFLAGS=";
+/// What the names of our variables start with.
+pub const OURS: &[u8] = b"JSSHIM_";
+const FILE: &[u8] = b"libjsshim.so";
+
+/// What was found in an environment.
+#[derive(Default)]
+struct Seen {
+    /// Entries.
+    count: usize,
+    /// The pool's word as it is to be.
+    pool: bool,
+    /// A word of the pool, that one or another.
+    ours: bool,
+    /// MAKEFLAGS.
+    flags: bool,
+    /// MAKEFLAGS, and it names a pool.
+    told: bool,
+    preload: Option<&'static [u8]>,
+}
+
+/// The pool's word that is to be put in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    None,
+    Is(*const c_char),
+    /// Only MAKEFLAGS named the pool, and the child does not get that.
+    Unknown,
+}
+
+/// What must change in it.
+pub struct Change {
+    count: usize,
+    word: Word,
+    /// All of ours has gone.
+    scrubbed: bool,
+    /// LD_PRELOAD is to be written, after this value.
+    preload: Option<&'static [u8]>,
+}
+
+/// Is this entry of LD_PRELOAD this library, however it is written (`$LIB`, another path)?
+fn is_us(entry: &[u8]) -> bool {
+    entry.rsplit(|b| *b == b'/').next() == Some(FILE)
+}
+
+/// Where LD_PRELOAD's value names this library, if it does. ld.so(8): separated by colons or spaces.
+pub fn entry(value: &[u8]) -> Option<&[u8]> {
+    value.split(|b| matches!(b, b':' | b' ')).find(|entry| is_us(entry))
+}
+
+fn names_pool(flags: &[u8]) -> bool {
+    const WORD: &[u8] = b"--jobserver-";
+    flags.windows(WORD.len()).any(|part| part == WORD)
+}
+
+/// One walk over an environment.
+unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
+    let mut seen = Seen::default();
+    // SAFETY: by the contract of `change`; `word` is a C string or null.
+    unsafe {
+        let word = (!word.is_null()).then(|| CStr::from_ptr(word).to_bytes_with_nul());
+        for s in environ::pointers(envp) {
+            seen.count = seen.count.wrapping_add(1);
+            match s.cast::<u8>().read() {
+                b'J' if environ::starts_with(s, POOL_NAME) => {
+                    seen.ours = true;
+                    seen.pool |= word.is_some_and(|word| environ::starts_with(s, word));
+                }
+                b'M' if environ::starts_with(s, FLAGS) => {
+                    seen.flags = true;
+                    seen.told |= names_pool(CStr::from_ptr(s).to_bytes());
+                }
+                b'L' if environ::starts_with(s, PRELOAD) => {
+                    let bytes = CStr::from_ptr(s).to_bytes();
+                    seen.preload = bytes.get(PRELOAD.len()..);
+                }
+                _ => {}
+            }
+        }
+    }
+    seen
+}
+
+/// What must change in `envp` before a child gets it. `None`: nothing.
+///
+/// # Safety
+/// `envp` must be NULL or a NULL-terminated array of C strings.
+pub unsafe fn change(envp: Strings) -> Option<Change> {
+    let word = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
+    // SAFETY: by the contract.
+    let seen = unsafe { look(envp, word) };
+    let preloaded = STATE.preload().is_some();
+    let lacks_us = match seen.preload {
+        None => !seen.ours && !seen.flags && STATE.has_pool(),
+        Some(value) => !value.is_empty() && entry(value).is_none(),
+    };
+    let respected = || environ::own(b"JSSHIM_ENV=") == Some(b"respect");
+    let restore = preloaded && lacks_us && !respected();
+    let scrubbed = restore && seen.preload.is_none();
+    // A child without the library has no use for it.
+    let loaded = restore || seen.preload.is_some() || !preloaded;
+    let word = if loaded { pool_word(word, &seen, scrubbed) } else { Word::None };
+    let preload = restore.then(|| seen.preload.unwrap_or(b""));
+    (word != Word::None || restore).then_some(Change { count: seen.count, word, scrubbed, preload })
+}
+
+/// `known`: the word of this process' client.
+fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
+    if !known.is_null() {
+        return if seen.pool { Word::None } else { Word::Is(known) };
+    }
+    if seen.ours || STATE.top.load(Relaxed) {
+        return Word::None;
+    }
+    // SAFETY: C strings of the process' first environment.
+    let mut settings = STATE.settings();
+    if let Some(s) = settings.find(|s| unsafe { environ::starts_with(*s, POOL_NAME) }) {
+        return Word::Is(s);
+    }
+    let lost = !seen.told && !scrubbed && STATE.flags().is_some_and(names_pool);
+    if lost {
+        Word::Unknown
+    } else {
+        Word::None
+    }
+}
+
+impl Change {
+    /// Pointers and bytes that [`Change::make`] needs.
+    pub fn room(&self) -> (usize, usize) {
+        let preload = self.preload.map_or(0, |v| v.len().saturating_add(600));
+        (self.count.saturating_add(32), preload.saturating_add(1024))
+    }
+
+    /// The changed environment, in scratch memory.
+    ///
+    /// # Safety
+    /// `envp` must be the one that was looked at.
+    pub unsafe fn make(&self, envp: Strings, scratch: &mut Scratch) -> Strings {
+        let preload = self.preload.map_or(END, |old| write_preload(old, scratch));
+        let flags = if self.scrubbed { write_flags(scratch) } else { END };
+        let pool = match self.word {
+            Word::None => END,
+            Word::Is(word) => word,
+            Word::Unknown => write_pool(scratch),
+        };
+        // What is written anew, or is one of the settings below, does not stay.
+        let named = !pool.is_null();
+        // SAFETY: by the contract.
+        let others = unsafe { environ::pointers(envp) }.filter(|s| unsafe {
+            // SAFETY: C strings of the environment.
+            !(named && environ::starts_with(*s, POOL_NAME)
+                || !preload.is_null() && environ::starts_with(*s, PRELOAD))
+        });
+        // At most as many as there is room for.
+        let settings = STATE.settings().filter(|_| self.scrubbed).take(24).filter(|s| {
+            // SAFETY: C strings of the process' first environment, and by the contract.
+            unsafe { !(named && environ::starts_with(*s, POOL_NAME) || has(envp, *s)) }
+        });
+        let words = [preload, flags, pool].into_iter().filter(|s| !s.is_null());
+        scratch.array(others.chain(settings).chain(words).chain([END]))
+    }
+}
+
+/// The word of the pool that MAKEFLAGS names.
+fn write_pool(scratch: &mut Scratch) -> *const c_char {
+    match join::find(joining::settings()) {
+        Found::Pool(pool, _) => {
+            let at = scratch.text(POOL_NAME);
+            scratch.append(join::encode(&pool).bytes());
+            at
+        }
+        _ => END,
+    }
+}
+
+/// Is a variable of this name in the environment?
+unsafe fn has(envp: Strings, entry: *const c_char) -> bool {
+    // SAFETY: by the contract of `make`.
+    unsafe {
+        let entry = CStr::from_ptr(entry).to_bytes();
+        let end = entry.iter().position(|b| *b == b'=').map_or(0, |i| i.wrapping_add(1));
+        let name = entry.get(..end).unwrap_or(entry);
+        environ::pointers(envp).any(|s| environ::starts_with(s, name))
+    }
+}
+
+/// `LD_PRELOAD=` with this library behind what is there.
+fn write_preload(old: &[u8], scratch: &mut Scratch) -> *const c_char {
+    let Some(us) = STATE.preload() else { return END };
+    let at = scratch.text(PRELOAD);
+    scratch.append(old);
+    if !old.is_empty() {
+        scratch.append(b":");
+    }
+    scratch.append(us);
+    at
+}
+
+/// make's word alone, as this process was given it: nothing else of MAKEFLAGS was there to lose.
+fn write_flags(scratch: &mut Scratch) -> *const c_char {
+    let Some(flags) = STATE.flags() else { return END };
+    let mut path = [0u8; 256];
+    let auth = match makeflags::parse(flags).auth {
+        Some(Auth::Fds { read, write }) if read >= 0 && write >= 0 => {
+            WriteAuth::Fds { read, write, names: Names::Auth }
+        }
+        Some(Auth::Fifo(raw)) => match raw.unescape(&mut path) {
+            Some(path) => WriteAuth::Fifo(path),
+            None => return END,
+        },
+        _ => return END,
+    };
+    let mut buf = [0u8; 560];
+    let mut out = Out::new(&mut buf);
+    let none = Letters { dry_run: false, debug: false, keep_going: false };
+    // The leading blank says that there are no letters.
+    if !makeflags::write(Some(b" "), Some(&auth), &none, &mut out) {
+        return END;
+    }
+    let at = scratch.text(FLAGS);
+    scratch.append(out.as_bytes());
+    at
+}
