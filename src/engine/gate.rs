@@ -46,7 +46,13 @@ impl Watch {
     /// needed by another thread or by a reader.
     ///
     /// A handler of the host may jump out of this; then [`Watch::close`] is due.
-    pub fn wait(&mut self, client: &Client, jobs: &Jobs, job: Handle, eager: bool) -> Option<State> {
+    pub fn wait(
+        &mut self,
+        client: &Client,
+        jobs: &Jobs,
+        job: Handle,
+        eager: bool,
+    ) -> Option<State> {
         let alone = eager || proc::stat(0).is_some_and(|s| s.threads == 1);
         if !alone || client.has_held() {
             return None;

@@ -73,7 +73,8 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State 
 /// Settles what came first: a byte, a grant, both, or a reason to start without.
 fn finish(ledger: &Shared, job: Handle, record: &Record, pool: &Pool, why: Reason) -> State {
     wake(WAKE);
-    let landed = record.landing.is_full(job.generation);
+    record.landing.forgo(job.generation);
+    let landed = record.landing.is_marked(job.generation);
     let started = landed && ledger.step(job, State::Token).is_some();
     if !landed && why != Reason::None && ledger.overdraw(job, why).is_some() {
         return State::Overdraft;
@@ -138,6 +139,10 @@ fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
 }
 
 fn take(fd: i32, job: Handle, record: &Record) -> sys::Result<usize> {
+    // Another has ended the job, or the record is broken: nothing can come any more.
+    if !record.landing.expect(job.generation) {
+        return Ok(0);
+    }
     // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.
     let n = unsafe { sys::read_byte_to(fd, record.landing.address()) }?;
     if n == 1 {

@@ -175,7 +175,15 @@ fn by_fds(
     };
     let closed = end == End::None || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
-    by_ancestor().or_else(|| by_word(told)).ok_or(problem)
+    by_ancestor().or_else(|| by_word(told)).or_else(|| by_identity(end)).ok_or(problem)
+}
+
+/// The pool that this process had when it started, where an ancestor still has it at any number.
+fn by_identity(end: End) -> Option<Pool> {
+    let End::Was(dev, ino) = end else { return None };
+    let path = proc::ancestors().filter_map(|pid| holds_anywhere(pid, (dev, ino, 0))).last()?;
+    let id = (dev, ino, sys::birth(path.c()));
+    opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
 }
 
 /// The pool of the private word, if it is there.

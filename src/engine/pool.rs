@@ -104,21 +104,31 @@ impl Pool {
 
     /// Takes one token into `record`, without waiting.
     pub fn take(&self, record: &Record, generation: u32) -> Taken {
-        let Ok(fd) = self.own() else {
-            return self.take_inherited(record, generation);
+        let landing = &record.landing;
+        if !landing.expect(generation) {
+            return Taken::Empty;
+        }
+        let taken = match self.own() {
+            Ok(fd) => Self::take_own(fd, landing),
+            Err(_) => self.take_inherited(landing),
         };
+        match taken {
+            Taken::Yes => landing.mark(generation),
+            _ => landing.forgo(generation),
+        }
+        taken
+    }
+
+    fn take_own(fd: i32, landing: &Place) -> Taken {
         // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.
-        match unsafe { sys::read_byte_to(fd, record.landing.address()) } {
-            Ok(1) => {
-                record.landing.mark(generation);
-                Taken::Yes
-            }
+        match unsafe { sys::read_byte_to(fd, landing.address()) } {
+            Ok(1) => Taken::Yes,
             Err(Errno::AGAIN | Errno::INTR) => Taken::Empty,
             _ => Taken::Gone,
         }
     }
 
-    fn take_inherited(&self, record: &Record, generation: u32) -> Taken {
+    fn take_inherited(&self, landing: &Place) -> Taken {
         let Some((r, _)) = self.inherited.filter(|(r, _)| is(*r, self.id)) else {
             return Taken::Gone;
         };
@@ -126,15 +136,12 @@ impl Pool {
             return Taken::Empty;
         };
         let moved = sys::splice_byte(r, to);
-        // SAFETY: as in `take`.
-        let read = moved.and_then(|_| unsafe { sys::read_byte_to(from, record.landing.address()) });
+        // SAFETY: as in `take_own`.
+        let read = moved.and_then(|_| unsafe { sys::read_byte_to(from, landing.address()) });
         sys::close(from);
         sys::close(to);
         match (moved, read) {
-            (_, Ok(1)) => {
-                record.landing.mark(generation);
-                Taken::Yes
-            }
+            (_, Ok(1)) => Taken::Yes,
             (Err(Errno::AGAIN | Errno::INTR), _) => Taken::Empty,
             _ => Taken::Gone,
         }

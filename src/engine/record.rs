@@ -71,6 +71,20 @@ impl Place {
         }
     }
 
+    /// Announces a read(2). `false`: a byte is there already, or none may come.
+    #[must_use]
+    pub fn expect(&self, generation: u32) -> bool {
+        let reading = Token::reading(generation);
+        let free = |t| t == Token::empty(generation) || t == reading;
+        self.change(generation, |t| free(t).then_some(reading)).is_some()
+    }
+
+    /// Says that no read(2) is under way any more, and that it has put nothing there.
+    pub fn forgo(&self, generation: u32) {
+        let empty = Token::empty(generation);
+        self.change(generation, |t| t.is_reading().then_some(empty));
+    }
+
     /// Says that read(2) has put a byte there. Until then only the reader may take it out, or who has
     /// seen the reader dead.
     pub fn mark(&self, generation: u32) {
@@ -103,7 +117,7 @@ impl Place {
     /// Seals an empty place. `false`: a byte has come.
     pub fn seal_empty(&self, generation: u32) -> bool {
         let sealed = Token::sealed(generation);
-        self.change(generation, |t| (t == Token::empty(generation)).then_some(sealed));
+        self.change(generation, |t| t.byte().is_none().then_some(sealed));
         !self.is_full(generation)
     }
 

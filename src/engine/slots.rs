@@ -108,8 +108,12 @@ impl Word {
     }
 }
 
-/// The place for a token's byte in a record: the byte, which the kernel's `read` may write, two marks,
+/// The place for a token's byte in a record: the byte, which the kernel's `read` may write, what it is,
 /// and the generation of the record's use, so that nobody takes a byte of another use.
+///
+/// What it is stands in two bytes of the word, and only while a `read` is announced the byte alone makes a
+/// token. So memory of zeros holds none, and a ledger of which a byte was overwritten may have lost one,
+/// but never holds one that nobody took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Token(pub u32);
 
@@ -117,43 +121,70 @@ impl Token {
     /// The byte's value where there is none: one that no known server uses for tokens, so that a byte
     /// which has landed counts even if its reader was killed before it could set the mark.
     const NOTHING: u8 = 0x9d;
-    const MARK: u32 = 1 << 8;
-    const SEAL: u32 = 1 << 9;
+    /// The two bits of what it is, and the same two again.
+    const KIND: u32 = 0xc000_0300;
+    /// No byte.
+    const EMPTY: u32 = 0;
+    /// A `read` may put one in.
+    const READING: u32 = 0x4000_0100;
+    /// A byte whose reader, or giver, is done with it.
+    const FULL: u32 = 0x8000_0200;
+    /// No byte, and none may come.
+    const SEALED: u32 = 0xc000_0300;
+
+    fn new(kind: u32, generation: u32, byte: u8) -> Self {
+        Self(kind | generation << 10 & !Self::KIND | u32::from(byte))
+    }
 
     /// No byte, in the given use of the record.
     pub fn empty(generation: u32) -> Self {
-        Self(generation << 12 | u32::from(Self::NOTHING))
+        Self::new(Self::EMPTY, generation, Self::NOTHING)
+    }
+
+    /// No byte yet, but a `read` is going to put one in.
+    pub fn reading(generation: u32) -> Self {
+        Self::new(Self::READING, generation, Self::NOTHING)
     }
 
     /// No byte, and none may come: the job has ended.
     pub fn sealed(generation: u32) -> Self {
-        Self(Self::empty(generation).0 | Self::SEAL)
+        Self::new(Self::SEALED, generation, Self::NOTHING)
     }
 
     /// This byte, put in by its giver.
     pub fn full(generation: u32, byte: u8) -> Self {
-        Self(generation << 12 | Self::MARK | u32::from(byte))
+        Self::new(Self::FULL, generation, byte)
     }
 
     /// The same once the `read` has returned; makes every one of the 256 values count.
     pub fn marked(self) -> Self {
-        Self(self.0 | Self::MARK)
+        Self(self.0 & !Self::KIND | Self::FULL)
+    }
+
+    fn is(self, kind: u32) -> bool {
+        self.0 & Self::KIND == kind
     }
 
     /// Is its reader, or giver, done with it?
     pub fn is_marked(self) -> bool {
-        self.0 & Self::MARK != 0
+        self.is(Self::FULL)
+    }
+
+    /// Is a `read` announced?
+    pub fn is_reading(self) -> bool {
+        self.is(Self::READING)
     }
 
     /// The use of the record.
     pub fn generation(self) -> u32 {
-        self.0 >> 12
+        (self.0 & !Self::KIND) >> 10
     }
 
     /// The byte, if one is there.
     pub fn byte(self) -> Option<u8> {
         let byte = self.0 as u8;
-        (self.is_marked() || byte != Self::NOTHING).then_some(byte)
+        let landed = self.is_reading() && byte != Self::NOTHING;
+        (self.is_marked() || landed).then_some(byte)
     }
 }
 
@@ -208,18 +239,37 @@ mod tests {
         assert_eq!(Word(0xee).state(), None);
     }
 
+    /// Each generation that differs in how its bits lie beside the others.
+    const GENERATIONS: [u32; 5] = [0, 1, 0x3f, 0x40, 0x000f_ffff];
+
     #[test]
     fn every_byte_value_is_a_token_once_marked() {
-        for generation in [0, 1, 0x000f_ffff] {
-            let empty = Token::empty(generation);
-            assert_eq!((empty.byte(), Token::sealed(generation).byte()), (None, None));
+        for generation in GENERATIONS {
+            let reading = Token::reading(generation);
+            assert_eq!(reading.byte(), None);
             for b in 0..=255u8 {
                 // The kernel writes the low byte only.
-                let landed = Token(empty.0 & !0xff | u32::from(b));
+                let landed = Token(reading.0 & !0xff | u32::from(b));
                 assert_eq!(landed.marked().byte(), Some(b));
                 assert_eq!(landed.marked(), Token::full(generation, b));
                 assert_eq!(landed.generation(), generation);
-                assert_eq!(landed.byte().is_some(), landed != empty);
+                assert_eq!(landed.byte().is_some(), landed != reading);
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_byte_makes_a_token() {
+        assert_eq!(Token(0).byte(), None, "memory of zeros");
+        for generation in GENERATIONS {
+            let none = [Token::empty(generation), Token::sealed(generation)];
+            for (token, at) in none.into_iter().flat_map(|t| (0..4).map(move |at| (t, at))) {
+                assert_eq!((token.byte(), token.generation()), (None, generation));
+                for mask in 0..=255u32 {
+                    let broken = Token(token.0 ^ mask << (at * 8));
+                    let counts = broken.generation() == generation && broken.byte().is_some();
+                    assert!(!counts, "{token:x?} {broken:x?}");
+                }
             }
         }
     }

@@ -117,6 +117,21 @@ impl Scratch {
         self.text(s);
     }
 
+    /// The same in quotes that a shell takes off. The text may hold anything but a NUL.
+    pub fn append_quoted(&mut self, s: &[u8]) {
+        self.append(b"'");
+        for piece in s.split_inclusive(|b| *b == b'\'') {
+            match piece.strip_suffix(b"'") {
+                Some(before) => {
+                    self.append(before);
+                    self.append(b"'\\''");
+                }
+                None => self.append(piece),
+            }
+        }
+        self.append(b"'");
+    }
+
     /// Writes an array; gives where it starts. The caller ends it with a null pointer.
     pub fn array(&mut self, items: impl Iterator<Item = *const c_char>) -> Strings {
         self.used = self.used.next_multiple_of(size_of::<usize>());

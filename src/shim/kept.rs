@@ -113,7 +113,9 @@ pub unsafe fn change(envp: Strings) -> Option<Change> {
         None => !seen.ours && !seen.flags && STATE.has_pool(),
         Some(value) => !value.is_empty() && entry(value).is_none(),
     };
-    let respected = || environ::own(b"JSSHIM_ENV=") == Some(b"respect");
+    // SAFETY: C strings of the process' first environment.
+    let says = |s| unsafe { environ::starts_with(s, b"JSSHIM_ENV=respect\0") };
+    let respected = || STATE.settings().any(says);
     let restore = preloaded && lacks_us && !respected();
     let scrubbed = restore && seen.preload.is_none();
     // A child without the library has no use for it.

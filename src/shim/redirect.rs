@@ -13,6 +13,7 @@ use jsshim_engine::text::{Path, Text};
 
 use crate::environ::{self, Scratch, Strings, END};
 use crate::kept::{self, Change};
+use crate::state::STATE;
 
 /// Arguments for execve(2), and the memory in which they lie.
 pub struct Exec {
@@ -79,7 +80,9 @@ pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold {
     let whole = if name.is_empty() { whole } else { whole.with(b"/").with(name) };
     let binary = |kind| matches!(kind, Kind::Dynamic | Kind::Static | Kind::Foreign);
     match target::foretell(whole.c()) {
-        Ok(kind) if flags & !libc::AT_EMPTY_PATH == 0 && binary(kind) && same(dir, name, &whole) => {
+        Ok(kind)
+            if flags & !libc::AT_EMPTY_PATH == 0 && binary(kind) && same(dir, name, &whole) =>
+        {
             Foretold::Runs(Target { path: whole, shell: false })
         }
         _ => Foretold::Unknown,
@@ -108,6 +111,11 @@ fn resolve(file: &CStr) -> Option<Path> {
         [b'/', b'd', b'e', b'v', b'/', b'f', b'd', ..] => None,
         bytes => Some(Path::new(bytes)),
     }
+}
+
+/// Is there a helper?
+pub fn has_helper() -> bool {
+    STATE.client().is_some_and(|c| !c.helper.bytes().is_empty())
 }
 
 /// What the helper is told of `job`. `None`: there is no helper.
@@ -149,33 +157,61 @@ pub unsafe fn held(
     Some(Exec { path, argv, envp, scratch })
 }
 
-/// A shell command that becomes the helper of `job`, which then runs `command` with /bin/sh.
-/// `None`: there is no helper, or no memory.
-pub fn shell_line(c: &Client, job: Handle, command: &CStr) -> Option<(*const c_char, Scratch)> {
-    let spec = spec(c, job, false)?;
-    let parts: [&[u8]; 4] =
-        [c.helper.bytes(), spec.bytes(), b"/bin/sh\0sh\0-c", command.to_bytes()];
-    let quoted = |part: &[u8]| part.len().saturating_mul(4).saturating_add(16);
-    let room = parts.iter().fold(16usize, |n, part| n.saturating_add(quoted(part)));
-    let mut scratch = Scratch::new(0, room)?;
-    let line = scratch.text(b"exec");
-    for word in parts.iter().enumerate().flat_map(|(i, part)| {
-        // The command may hold anything but a NUL; the fixed words are three in one.
-        part.split(move |b| i == 2 && *b == 0)
-    }) {
-        scratch.append(b" '");
-        for piece in word.split_inclusive(|b| *b == b'\'') {
-            match piece.strip_suffix(b"'") {
-                Some(before) => {
-                    scratch.append(before);
-                    scratch.append(b"'\\''");
-                }
-                None => scratch.append(piece),
+/// The command line for a shell that libc starts in the environment of this process: through the helper,
+/// if it is for a job of the ledger, and in an environment that keeps the tree on the pool. `None`: the
+/// command may stay as it is, or has to (no memory).
+pub fn shell_line(
+    job: Option<(&Client, Handle)>,
+    command: &CStr,
+) -> Option<(*const c_char, Scratch)> {
+    let helper = job.and_then(|(c, job)| Some((c.helper, spec(c, job, false)?)));
+    let envp = environ::current();
+    // SAFETY: the host's own environment (see `environ::own`).
+    let change = unsafe { kept::change(envp) };
+    if helper.is_none() && change.is_none() {
+        return None;
+    }
+    let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
+    // Quoted text may be four times as long.
+    let words = command.to_bytes().len().checked_mul(4)?.checked_add(4096)?;
+    let mut scratch = Scratch::new(pointers, bytes.checked_mul(5)?.checked_add(words)?)?;
+    let wanted = change.map(|c| unsafe {
+        // SAFETY: as above.
+        c.make(envp, &mut scratch)
+    });
+    let line = scratch.text(b"");
+    // SAFETY: arrays of C strings.
+    unsafe {
+        for entry in wanted.into_iter().flat_map(|list| environ::iter(list)) {
+            if !environ::iter(envp).any(|old| old == entry) {
+                assign(&mut scratch, entry.to_bytes());
             }
         }
-        scratch.append(b"'");
     }
+    scratch.append(b"exec");
+    if let Some((path, spec)) = &helper {
+        quote(&mut scratch, path.bytes());
+        quote(&mut scratch, spec.bytes());
+        scratch.append(b" /bin/sh");
+    }
+    scratch.append(if helper.is_some() { b" sh -c" } else { b" /bin/sh -c" });
+    quote(&mut scratch, command.to_bytes());
     Some((line, scratch))
+}
+
+/// `NAME='VALUE' `, for a shell.
+fn assign(line: &mut Scratch, entry: &[u8]) {
+    let mut parts = entry.splitn(2, |b| *b == b'=');
+    line.append(parts.next().unwrap_or(b""));
+    line.append(b"=");
+    line.append_quoted(parts.next().unwrap_or(b""));
+    line.append(b" ");
+}
+
+/// A word for a shell, and the blank before it.
+fn quote(line: &mut Scratch, word: &[u8]) {
+    line.append(b" ");
+    line.append_quoted(word);
 }
 
 /// The same exec in an environment that keeps the tree on the pool. `None`: it does already.

@@ -213,8 +213,9 @@ impl State {
         let [at, len] = &self.preload;
         let (len, at) = (len.load(Acquire), at.load(Relaxed));
         // SAFETY: a part of the environment that the kernel laid out, which stays mapped.
-        let entry = (at != 0)
-            .then(|| unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len) })?;
+        let entry = (at != 0).then(|| unsafe {
+            core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len)
+        })?;
         kept::entry(entry).filter(|e| e.len() == len)
     }
 

@@ -70,9 +70,7 @@ pub fn hold_here(client: &Client, job: Handle) {
             client.ledger().overdraw(*job, Reason::Left);
             jsshim_engine::hold::abandon();
         },
-        |(client, job)| {
-            jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs)
-        },
+        |(client, job)| jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs),
     );
     client.pool.close();
     debug(b"was held, runs on", state);

@@ -181,13 +181,7 @@ unsafe fn exec(
 type Place = &'static Pending;
 
 /// Becomes the helper. Returns if the target would not exec, or if it cannot be held.
-unsafe fn hold(
-    job: Handle,
-    place: Option<Place>,
-    target: Foretold,
-    argv: Strings,
-    envp: Strings,
-) {
+unsafe fn hold(job: Handle, place: Option<Place>, target: Foretold, argv: Strings, envp: Strings) {
     let Some(client) = STATE.client() else { return };
     match target {
         // The real function gives the host its errno.

@@ -106,7 +106,14 @@ unsafe fn spawn_by(
 /// # Safety
 /// As pidfd_spawn(3).
 pub unsafe fn pidfd_spawn(
-    real: impl Fn(*mut c_int, *const c_char, *const c_void, *const c_void, Strings, Strings) -> ErrorNumber,
+    real: impl Fn(
+        *mut c_int,
+        *const c_char,
+        *const c_void,
+        *const c_void,
+        Strings,
+        Strings,
+    ) -> ErrorNumber,
     pidfd: *mut c_int,
     path: *const c_char,
     actions: *const c_void,
@@ -128,7 +135,14 @@ pub unsafe fn pidfd_spawn(
 /// # Safety
 /// As pidfd_spawnp(3).
 pub unsafe fn pidfd_spawnp(
-    real: impl Fn(*mut c_int, *const c_char, *const c_void, *const c_void, Strings, Strings) -> ErrorNumber,
+    real: impl Fn(
+        *mut c_int,
+        *const c_char,
+        *const c_void,
+        *const c_void,
+        Strings,
+        Strings,
+    ) -> ErrorNumber,
     pidfd: *mut c_int,
     file: *const c_char,
     actions: *const c_void,

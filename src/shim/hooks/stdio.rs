@@ -102,18 +102,23 @@ pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) ->
     }
 }
 
-/// The command line that runs `command` through the helper, so that its process is in the ledger and
-/// waits there if it is held. `None`: there is no ledger yet, or no helper.
+/// The command line that runs `command` through the helper, where there is a ledger, so that its process
+/// is in there and waits if it is held. `None`: it runs as it is.
 unsafe fn through_helper(
     ticket: Ticket,
     command: *const c_char,
 ) -> Option<(*const c_char, Scratch)> {
-    let (Ticket::Runs(job) | Ticket::Held(job)) = ticket else { return None };
-    let client = STATE.client()?;
+    if command.is_null() || STATE.foreign() {
+        return None;
+    }
     // SAFETY: the host's command.
     let command = unsafe { CStr::from_ptr(command) };
-    let line = redirect::shell_line(client, job, command);
-    if let (None, Ticket::Held(job)) = (&line, ticket) {
+    let job = match ticket {
+        Ticket::Runs(job) | Ticket::Held(job) => STATE.client().map(|c| (c, job)),
+        _ => None,
+    };
+    let line = redirect::shell_line(job, command);
+    if let (false, Ticket::Held(job)) = (line.is_some() && redirect::has_helper(), ticket) {
         ticket::overdraw(job);
     }
     line
