@@ -1,13 +1,14 @@
 //! Find the library, find or make the pool, become the command.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jsshim_engine::client::Client;
+use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
 use jsshim_engine::target::{self, Kind};
@@ -168,9 +169,11 @@ fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'stati
     let (read, write) = own::ends(&pool).map_err(|e| cannot("a pool", e))?;
     let helper = text::Path::new(helper.as_os_str().as_bytes());
     let root = std::process::id() as i32;
-    let path = pool.path;
-    let client = Client::new(pool, &dir, helper, 0, (root, slots), false).map_err(|e| {
-        let _ = std::fs::remove_file(OsStr::from_bytes(path.bytes()));
+    let mut place = MaybeUninit::uninit();
+    let (pool, dir, helper) = (&pool, &dir, &helper);
+    let setup = Setup { pool, dir, helper, load_milli: 0, root, slots, overrides: false };
+    let client = Client::init(&mut place, &setup).map_err(|e| {
+        let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
         cannot("the ledger", e)
     })?;
     client.guard(environment(), true);

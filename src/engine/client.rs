@@ -1,6 +1,8 @@
 //! A client: a process that takes slots of a pool for its jobs.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire};
+use core::mem::MaybeUninit;
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::jobs::Jobs;
 use crate::ledger::{Founding, Shared};
@@ -31,30 +33,54 @@ pub struct Client {
     me: AtomicU64,
 }
 
+/// What a client is made of.
+pub struct Setup<'a> {
+    /// Its pool.
+    pub pool: &'a Pool,
+    /// The run-time directory.
+    pub dir: &'a Path,
+    /// The helper; empty if there is none.
+    pub helper: &'a Path,
+    /// The limit of `-l` in thousandths, or 0.
+    pub load_milli: u32,
+    /// For a pool of our own, see [`crate::ledger::Header::root`].
+    pub root: i32,
+    /// For a pool of our own, see [`crate::ledger::Header::slots`].
+    pub slots: u32,
+    /// See [`join::OVERRIDE`].
+    pub overrides: bool,
+}
+
 impl Client {
-    /// Opens or makes the ledger of `pool` in the directory `dir`. `overrides`: see [`join::OVERRIDE`].
+    /// Opens or makes the ledger of the pool and makes the client in `place`: it is large, and the stack
+    /// of a host's signal handler small.
     ///
     /// # Errors
     /// What the file system says: no room, no permission.
-    pub fn new(
-        pool: Pool,
-        dir: &Path,
-        helper: Path,
-        load_milli: u32,
-        own: (i32, u32),
-        overrides: bool,
-    ) -> Result<Self> {
-        let ledger_path = rundir::ledger(dir, pool.id);
-        if !ledger_path.fits() {
+    pub fn init<'a>(place: &'a mut MaybeUninit<Self>, setup: &Setup<'_>) -> Result<&'a Self> {
+        let this = place.write(Self {
+            ledger: AtomicPtr::new(null_mut()),
+            ledger_path: rundir::ledger(setup.dir, setup.pool.id),
+            pool: Pool::new(setup.pool.id, setup.pool.path, setup.pool.inherited),
+            pool_word: Text::new(POOL_NAME),
+            helper: *setup.helper,
+            founding: Founding {
+                id: setup.pool.id,
+                path: setup.pool.path,
+                root: setup.root,
+                slots: setup.slots,
+                load_milli: setup.load_milli,
+            },
+            me: AtomicU64::new(0),
+        });
+        if !this.ledger_path.fits() {
             return Err(Errno(libc::ENAMETOOLONG));
         }
-        let (root, slots) = own;
-        let founding = Founding { id: pool.id, path: pool.path, root, slots, load_milli };
-        let ledger =
-            AtomicPtr::new(core::ptr::from_ref(attach(&ledger_path, &founding)?).cast_mut());
-        let word = Text::new(POOL_NAME).with(if overrides { join::OVERRIDE } else { b"" });
-        let pool_word = word.with(join::encode(&pool).bytes());
-        Ok(Self { ledger, ledger_path, pool, pool_word, helper, founding, me: AtomicU64::new(0) })
+        this.pool_word.put(if setup.overrides { join::OVERRIDE } else { b"" });
+        join::encode_to(&this.pool, &mut this.pool_word);
+        let ledger = attach(&this.ledger_path, &this.founding)?;
+        this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
+        Ok(this)
     }
 
     /// The ledger.
@@ -66,7 +92,7 @@ impl Client {
     /// Forgets whose record it was: in a forked child that is the parent's. The parent's pool
     /// description is closed, so that the child keeps no root make waiting.
     pub fn forked(&self) {
-        self.me.store(0, core::sync::atomic::Ordering::Release);
+        self.me.store(0, Release);
         self.pool.close();
     }
 
@@ -93,8 +119,7 @@ impl Client {
         }
         // The guard has closed this ledger between our parent's end and now: a new one is due.
         let again = attach(&self.ledger_path, &self.founding).ok()?;
-        self.ledger
-            .store(core::ptr::from_ref(again).cast_mut(), core::sync::atomic::Ordering::Release);
+        self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
         again.enter(pid)
     }
 

@@ -175,12 +175,16 @@ fn by_fds(
     };
     let closed = end == End::None || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
-    by_ancestor().or_else(|| by_word(told)).or_else(|| by_identity(end)).ok_or(problem)
+    by_ancestor().or_else(|| by_word(told)).or_else(|| by_identity(end, r)).ok_or(problem)
 }
 
-/// The pool that this process had when it started, where an ancestor still has it at any number.
-fn by_identity(end: End) -> Option<Pool> {
+/// The pool that this process had when it started and has lost since, where an ancestor still has it, at
+/// any number.
+fn by_identity(end: End, r: i32) -> Option<Pool> {
     let End::Was(dev, ino) = end else { return None };
+    if End::of(r) == end {
+        return None;
+    }
     let path = proc::ancestors().filter_map(|pid| holds_anywhere(pid, (dev, ino, 0))).last()?;
     let id = (dev, ino, sys::birth(path.c()));
     opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
@@ -230,9 +234,16 @@ fn pair(pid: i32, r: i32, w: i32) -> Option<(Id, Path)> {
 
 /// The value of `JSSHIM_POOL` for a pool: `dev:ino:birth:path`, the numbers in hexadecimal.
 pub fn encode(pool: &Pool) -> Text<320> {
+    let mut t = Text::default();
+    encode_to(pool, &mut t);
+    t
+}
+
+/// [`encode`], behind what is in `t`.
+pub fn encode_to<const N: usize>(pool: &Pool, t: &mut Text<N>) {
     let (dev, ino, birth) = pool.id;
-    let t = Text::default().hex(dev).with(b":").hex(ino).with(b":").hex(birth);
-    t.with(b":").with(pool.path.bytes())
+    t.put_hex(dev).put(b":").put_hex(ino).put(b":").put_hex(birth).put(b":");
+    t.put(pool.path.bytes());
 }
 
 /// Reads [`encode`]'s form back.

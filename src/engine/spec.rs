@@ -19,16 +19,11 @@ impl Spec {
     /// `hold:INDEX:GENERATION:SHELL:READ:WRITE:LEDGER`, index and generation in hexadecimal.
     pub fn encode(&self) -> Text<320> {
         let (r, w) = self.inherited;
-        Text::new(b"hold:")
-            .hex(u64::from(self.job.index))
-            .with(b":")
-            .hex(u64::from(self.job.generation))
-            .with(if self.shell { b":1:" } else { b":0:" })
-            .num(r)
-            .with(b":")
-            .num(w)
-            .with(b":")
-            .with(self.ledger.bytes())
+        let mut t = Text::new(b"hold:");
+        t.put_hex(u64::from(self.job.index)).put(b":").put_hex(u64::from(self.job.generation));
+        t.put(if self.shell { b":1:" } else { b":0:" }).put_num(r).put(b":").put_num(w).put(b":");
+        t.put(self.ledger.bytes());
+        t
     }
 
     /// Reads [`Spec::encode`]'s form.

@@ -39,6 +39,26 @@ impl<const N: usize> Text<N> {
         }
     }
 
+    /// [`Text::push`] in a chain, in place: a text by value takes its room on the stack for each link.
+    pub fn put(&mut self, s: impl AsRef<[u8]>) -> &mut Self {
+        self.push(s);
+        self
+    }
+
+    /// Appends a number in decimal.
+    pub fn put_num(&mut self, n: impl Into<i64>) -> &mut Self {
+        let n: i64 = n.into();
+        if n < 0 {
+            self.push(b"-");
+        }
+        self.radix::<10>(n.unsigned_abs())
+    }
+
+    /// Appends a number in lower-case hexadecimal.
+    pub fn put_hex(&mut self, n: u64) -> &mut Self {
+        self.radix::<16>(n)
+    }
+
     /// [`Text::push`] in a chain.
     pub fn with(mut self, s: impl AsRef<[u8]>) -> Self {
         self.push(s);
@@ -46,18 +66,18 @@ impl<const N: usize> Text<N> {
     }
 
     /// Appends a number in decimal.
-    pub fn num(self, n: impl Into<i64>) -> Self {
-        let n: i64 = n.into();
-        let this = if n < 0 { self.with(b"-") } else { self };
-        this.radix::<10>(n.unsigned_abs())
+    pub fn num(mut self, n: impl Into<i64>) -> Self {
+        self.put_num(n);
+        self
     }
 
     /// Appends a number in lower-case hexadecimal.
-    pub fn hex(self, n: u64) -> Self {
-        self.radix::<16>(n)
+    pub fn hex(mut self, n: u64) -> Self {
+        self.put_hex(n);
+        self
     }
 
-    fn radix<const BASE: u64>(self, mut n: u64) -> Self {
+    fn radix<const BASE: u64>(&mut self, mut n: u64) -> &mut Self {
         let mut digits = [0u8; 20];
         let mut used = 0usize;
         for at in digits.iter_mut().rev() {
@@ -72,7 +92,7 @@ impl<const N: usize> Text<N> {
             }
         }
         let start = digits.len().wrapping_sub(used);
-        self.with(digits.get(start..).unwrap_or(&[]))
+        self.put(digits.get(start..).unwrap_or(&[]))
     }
 
     /// The text.

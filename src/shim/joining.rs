@@ -1,10 +1,11 @@
 //! The moment when two jobs run at once for the first time: who are we, and which pool is ours?
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
-use jsshim_engine::client::Client;
+use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::text::{Path, Text};
@@ -37,30 +38,34 @@ pub fn gate_mode() -> Gate {
     }
 }
 
-/// Sets up the client of this process. `None`: it is not gated.
-pub fn find() -> Option<Client> {
+/// Where the client of this process is made.
+type Place = MaybeUninit<Client>;
+
+/// Sets up the client of this process. `false`: it is not gated.
+#[inline(never)]
+pub fn find(place: &mut Place) -> bool {
     settle_modes();
     if left_out() {
-        return None;
+        return false;
     }
     let settings = settings();
     let speaks = speaks();
     if speaks && obeys(settings) {
-        return None;
+        return false;
     }
     match join::find(settings) {
         Found::Pool(pool, load) => {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
             let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
-            enter(pool, load_limit(load), (0, 0), overrides)
+            enter(place, &pool, Own { load_milli: load_limit(load), overrides, ..Own::default() })
         }
-        Found::One if !speaks => make(1),
-        Found::None if !speaks => make(jobs_wanted().unwrap_or_else(own::default_slots)),
+        Found::One if !speaks => make(place, 1),
+        Found::None if !speaks => make(place, jobs_wanted().unwrap_or_else(own::default_slots)),
         // It sees to it in its own way.
-        Found::One | Found::None => None,
+        Found::One | Found::None => false,
         Found::Unusable(problem) => {
             STATE.warn(problem.text().bytes());
-            make(1)
+            make(place, 1)
         }
     }
 }
@@ -75,13 +80,17 @@ pub fn settings() -> Settings<'static> {
 pub fn found() -> Option<(i32, i32, Text<320>)> {
     let slots = jobs_wanted().unwrap_or_else(own::default_slots);
     let mut result = None;
-    let find = || {
+    let find = |place: &mut Place| {
         settle_modes();
-        let client = make(slots)?;
-        result = own::ends(&client.pool).ok().map(|(r, w)| (r, w, join::encode(&client.pool)));
+        if !make(place, slots) {
+            return false;
+        }
+        // SAFETY: `make` has made it.
+        let pool = unsafe { &place.assume_init_ref().pool };
+        result = own::ends(pool).ok().map(|(r, w)| (r, w, join::encode(pool)));
         // MAKEFLAGS will name it.
         let obeys = speaks() && !is_told_otherwise();
-        (!left_out() && !obeys).then_some(client)
+        !left_out() && !obeys
     };
     STATE.join(find, crate::ticket::record_first);
     result
@@ -124,10 +133,23 @@ pub fn jobs_wanted() -> Option<u32> {
     n
 }
 
-fn enter(pool: Pool, load_milli: u32, own: (i32, u32), overrides: bool) -> Option<Client> {
-    let client = rundir::find(environ::own(b"JSSHIM_DIR="))
-        .and_then(|dir| Client::new(pool, &dir, helper(), load_milli, own, overrides));
-    client.map_err(|e| refuse(e.0)).ok()
+/// What is ours of a client's [`Setup`].
+#[derive(Default)]
+struct Own {
+    load_milli: u32,
+    root: i32,
+    slots: u32,
+    overrides: bool,
+}
+
+#[inline(never)]
+fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
+    let Own { load_milli, root, slots, overrides } = own;
+    let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| {
+        let (dir, helper) = (&dir, &helper());
+        Client::init(place, &Setup { pool, dir, helper, load_milli, root, slots, overrides })
+    });
+    made.map_err(|e| refuse(e.0)).is_ok()
 }
 
 fn refuse(errno: i32) {
@@ -137,29 +159,27 @@ fn refuse(errno: i32) {
 
 /// Makes a pool of our own. The description that fills it stays open: the guard takes over, but where
 /// there is none the pool would be lost.
-pub fn make(slots: u32) -> Option<Client> {
+#[inline(never)]
+fn make(place: &mut Place, slots: u32) -> bool {
     let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| own::make(&dir, slots));
-    match made {
-        Ok((pool, fd)) => {
-            let path = pool.path;
-            let client = enter(pool, load_limit(0), (sys::getpid(), slots), false);
-            match &client {
-                Some(client) => {
-                    jsshim_engine::pool::move_high(fd);
-                    client.guard(STATE.env.load(Relaxed).cast_const(), true);
-                }
-                None => {
-                    sys::close(fd);
-                    let _ = sys::unlink(path.c());
-                }
-            }
-            client
-        }
+    let (pool, fd) = match made {
+        Ok(made) => made,
         Err(e) => {
             refuse(e.0);
-            None
+            return false;
         }
+    };
+    let own = Own { load_milli: load_limit(0), root: sys::getpid(), slots, overrides: false };
+    if !enter(place, &pool, own) {
+        sys::close(fd);
+        let _ = sys::unlink(pool.path.c());
+        return false;
     }
+    jsshim_engine::pool::move_high(fd);
+    // SAFETY: `enter` has made it.
+    let client = unsafe { place.assume_init_ref() };
+    client.guard(STATE.env.load(Relaxed).cast_const(), true);
+    true
 }
 
 /// `JSSHIM_HELPER`, or `jsshim-helper` next to this library. Empty, and said so, if there is none.

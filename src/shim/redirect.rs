@@ -175,10 +175,8 @@ pub fn shell_line(
     // Quoted text may be four times as long.
     let words = command.to_bytes().len().checked_mul(4)?.checked_add(4096)?;
     let mut scratch = Scratch::new(pointers, bytes.checked_mul(5)?.checked_add(words)?)?;
-    let wanted = change.map(|c| unsafe {
-        // SAFETY: as above.
-        c.make(envp, &mut scratch)
-    });
+    // SAFETY: as above.
+    let wanted = change.map(|c| unsafe { c.make(envp, &mut scratch) });
     let line = scratch.text(b"");
     // SAFETY: arrays of C strings.
     unsafe {

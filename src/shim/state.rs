@@ -118,23 +118,24 @@ impl State {
         (self.phase() == ACTIVE).then(|| unsafe { (*self.client.get()).assume_init_ref() })
     }
 
-    /// Makes `find` set up the client, in exactly one thread, and `enter` put into the ledger what ran
+    /// Makes `find` set up the client, in exactly one thread (`true`: it has), and `enter` put into the ledger what ran
     /// before there was one, before any other thread sees it. The others wait for it for at most a second
     /// (and then go on as not gated).
     pub fn join(
         &self,
-        find: impl FnOnce() -> Option<Client>,
-        enter: impl FnOnce(&Client),
+        find: impl FnOnce(&mut MaybeUninit<Client>) -> bool,
+        enter: fn(&Client),
     ) -> Option<&Client> {
         match self.phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire) {
             Ok(_) => {
-                let found = find();
-                let phase = if found.is_some() { ACTIVE } else { OFF };
-                if let Some(client) = found {
-                    // SAFETY: only the thread that moved UNSEEN to JOINING comes here.
-                    enter(unsafe { (*self.client.get()).write(client) });
+                // SAFETY: only the thread that moved UNSEEN to JOINING comes here.
+                let place = unsafe { &mut *self.client.get() };
+                let found = find(place);
+                if found {
+                    // SAFETY: `find` has filled it in.
+                    enter(unsafe { place.assume_init_ref() });
                 }
-                self.phase.store(phase, Release);
+                self.phase.store(if found { ACTIVE } else { OFF }, Release);
             }
             Err(_) => self.await_join(),
         }

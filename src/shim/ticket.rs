@@ -36,6 +36,12 @@ pub fn begin() -> Ticket {
     if !STATE.eager.load(Relaxed) && claim_first() {
         return Ticket::First;
     }
+    begin_recorded()
+}
+
+/// Apart from [`begin`], so that a process with one job at a time needs little stack.
+#[inline(never)]
+fn begin_recorded() -> Ticket {
     let Some(client) = STATE.join(joining::find, record_first) else {
         return Ticket::Pass;
     };
@@ -59,6 +65,7 @@ fn wait_own_turn() {
 }
 
 /// Waits in this process for the slot of `job`.
+#[inline(never)]
 pub fn hold_here(client: &Client, job: Handle) {
     let mut inputs = [-1; 8];
     for (at, fd) in inputs.iter_mut().zip(0..) {
@@ -105,6 +112,7 @@ fn enter_first(client: &Client, pid: i32) {
     }
 }
 
+#[inline(never)]
 fn slot(client: &Client, job: Handle) -> Ticket {
     let now = client.start_now(job).or_else(|| {
         client.sweep(&STATE.jobs);
@@ -130,6 +138,7 @@ fn slot(client: &Client, job: Handle) -> Ticket {
     }
 }
 
+#[inline(never)]
 fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
     leaving::guarded(
         &mut (gate::Watch::new(), job),
@@ -230,9 +239,13 @@ pub fn leave() {
 
 /// A line for `JSSHIM_DEBUG`: the event, and what the jobs of this process have now.
 fn debug(event: &[u8], state: Slot) {
-    if !STATE.debug.load(Relaxed) {
-        return;
+    if STATE.debug.load(Relaxed) {
+        debug_line(event, state);
     }
+}
+
+#[inline(never)]
+fn debug_line(event: &[u8], state: Slot) {
     let on: &[u8] = match state {
         Slot::Implicit => b" the implicit slot",
         Slot::Token => b" a token",
@@ -244,11 +257,11 @@ fn debug(event: &[u8], state: Slot) {
         client.map_or(0, |(me, c)| c.ledger().jobs_of(me).filter(|(_, s, _)| which(*s)).count())
             as i64
     };
-    let text: Text<200> = Text::new(event).with(on);
-    let text = text.with(b"; slots ").num(count(Slot::is_backed));
-    let text = text.with(b", held ").num(count(Slot::is_held));
-    let over = count(|s| s == Slot::Overdraft);
-    jsshim_engine::report::debug(text.with(b", overdraft ").num(over).bytes());
+    let mut text: Text<200> = Text::new(event);
+    text.put(on).put(b"; slots ").put_num(count(Slot::is_backed));
+    text.put(b", held ").put_num(count(Slot::is_held));
+    text.put(b", overdraft ").put_num(count(|s| s == Slot::Overdraft));
+    jsshim_engine::report::debug(text.bytes());
 }
 
 /// A ticket in one word, to be carried over a `vfork`; [`unpack`] undoes it.
