@@ -1,6 +1,7 @@
 //! Find the library, find or make the pool, become the command.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -101,8 +102,18 @@ fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
         _ if changes(0o2000, meta.gid(), gid) && meta.permissions().mode() & 0o010 != 0 => {
             Some("is setgid")
         }
+        _ if is_go(path) => Some("is a Go program, which makes system calls of its own"),
         _ => None,
     }
+}
+
+/// Has this program the build note of the Go linker (owner `Go`, type 4)? It stands near the start.
+fn is_go(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|f| f.take(16 * 1024).read_to_end(&mut head));
+    let is_note = |w: &[u8]| w.starts_with(&[4, 0, 0, 0]) && w.ends_with(b"\x04\0\0\0Go\0\0");
+    read.is_ok() && head.windows(16).any(is_note)
 }
 
 /// `LD_PRELOAD` with the library behind what is there.

@@ -5,12 +5,13 @@
 //! job the implicit one and sends [`WAKE`], whose handler closes the descriptor that is read. So a
 //! signal just before the read is not lost: the read finds the descriptor closed. The descriptor is
 //! published before the state is looked at, and the state is changed before the signal is sent; one of
-//! the two sides always sees the other.
+//! the two sides always sees the other. A timer sends it, too, for the case that nobody does.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::ledger::Shared;
 use crate::pool::{self, Pool};
+use crate::proc;
 use crate::record::{Handle, Reason, Record};
 use crate::slots::State;
 use crate::sync::AtomicI32;
@@ -26,6 +27,12 @@ const LOAD_MILLIS: u32 = 500;
 /// The descriptor that is read now, or -1.
 static READING: AtomicI32 = AtomicI32::new(-1);
 
+/// How often a job that waits looks after itself, in ms: whoever was to wake it may have been killed.
+const LOOK_MILLIS: u32 = 2000;
+
+/// The timer of that, or -1.
+static TIMER: AtomicI32 = AtomicI32::new(-1);
+
 extern "C" fn wake(_: i32) {
     // AcqRel: pairs with the publication in `queue`.
     let fd = READING.swap(-1, AcqRel);
@@ -37,6 +44,14 @@ extern "C" fn wake(_: i32) {
 /// The host has jumped out of [`wait`]: the job does not wait any more.
 pub fn abandon() {
     wake(WAKE);
+    stop_looking();
+}
+
+fn stop_looking() {
+    let id = TIMER.swap(-1, AcqRel);
+    if id >= 0 {
+        sys::stop_timer(id);
+    }
 }
 
 /// Waits until the job may run, and says on what. Signal mask and disposition are restored, no
@@ -54,12 +69,14 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State 
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
     let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(wake)) };
     let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
+    TIMER.store(sys::start_timer(WAKE, LOOK_MILLIS).unwrap_or(-1), Release);
     let why = if ledger.step(job, State::Waiting).is_some() {
         queue(ledger, job, record, pool, &mut Inputs::new(inputs, pool))
     } else {
         Reason::None
     };
     let start = finish(ledger, job, record, pool, why);
+    stop_looking();
     sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     sys::discard_pending(sys::sigset(WAKE));
     if let Ok(before) = before {
@@ -95,13 +112,16 @@ fn queue(
     pool: &Pool,
     inputs: &mut Inputs,
 ) -> Reason {
+    let client = record.client.load(Acquire);
     loop {
         let Some(fd) = reader(pool, inputs.any()) else {
             return Reason::PoolGone;
         };
         READING.store(fd, Release);
-        if record.state() != State::Waiting {
-            return Reason::None;
+        if !ledger.look_after(job, client, pool) {
+            // It was started, or a broken ledger has lost it.
+            let lost = record.state() == State::Waiting;
+            return if lost { Reason::Unheld } else { Reason::None };
         }
         if ledger.too_loaded() {
             sys::sleep_millis(LOAD_MILLIS);
@@ -212,14 +232,15 @@ impl Inputs {
     }
 }
 
-/// Is this input a pipe that a running job of the same client writes?
+/// Is this input a pipe that a running job of the same client writes? Its standard output or error is
+/// one; for a standard input, so is any descriptor of one that does not read the pipe as well.
 fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
-    let Ok(input) = sys::fstat(input) else {
+    let Ok(st) = sys::fstat(input) else {
         return false;
     };
-    let writes = |pid: i32, fd: i32| {
+    let is_it = |st: &libc::stat, pid: i32, fd: i32| {
         sys::stat(pool::fd_path(pid, fd).c(), true)
-            .is_ok_and(|st| (st.st_dev, st.st_ino) == (input.st_dev, input.st_ino))
+            .is_ok_and(|other| (other.st_dev, other.st_ino) == (st.st_dev, st.st_ino))
     };
     let me = record.pid.load(Acquire);
     ledger
@@ -227,5 +248,19 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
         // A forked job may run without a slot until its first exec: only one in its wait does not run.
         .filter(|(_, state, _)| *state != State::Waiting)
         .map(|(_, _, job)| job.pid.load(Acquire))
-        .any(|pid| pid > 0 && pid != me && (writes(pid, 1) || writes(pid, 2)))
+        .filter(|pid| *pid > 0 && *pid != me)
+        .any(|pid| {
+            let (mut reads, mut writes) = (false, is_it(&st, pid, 1) || is_it(&st, pid, 2));
+            if input == 0 && !writes {
+                // The permission bits of the link tell the direction (proc(5)).
+                proc::each_fd(pid, |fd| {
+                    if is_it(&st, pid, fd) {
+                        let mode = sys::stat(pool::fd_path(pid, fd).c(), false).map(|l| l.st_mode);
+                        reads |= mode.is_ok_and(|m| m & 0o400 != 0);
+                        writes |= mode.is_ok_and(|m| m & 0o200 != 0);
+                    }
+                });
+            }
+            writes && !reads
+        })
 }

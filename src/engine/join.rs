@@ -3,6 +3,7 @@
 use crate::makeflags::{self, Auth};
 use crate::pool::{self, fd_path, Id, Pool};
 use crate::proc;
+use crate::record::Handle;
 use crate::sys::{self, Result};
 use crate::text::{hex, number, Path, Text};
 
@@ -257,6 +258,14 @@ pub fn decode(value: &[u8]) -> Option<(Id, Path)> {
     let id = (part()?, part()?, part()?);
     let path = Path::new(rest);
     (path.fits() && !rest.is_empty()).then_some((id, path))
+}
+
+/// Reads a job's handle as one hexadecimal number ([`Handle::pack`]).
+pub fn handle(value: &[u8]) -> Option<Handle> {
+    match hex(value)? {
+        (n, []) => Handle::unpack(n),
+        _ => None,
+    }
 }
 
 /// Reads a whole decimal number above zero, as `JSSHIM_JOBS` must be.

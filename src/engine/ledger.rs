@@ -251,6 +251,15 @@ impl Shared {
         record.step(h.generation, State::Overdraft)
     }
 
+    /// [`Shared::overdraw`] by another process than the held one. Says whether that has come of it.
+    pub fn overdraw_held(&self, h: Handle, why: Reason) -> bool {
+        let before = self.get(h).filter(|r| r.state().is_held()).and_then(|_| self.overdraw(h, why));
+        if let (Some(State::Waiting), Some(record)) = (before, self.get(h)) {
+            record.wake();
+        }
+        before.is_some()
+    }
+
     /// Frees a record that has nothing to give back.
     pub fn free(&self, h: Handle) {
         if self.step(h, State::Ending).is_some() {
@@ -330,7 +339,8 @@ impl Shared {
         let Some(owner) = self.record(client) else { return };
         // Each round either finds nobody, succeeds, or loses against somebody who made progress.
         for _ in 0..RECORDS {
-            if owner.implicit.load(Acquire) != 0 {
+            let taken = owner.implicit.load(Acquire);
+            if taken != 0 && self.is_in_use(owner, client, taken, pool) {
                 return;
             }
             let views = self.jobs_of(client).map(|(job, state, r)| View {
@@ -340,23 +350,53 @@ impl Shared {
             });
             let (Next::Back(job) | Next::Grant(job)) = next(views) else { return };
             let Some(job) = Handle::unpack(job) else { return };
-            self.give_implicit(owner, job, pool);
+            if owner.implicit.compare_exchange(0, job.pack(), AcqRel, Relaxed).is_ok() {
+                self.start_on_implicit(owner, job, pool);
+            }
         }
     }
 
-    fn give_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
-        let Some(job) = self.record(h.index) else { return };
-        if owner.implicit.compare_exchange(0, h.pack(), AcqRel, Relaxed).is_err() {
-            return;
+    /// Does this word of a client's `implicit` name a job of its own? If not, the ledger was broken, and
+    /// the slot is free again. Finishes what a giver who was killed has begun.
+    fn is_in_use(&self, owner: &Record, client: u32, taken: u64, pool: &Pool) -> bool {
+        let Some(h) = Handle::unpack(taken).filter(|_| taken != UNRECORDED) else { return true };
+        let job = self.get(h).filter(|r| r.client.load(Relaxed) == client);
+        match job.map_or(State::Free, Record::state) {
+            State::Claim | State::Implicit | State::Ending => true,
+            State::Free | State::Client => {
+                owner.implicit.compare_exchange(taken, 0, AcqRel, Relaxed).is_err()
+            }
+            _ => {
+                self.start_on_implicit(owner, h, pool);
+                true
+            }
         }
+    }
+
+    /// The second half of giving an implicit slot to a job. More than one may be at it.
+    fn start_on_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
+        let Some(job) = self.record(h.index) else { return };
         match job.step(h.generation, State::Implicit) {
             // It wakes, sees that it is implicit, and gives back a byte that came as well.
             Some(State::Waiting) => job.wake(),
             Some(_) => drop(pool.give(job, h.generation)),
-            None => {
-                let _ = owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed);
-            }
+            // Another was faster.
+            None if job.now() == (State::Implicit, h.generation) => {}
+            None => drop(owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed)),
         }
+    }
+
+    /// A job that waits looks after itself: it writes again by what others find it, and sees to what
+    /// somebody who was killed has left half done. Says whether it has to wait on.
+    pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
+        let Some(record) = self.get(h) else { return false };
+        record.pid.store(sys::getpid(), Relaxed);
+        record.client.store(client, Relaxed);
+        self.header.high.fetch_max(h.index, SeqCst);
+        self.accept_gift(h);
+        self.settle(client, pool);
+        let has_client = self.record(client).is_some_and(|r| r.state() == State::Client);
+        has_client && record.now() == (State::Waiting, h.generation)
     }
 
     /// The held job of this client that has waited longest, if it has waited longer than `job`.
@@ -374,7 +414,9 @@ impl Shared {
     /// Says whether the byte is gone.
     pub fn pass_on(&self, job: Handle) -> bool {
         let Some(record) = self.get(job) else { return false };
-        while let Some(h) = self.older(record, job) {
+        // Each round succeeds or loses against somebody who made progress, but in a broken ledger.
+        for _ in 0..RECORDS {
+            let Some(h) = self.older(record, job) else { return false };
             let Some(older) = self.get(h) else { continue };
             let Some(byte) = record.landing.take(job.generation) else { return true };
             let given = older.gift.put(h.generation, byte);

@@ -11,7 +11,7 @@
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
 //! | [`glob`] | names of programs |
-//! | [`guard`] | starting the process that looks after the rest |
+//! | [`guard`], [`stall`] | starting the process that looks after the rest; its look at deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
@@ -45,6 +45,7 @@ pub mod report;
 pub mod rundir;
 pub mod slots;
 pub mod spec;
+pub mod stall;
 mod sync;
 pub mod sys;
 pub mod target;

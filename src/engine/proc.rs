@@ -10,6 +10,8 @@ pub struct Stat {
     pub state: u8,
     /// The parent.
     pub parent: i32,
+    /// Processor time of all its threads so far, in clock ticks.
+    pub ticks: u64,
     /// How many threads.
     pub threads: i32,
     /// Start in clock ticks since boot: with the pid, a name that is never used twice.
@@ -24,16 +26,21 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let state = *words.next()?.first()?;
     let mut field = |skip: usize| Some(number(words.nth(skip)?)?.0);
     let parent = i32::try_from(field(0)?).ok()?;
-    let threads = i32::try_from(field(15)?).ok()?;
+    let ticks = field(9)?.wrapping_add(field(0)?) as u64;
+    let threads = i32::try_from(field(4)?).ok()?;
     let start = u64::try_from(field(1)?).ok()?;
-    Some(Stat { state, parent, threads, start })
+    Some(Stat { state, parent, ticks, threads, start })
 }
 
 /// /proc/PID/stat of a process; of the caller for `pid` 0.
 pub fn stat(pid: i32) -> Option<Stat> {
-    let path = of(pid).with(b"/stat");
+    stat_at(&of(pid))
+}
+
+/// The `stat` in this folder, of a process or a thread.
+pub fn stat_at(folder: &Path) -> Option<Stat> {
     let mut buf = [0u8; 512];
-    let n = read_file(&path, &mut buf)?;
+    let n = read_file(&folder.with(b"/stat"), &mut buf)?;
     parse_stat(buf.get(..n)?)
 }
 
@@ -67,11 +74,22 @@ pub fn pid_of(pidfd: i32) -> Option<i32> {
 /// Calls `f` with the number of each open descriptor of a process (0: the caller's). `false`: they
 /// cannot be listed.
 pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-    let Ok(dir) = sys::open(of(pid).with(b"/fd").c(), flags, 0) else { return false };
+    each_number(&of(pid).with(b"/fd"), |fd, dir| {
+        if pid != 0 || fd != dir {
+            f(fd);
+        }
+    })
+}
+
+/// Calls `f` with each number that is a name in a folder, and with the descriptor by which it is read.
+/// `false`: it cannot be listed.
+pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
+    let Ok(dir) = sys::open(folder.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
+        return false;
+    };
     let mut buf = [0u8; 512];
     while let Ok(n @ 1..) = sys::getdents(dir, &mut buf) {
-        entries(buf.get(..n).unwrap_or(&[])).filter(|fd| pid != 0 || *fd != dir).for_each(&mut f);
+        entries(buf.get(..n).unwrap_or(&[])).for_each(|number| f(number, dir));
     }
     sys::close(dir);
     true
@@ -90,12 +108,18 @@ fn entries(mut buf: &[u8]) -> impl Iterator<Item = i32> + '_ {
 }
 
 /// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.
-pub fn each_word(path: &Path, mut f: impl FnMut(&[u8])) {
-    let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return };
-    let (mut word, mut buf): (Text<4096>, _) = (Text::default(), [0u8; 1024]);
+pub fn each_word(path: &Path, f: impl FnMut(&[u8])) {
+    each_part::<4096>(path, 0, f);
+}
+
+/// Calls `f` with each part of a file that ends in the byte `end`; of one with more than `N` bytes, with
+/// its start. `false`: it cannot be opened.
+pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8])) -> bool {
+    let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return false };
+    let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 1024]);
     while let Ok(n @ 1..) = sys::read(fd, &mut buf) {
         for byte in buf.get(..n).unwrap_or(&[]) {
-            if *byte == 0 {
+            if *byte == end {
                 f(word.bytes());
                 word = Text::default();
             } else {
@@ -104,6 +128,7 @@ pub fn each_word(path: &Path, mut f: impl FnMut(&[u8])) {
         }
     }
     sys::close(fd);
+    true
 }
 
 /// The caller's parent, its parent, and so on, at most 64 of them.
@@ -121,7 +146,7 @@ mod tests {
     #[test]
     fn a_hostile_name_is_skipped() {
         let line = b"42 (a) R 1 (b) ) S 7 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 2\n";
-        let want = Stat { state: b'S', parent: 7, threads: 3, start: 12345 };
+        let want = Stat { state: b'S', parent: 7, ticks: 13, threads: 3, start: 12345 };
         assert_eq!(parse_stat(line), Some(want));
     }
 

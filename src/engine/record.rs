@@ -23,6 +23,8 @@ pub enum Reason {
     Unheld = 3,
     /// A signal handler of the host jumped out of its wait.
     Left = 4,
+    /// All running jobs of its client wait for others of the tree, perhaps for this one.
+    Stall = 5,
 }
 
 /// A client or a job: one cache line.

@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::Ordering::Release;
 
-use jsshim_engine::join::End;
+use jsshim_engine::join::{self, End};
 use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::text::Text;
 use jsshim_engine::{proc, report, sys};
@@ -16,18 +16,20 @@ use crate::state::STATE;
 
 extern "C" {
     fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
+    fn unsetenv(name: *const c_char) -> c_int;
 }
 
 /// One walk over the environment.
 pub fn look() {
     STATE.env.store(environ::current().cast_mut(), Release);
-    let (mut jobs, mut pool, mut flags) = (false, false, None);
+    let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     // SAFETY: before main, the environment is as the kernel made it.
     for word in unsafe { environ::iter(environ::current()) } {
         match word.to_bytes() {
             [b'J', b'S', rest @ ..] => {
                 jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
                 pool |= rest.starts_with(b"SHIM_POOL=");
+                held = held.or_else(|| join::handle(rest.strip_prefix(b"SHIM_HELD=")?));
             }
             [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', rest @ ..] => {
                 if let Some(entry) = kept::entry(rest) {
@@ -40,6 +42,11 @@ pub fn look() {
             }
             _ => {}
         }
+    }
+    if let Some(job) = held {
+        STATE.put_held(job);
+        // SAFETY: a C string, and still one thread.
+        unsafe { unsetenv(c"JSSHIM_HELD".as_ptr()) };
     }
     let parsed = flags.map(makeflags::parse);
     if parsed.as_ref().is_some_and(|f| f.dry_run) {

@@ -67,7 +67,8 @@ pub fn entry(value: &[u8]) -> Option<&[u8]> {
     value.split(|b| matches!(b, b':' | b' ')).find(|entry| is_us(entry))
 }
 
-fn names_pool(flags: &[u8]) -> bool {
+/// Does this value of MAKEFLAGS name a pool?
+pub fn names_pool(flags: &[u8]) -> bool {
     const WORD: &[u8] = b"--jobserver-";
     flags.windows(WORD.len()).any(|part| part == WORD)
 }

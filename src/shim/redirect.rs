@@ -157,6 +157,39 @@ pub unsafe fn held(
     Some(Exec { path, argv, envp, scratch })
 }
 
+/// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
+/// itself, but what it execs can be.
+pub fn is_starter(path: &CStr) -> bool {
+    path.to_bytes().ends_with(b"/jspawnhelper")
+}
+
+/// The same exec, of a program that is held at its own first exec.
+///
+/// # Safety
+/// As [`held`].
+pub unsafe fn deferred(
+    path: *const c_char,
+    job: Handle,
+    argv: Strings,
+    envp: Strings,
+) -> Option<Exec> {
+    // SAFETY: by the contract.
+    let (change, count) = unsafe { (kept::change(envp), environ::pointers(envp).count()) };
+    let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
+    let mut scratch = Scratch::new(pointers.checked_add(count)?.checked_add(40)?, bytes)?;
+    let mut word: Text<64> = Text::new(HELD_NAME);
+    let word = scratch.text(word.put_hex(job.pack()).bytes());
+    // SAFETY: by the contract.
+    let envp = unsafe {
+        let envp = change.map_or(envp, |c| c.make(envp, &mut scratch));
+        scratch.array(environ::pointers(envp).chain([word, END]))
+    };
+    Some(Exec { path, argv, envp, scratch })
+}
+
+/// The variable by which a [`deferred`] job is told.
+pub const HELD_NAME: &[u8] = b"JSSHIM_HELD=";
+
 /// The command line for a shell that libc starts in the environment of this process: through the helper,
 /// if it is for a job of the ledger, and in an environment that keeps the tree on the pool. `None`: the
 /// command may stay as it is, or has to (no memory).

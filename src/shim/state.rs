@@ -232,17 +232,20 @@ impl State {
         self.flags.store(entry.as_ptr().cast_mut(), Release);
     }
 
-    /// The value of MAKEFLAGS now, or else when the process started.
+    /// The value of MAKEFLAGS now, or that of the process' start if only that one names a pool.
     pub fn flags(&self) -> Option<&'static [u8]> {
         let name = b"MAKEFLAGS=";
-        environ::own(name).or_else(|| {
-            let start = self.flags.load(Acquire).cast_const();
-            // SAFETY: as above; unsetenv(3) takes an entry away, but its string stays.
-            unsafe {
-                (!start.is_null() && environ::starts_with(start, name))
-                    .then(|| CStr::from_ptr(start.wrapping_add(name.len())).to_bytes())
-            }
-        })
+        let now = environ::own(name);
+        if now.is_some_and(kept::names_pool) {
+            return now;
+        }
+        let start = self.flags.load(Acquire).cast_const();
+        // SAFETY: as above; unsetenv(3) takes an entry away, but its string stays.
+        let first = unsafe {
+            (!start.is_null() && environ::starts_with(start, name))
+                .then(|| CStr::from_ptr(start.wrapping_add(name.len())).to_bytes())
+        };
+        first.filter(|f| kept::names_pool(f)).or(now)
     }
 
     /// The value of JSSHIM_POOL now, or else when the process started.

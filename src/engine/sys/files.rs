@@ -112,6 +112,22 @@ pub fn birth(path: &CStr) -> u64 {
     }
 }
 
+/// Device, inode and type of a file by its name, as the kernel remembers them: no server of a network
+/// file system is asked, which may not answer.
+pub fn glance(path: &CStr) -> Result<(u64, u64, u32)> {
+    const TYPE_AND_INODE: u32 = 0x101;
+    const DONT_SYNC: c_int = 0x4000;
+    let mut stx = MaybeUninit::<libc::statx>::zeroed();
+    let (at, to) = (libc::AT_FDCWD, stx.as_mut_ptr());
+    // SAFETY: `path` ends in a NUL; libc's `struct statx` is the kernel's.
+    let stx = unsafe {
+        call!(libc::SYS_statx, at, path.as_ptr(), DONT_SYNC, TYPE_AND_INODE, to)?;
+        stx.assume_init()
+    };
+    let device = u64::from(stx.stx_dev_major) << 32 | u64::from(stx.stx_dev_minor);
+    Ok((device, stx.stx_ino, u32::from(stx.stx_mode) & libc::S_IFMT))
+}
+
 /// fallocate(2): reserves `len` bytes, so that a full file system says so now and not with SIGBUS later.
 pub fn reserve(fd: c_int, len: usize) -> Result<()> {
     // SAFETY: numbers only.

@@ -66,6 +66,7 @@ mod memory;
 mod paths;
 mod processes;
 mod signals;
+mod sockets;
 mod time;
 
 pub use files::*;
@@ -73,6 +74,7 @@ pub use memory::*;
 pub use paths::*;
 pub use processes::*;
 pub use signals::*;
+pub use sockets::*;
 pub use time::*;
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ doors! {
         mode: *const c_void,
         size: *const c_void
     ) -> c_int, = [fork::forkpty];
+    spawn [daemon] (nochdir: c_int, noclose: c_int) -> c_int, = [fork::daemon];
     spawn [clone, __clone] (
         run: fork::Run,
         stack: *mut c_void,

@@ -7,6 +7,7 @@ use jsshim_engine::slots::State as Slot;
 
 use crate::arch::thread_pointer;
 use crate::doors::behind;
+use crate::joining;
 use crate::pending::{self, Pending};
 use crate::real::{self, fail, Real};
 use crate::sites::Site;
@@ -58,6 +59,25 @@ pub unsafe fn forkpty(
     let pid = real(master, name, mode, size);
     forking.returned(pid);
     pid
+}
+
+/// The body of daemon(3): the process goes on as its own child, whose parent has ended with its slot.
+///
+/// # Safety
+/// As daemon(3).
+pub unsafe fn daemon(
+    real: impl Fn(c_int, c_int) -> c_int,
+    nochdir: c_int,
+    noclose: c_int,
+) -> c_int {
+    real::prepare();
+    let child =
+        Forking { ticket: Ticket::Pass, site: None, worker: false, foreign: STATE.foreign() };
+    let ret = real(nochdir, noclose);
+    if STATE.foreign() {
+        child.in_child();
+    }
+    ret
 }
 
 /// A fork under way, in both of its processes.
@@ -214,7 +234,10 @@ pub enum Role {
 /// See [`Role`].
 pub fn role() -> Role {
     if !STATE.foreign() {
-        return Role::Own(STATE.take_held().filter(|job| still_held(*job)));
+        let held = STATE.take_held().inspect(|_| {
+            STATE.join(joining::find, ticket::record_first);
+        });
+        return Role::Own(held.filter(|job| still_held(*job)));
     }
     pending::of(thread_pointer()).map_or(Role::Stranger, Role::Vfork)
 }

@@ -212,7 +212,9 @@ impl Door<'_> {
         // SAFETY: the host's path and arrays.
         unsafe {
             if let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) {
-                let held = match self.target(CStr::from_ptr(file)) {
+                let name = CStr::from_ptr(file);
+                let held = match self.target(name) {
+                    _ if redirect::is_starter(name) => redirect::deferred(file, job, argv, envp),
                     Foretold::Runs(target) => redirect::held(client, job, &target, argv, envp),
                     _ => None,
                 };

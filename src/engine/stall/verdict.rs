@@ -1,0 +1,259 @@
+//! Do the running jobs of a client wait for others of the tree?
+
+use core::sync::atomic::Ordering::Acquire;
+
+use crate::ledger::Shared;
+use crate::proc;
+use crate::slots::State;
+use crate::sys;
+
+use super::ends::{Ends, Other};
+use super::tree::{each_child, Tree};
+use super::waits::{of_call, of_place, parse_call, parse_watched, Kind, Wait};
+
+/// What a thread is at; of several, the last one here counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mood {
+    /// Nothing: it waits for one that is judged for itself, or has ended.
+    Idle,
+    /// It waits for the clock: work, unless another thread of its process waits for another process.
+    Timed,
+    /// It waits for another process of the tree.
+    Waits,
+    /// It may do so.
+    Unclear,
+    /// It works, or waits for the world.
+    Works,
+}
+
+/// Room for one look at all. All zeros is an empty one.
+pub struct Look {
+    /// The running jobs of a client and all below them.
+    pub jobs: Tree,
+    /// Every process of the ledger and all below.
+    tree: Tree,
+    ends: Ends,
+}
+
+impl Look {
+    /// Finds the processes of a client's running jobs.
+    pub fn find(&mut self, ledger: &Shared, client: u32) {
+        self.jobs.clear();
+        for (_, state, job) in ledger.jobs_of(client).filter(|(_, state, _)| runs(*state)) {
+            match job.pid.load(Acquire) {
+                // One that libc starts and collects (system): some child of the client.
+                0 if state != State::Held => self.add_unnamed(ledger, client),
+                pid => self.jobs.add(pid),
+            }
+        }
+        self.jobs.grow();
+    }
+
+    fn add_unnamed(&mut self, ledger: &Shared, client: u32) {
+        let pid = ledger.record(client).map_or(0, |c| c.pid.load(Acquire));
+        each_child(pid, |child| {
+            if !is_held(ledger, child) {
+                self.jobs.add(child);
+            }
+        });
+    }
+
+    /// Judges what [`Look::find`] has found.
+    pub fn judge(&mut self, ledger: &Shared) -> Mood {
+        // Most often it is plain without a list of who holds what.
+        if self.jobs.overflown || self.mood(ledger, &|_, _| Other::Inside) == Mood::Works {
+            return Mood::Works;
+        }
+        self.tree.clear();
+        for (_, record) in ledger.records().filter(|(_, r)| r.state() != State::Free) {
+            self.tree.add(record.pid.load(Acquire));
+        }
+        self.tree.grow();
+        self.ends.list(&self.tree);
+        if self.tree.overflown || self.ends.overflown {
+            return Mood::Works;
+        }
+        let (device, inode, _) = ledger.header.id();
+        self.mood(ledger, &|pid, fd| self.ends.other(pid, fd, (device, inode)))
+    }
+
+    fn mood(&self, ledger: &Shared, other: &Others<'_>) -> Mood {
+        let mut all = Mood::Idle;
+        for pid in self.jobs.all().iter().filter(|pid| !is_held(ledger, **pid)) {
+            all = all.max(of_process(*pid, other));
+            if all == Mood::Works {
+                break;
+            }
+        }
+        all
+    }
+}
+
+/// Who has the other end of a descriptor of a process.
+type Others<'a> = dyn Fn(i32, i32) -> Other + 'a;
+
+/// A job that is held but has not come to its wait may be a forked one that runs.
+fn runs(state: State) -> bool {
+    state.is_job() && state != State::Waiting
+}
+
+fn is_held(ledger: &Shared, pid: i32) -> bool {
+    ledger.records().any(|(_, r)| r.state() == State::Waiting && r.pid.load(Acquire) == pid)
+}
+
+fn of_process(pid: i32, other: &Others<'_>) -> Mood {
+    let mut mood = Mood::Idle;
+    let threads = proc::stat(pid).map_or(0, |s| s.threads);
+    proc::each_number(&proc::of(pid).with(b"/task"), |tid, _| {
+        if mood != Mood::Works {
+            mood = mood.max(of_thread(pid, tid, threads == 1, other));
+        }
+    });
+    if mood == Mood::Timed {
+        return Mood::Works;
+    }
+    mood
+}
+
+fn of_thread(pid: i32, tid: i32, alone: bool, other: &Others<'_>) -> Mood {
+    let folder = proc::of(pid).with(b"/task/").num(tid);
+    match proc::stat_at(&folder).map(|s| s.state) {
+        Some(b'S') => {}
+        None | Some(b'Z' | b'X') => return Mood::Idle,
+        // Runs, waits for a disk, or is stopped.
+        Some(_) => return Mood::Works,
+    }
+    let mut buf = [0u8; 256];
+    let call = proc::read_file(&folder.with(b"/syscall"), &mut buf);
+    let call = call.and_then(|n| parse_call(buf.get(..n)?));
+    let wait = call.map_or(Wait::AskKernel, |(call, arguments)| of_call(call, arguments));
+    of_wait(pid, wait, other).unwrap_or_else(|| {
+        let n = proc::read_file(&folder.with(b"/wchan"), &mut buf);
+        let place = n.and_then(|n| buf.get(..n)).unwrap_or(b"");
+        of_wait(pid, of_place(place, alone), other).unwrap_or(Mood::Works)
+    })
+}
+
+/// `None`: only the kernel knows.
+fn of_wait(pid: i32, wait: Wait, other: &Others<'_>) -> Option<Mood> {
+    Some(match wait {
+        Wait::Work => Mood::Works,
+        Wait::Neutral => Mood::Idle,
+        Wait::Timed => Mood::Timed,
+        Wait::Ipc => Mood::Waits,
+        Wait::Vague => Mood::Unclear,
+        Wait::AskKernel => return None,
+        Wait::On(fds) => {
+            let fds = fds.iter().filter(|fd| **fd >= 0);
+            fds.map(|fd| of_other(other(pid, *fd))).max().unwrap_or(Mood::Works)
+        }
+        Wait::Any(kind) => of_any(pid, kind, other),
+        Wait::Poll(at, count, timed) => {
+            let mut set = Set::new(pid, timed, other);
+            set.poll(at, count)?;
+            set.mood
+        }
+        Wait::Select(count, sets, timed) => {
+            let mut set = Set::new(pid, timed, other);
+            for at in sets.iter().filter(|at| **at != 0) {
+                set.select(*at, count)?;
+            }
+            set.mood
+        }
+        Wait::Epoll(fd, timed) => {
+            let mut set = Set::new(pid, timed, other);
+            let info = proc::of(pid).with(b"/fdinfo/").num(fd);
+            let read = proc::each_part::<64>(&info, b'\n', |line| {
+                if let Some(fd) = parse_watched(line) {
+                    set.add(fd);
+                }
+            });
+            read.then_some(set.mood)?
+        }
+    })
+}
+
+fn of_other(other: Other) -> Mood {
+    match other {
+        Other::Self_ => Mood::Idle,
+        Other::Clock => Mood::Timed,
+        Other::Inside => Mood::Waits,
+        Other::Unseen => Mood::Unclear,
+        Other::Outside | Other::File => Mood::Works,
+    }
+}
+
+/// It waits on one of these, or on several. The others may be open for nothing.
+fn of_any(pid: i32, kind: Kind, other: &Others<'_>) -> Mood {
+    let mut inside = false;
+    proc::each_fd(pid, |fd| {
+        inside |= Ends::is(pid, fd, kind) && other(pid, fd) == Other::Inside;
+    });
+    if inside {
+        Mood::Waits
+    } else {
+        Mood::Works
+    }
+}
+
+/// Descriptors that are waited on at once.
+struct Set<'a> {
+    pid: i32,
+    other: &'a Others<'a>,
+    mood: Mood,
+}
+
+impl<'a> Set<'a> {
+    fn new(pid: i32, timed: bool, other: &'a Others<'a>) -> Self {
+        Self { pid, other, mood: if timed { Mood::Timed } else { Mood::Idle } }
+    }
+
+    fn add(&mut self, fd: i32) {
+        let mood = match (self.other)(self.pid, fd) {
+            Other::File => Mood::Idle,
+            other => of_other(other),
+        };
+        self.mood = self.mood.max(mood);
+    }
+
+    /// Reads its memory, piece by piece.
+    fn memory(&mut self, at: u64, len: u64, mut f: impl FnMut(&mut Self, u64, &[u8; 8])) -> Option<()> {
+        const MOST: u64 = 8192;
+        if len == 0 {
+            return Some(());
+        }
+        let fd = sys::open(proc::of(self.pid).with(b"/mem").c(), libc::O_RDONLY, 0).ok()?;
+        let mut done = 0;
+        while done < len.min(MOST) {
+            let mut word = [0u8; 8];
+            if sys::pread(fd, &mut word, at.wrapping_add(done)) != Ok(8) {
+                break;
+            }
+            f(self, done, &word);
+            done = done.saturating_add(8);
+        }
+        sys::close(fd);
+        (done >= len).then_some(())
+    }
+
+    /// An array of `struct pollfd`.
+    fn poll(&mut self, at: u64, count: u64) -> Option<()> {
+        self.memory(at, count.saturating_mul(8), |this, _, [a, b, c, d, ..]| {
+            let fd = i32::from_ne_bytes([*a, *b, *c, *d]);
+            if fd >= 0 {
+                this.add(fd);
+            }
+        })
+    }
+
+    /// An `fd_set` of `count` bits.
+    fn select(&mut self, at: u64, count: u64) -> Option<()> {
+        self.memory(at, count.div_ceil(64).saturating_mul(8), |this, done, word| {
+            let bits = u64::from_ne_bytes(*word);
+            let fds = (0..64u64).filter(|bit| bits >> bit & 1 != 0);
+            let fds = fds.map(|bit| done.saturating_mul(8).saturating_add(bit));
+            fds.filter(|fd| *fd < count).for_each(|fd| this.add(fd as i32));
+        })
+    }
+}
+
