@@ -21,7 +21,6 @@ extern "C" {
 
 /// One walk over the environment.
 pub fn look() {
-    STATE.env.store(environ::current().cast_mut(), Release);
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     // SAFETY: before main, the environment is as the kernel made it.
     for word in unsafe { environ::iter(environ::current()) } {

@@ -17,6 +17,10 @@
     clippy::panic
 )]
 
+use core::ffi::c_int;
+
+use environ::Strings;
+
 mod arch;
 mod dialect;
 mod doors;
@@ -35,11 +39,16 @@ mod state;
 mod ticket;
 
 /// Runs in every process of the tree: remembers where it is, and no more unless the environment asks.
-#[ctor::ctor(unsafe)]
-fn constructor() {
-    state::STATE.begin();
+extern "C" fn constructor(_: c_int, _: Strings, environment: Strings) {
+    state::STATE.begin(environment);
     early::look();
 }
+
+/// Called by the loader before main. Not by way of a crate, since what glibc hands over is needed: the
+/// environment as the kernel laid it out, which no setenv(3) of another constructor has moved.
+#[used]
+#[link_section = ".init_array"]
+static CONSTRUCTOR: extern "C" fn(c_int, Strings, Strings) = constructor;
 
 /// Nothing here panics: the lints above and the engine's see to it. If it did after all, the process
 /// stays, in this thread, for a debugger; it is not killed.

@@ -98,7 +98,8 @@ pub static STATE: State = State {
 
 impl State {
     /// The constructor: this process is the owner.
-    pub fn begin(&self) {
+    pub fn begin(&self, environment: environ::Strings) {
+        self.env.store(environment.cast_mut(), Release);
         self.owner.store(sys::getpid(), Release);
     }
 
