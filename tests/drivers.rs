@@ -23,7 +23,6 @@ const REPEATS: usize = 3;
 
 /// Rows that hang as long as nothing breaks a deadlock of running jobs that wait for a held one.
 const NEEDS_BREAKER: &[&str] = &[
-    "dpkg_deb",
     "git_fetch",
     "joblib_loky",
     "ksh93_pipelines",
@@ -32,18 +31,6 @@ const NEEDS_BREAKER: &[&str] = &[
     "pytest_xdist",
     "pytest_xdist_with_subprocesses",
     "waf",
-];
-
-/// Rows that fail for other reasons.
-const NEEDS_A_FIX: &[&str] = &[
-    // A held jspawnhelper keeps ProcessBuilder.start waiting, and with it whoever drains the pipes.
-    "java",
-    // dh takes the pool's word out of MAKEFLAGS, and the private variable is not there yet.
-    "dh_below_make",
-    // daemon(3) forks inside libc: from then on the process looks like somebody else's vfork child.
-    "tmux_below_make",
-    // A Go program that ld.so loads is not named.
-    "direnv_is_named",
 ];
 
 pub fn tests() -> Vec<Test> {
@@ -62,8 +49,7 @@ pub fn tests() -> Vec<Test> {
     list.extend(build::tests());
     list.extend(invisible::tests());
     if std::env::var_os("JSSHIM_ALL_DRIVERS").is_none() {
-        let fails = [NEEDS_BREAKER, NEEDS_A_FIX].concat();
-        list.retain(|(name, _)| !fails.contains(&name.trim_start_matches("drivers::")));
+        list.retain(|(name, _)| !NEEDS_BREAKER.contains(&name.trim_start_matches("drivers::")));
     }
     list
 }

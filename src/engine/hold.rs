@@ -233,15 +233,12 @@ impl Inputs {
 }
 
 /// Is this input a pipe that a running job of the same client writes? Its standard output or error is
-/// one; for a standard input, so is any descriptor of one that does not read the pipe as well.
+/// one; so is any other descriptor, if each side has its own end only (a queue is in many hands).
 fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
     let Ok(st) = sys::fstat(input) else {
         return false;
     };
-    let is_it = |st: &libc::stat, pid: i32, fd: i32| {
-        sys::stat(pool::fd_path(pid, fd).c(), true)
-            .is_ok_and(|other| (other.st_dev, other.st_ino) == (st.st_dev, st.st_ino))
-    };
+    let ours_to_read = ends_at(0, &st) == (true, false);
     let me = record.pid.load(Acquire);
     ledger
         .jobs_of(record.client.load(Acquire))
@@ -250,17 +247,26 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
         .map(|(_, _, job)| job.pid.load(Acquire))
         .filter(|pid| *pid > 0 && *pid != me)
         .any(|pid| {
-            let (mut reads, mut writes) = (false, is_it(&st, pid, 1) || is_it(&st, pid, 2));
-            if input == 0 && !writes {
-                // The permission bits of the link tell the direction (proc(5)).
-                proc::each_fd(pid, |fd| {
-                    if is_it(&st, pid, fd) {
-                        let mode = sys::stat(pool::fd_path(pid, fd).c(), false).map(|l| l.st_mode);
-                        reads |= mode.is_ok_and(|m| m & 0o400 != 0);
-                        writes |= mode.is_ok_and(|m| m & 0o200 != 0);
-                    }
-                });
-            }
-            writes && !reads
+            let writes = |fd| is_open_as(pid, fd, &st);
+            writes(1) || writes(2) || ours_to_read && ends_at(pid, &st) == (false, true)
         })
+}
+
+fn is_open_as(pid: i32, fd: i32, pipe: &libc::stat) -> bool {
+    sys::stat(pool::fd_path(pid, fd).c(), true)
+        .is_ok_and(|st| (st.st_dev, st.st_ino) == (pipe.st_dev, pipe.st_ino))
+}
+
+/// Which ends of a pipe a process has (0: this one): reading, writing. The permission bits of the links tell
+/// the direction (proc(5)).
+fn ends_at(pid: i32, pipe: &libc::stat) -> (bool, bool) {
+    let (mut reads, mut writes) = (false, false);
+    proc::each_fd(pid, |fd| {
+        if is_open_as(pid, fd, pipe) {
+            let link = sys::stat(pool::fd_path(pid, fd).c(), false).map_or(0, |st| st.st_mode);
+            reads |= link & 0o400 != 0;
+            writes |= link & 0o200 != 0;
+        }
+    });
+    (reads, writes)
 }

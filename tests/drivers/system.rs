@@ -33,12 +33,14 @@ pub const ROWS: &[Row] = &[
 /// They run in the background and close what they inherit.
 pub const BELOW_MAKE: &[Row] = &[
     ("tmux", |kind| {
+        // The first window keeps the server, and a slot.
         detached(
             kind,
-            "export TMUX_TMPDIR=$PWD; tmux -f /dev/null new-session -d 'sh t 0'
-            for i in 1 2 3 4 5 6 7; do tmux new-window -d \"sh t $i\"; done",
+            "export TMUX_TMPDIR=$PWD; tmux -f /dev/null new-session -d 'exec sleep 600'
+            for i in 1 2 3 4 5 6 7 8; do tmux new-window -d \"sh t $i\"; done",
             "tmux kill-server",
         )
+        .may_idle()
     }),
     ("screen", |kind| {
         detached(
