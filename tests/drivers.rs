@@ -21,18 +21,6 @@ type Row = (&'static str, fn(Kind) -> Run);
 
 const REPEATS: usize = 3;
 
-/// Rows that hang as long as nothing breaks a deadlock of running jobs that wait for a held one.
-const NEEDS_BREAKER: &[&str] = &[
-    "git_fetch",
-    "joblib_loky",
-    "ksh93_pipelines",
-    "moreutils_parallel",
-    "node_cluster",
-    "pytest_xdist",
-    "pytest_xdist_with_subprocesses",
-    "waf",
-];
-
 pub fn tests() -> Vec<Test> {
     let tables = [
         build::ROWS,
@@ -48,9 +36,6 @@ pub fn tests() -> Vec<Test> {
     list.extend(tables.into_iter().flatten().map(|row| below_make(*row)));
     list.extend(build::tests());
     list.extend(invisible::tests());
-    if std::env::var_os("JSSHIM_ALL_DRIVERS").is_none() {
-        list.retain(|(name, _)| !NEEDS_BREAKER.contains(&name.trim_start_matches("drivers::")));
-    }
     list
 }
 

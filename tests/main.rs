@@ -6,16 +6,24 @@
 mod arch;
 mod badflags;
 mod cli;
+mod dialects;
 mod doors;
+mod drivers;
 mod elf;
+mod environment;
 mod harness;
 mod hosts;
 mod neighbours;
 mod ninja;
+mod proof;
 mod python;
 mod settings;
 mod shells;
+mod signals;
 mod soak;
+mod stalls;
+mod table;
+mod threads;
 mod tidy;
 mod xargs;
 
@@ -47,15 +55,23 @@ fn main() {
         ninja::tests(),
         xargs::tests(),
         shells::tests(),
+        signals::tests(),
+        threads::tests(),
+        proof::tests(),
         python::tests(),
         hosts::tests(),
         doors::tests(),
+        dialects::tests(),
+        environment::tests(),
+        drivers::tests(),
         badflags::tests(),
         soak::tests(),
+        stalls::tests(),
         cli::tests(),
         arch::tests(),
         neighbours::tests(),
         settings::tests(),
+        table::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

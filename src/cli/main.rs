@@ -13,6 +13,8 @@ Environment:
   JSSHIM_GATE=MODE     auto: the parent waits for a slot (at most 1 s) while nothing else needs it,
                        else the child is held; parent: it waits even if threads or pipes may need it;
                        child: the child is held at once
+  JSSHIM_STALL=SECONDS a held job starts without a slot when all running ones have waited for others
+                       of the tree for so long (default 1); off: never
   JSSHIM_LOAD=F        no further start while the load average is above F (as make -l)
   JSSHIM_DIR=DIR       run-time directory (default: /dev/shm/jsshim-UID, else /tmp/jsshim-UID)
   JSSHIM_HELPER=FILE   jsshim-helper, if it is not next to the library

@@ -189,10 +189,11 @@ impl Inputs {
     fn new(candidates: &[i32], pool: &Pool) -> Self {
         let mut this = Self { fds: [readable(-1); 9], used: 0 };
         let pipe = |fd: i32| {
-            sys::fstat(fd).is_ok_and(|st| st.st_mode & libc::S_IFMT == libc::S_IFIFO)
-                && sys::fcntl(fd, libc::F_GETFL, 0)
-                    .is_ok_and(|f| f & libc::O_ACCMODE == libc::O_RDONLY)
-                && !pool::is(fd, pool.id)
+            let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
+            let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
+            // Some shells make their pipelines of socket pairs.
+            kind == libc::S_IFIFO && mode == libc::O_RDONLY && !pool::is(fd, pool.id)
+                || kind == libc::S_IFSOCK && fd == 0
         };
         let pipes = candidates.iter().copied().filter(|fd| pipe(*fd));
         for (at, fd) in this.fds.iter_mut().skip(1).zip(pipes) {
@@ -238,7 +239,8 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
     let Ok(st) = sys::fstat(input) else {
         return false;
     };
-    let ours_to_read = ends_at(0, &st) == (true, false);
+    let socket = st.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+    let ours_to_read = !socket && ends_at(0, &st) == (true, false);
     let me = record.pid.load(Acquire);
     ledger
         .jobs_of(record.client.load(Acquire))
@@ -252,9 +254,15 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
         })
 }
 
-fn is_open_as(pid: i32, fd: i32, pipe: &libc::stat) -> bool {
-    sys::stat(pool::fd_path(pid, fd).c(), true)
-        .is_ok_and(|st| (st.st_dev, st.st_ino) == (pipe.st_dev, pipe.st_ino))
+/// Is this pipe open there, or the other one of this pair of sockets? The two are made at once and are
+/// numbered one after the other.
+fn is_open_as(pid: i32, fd: i32, end: &libc::stat) -> bool {
+    let apart = u64::from(end.st_mode & libc::S_IFMT == libc::S_IFSOCK);
+    sys::stat(pool::fd_path(pid, fd).c(), true).is_ok_and(|st| {
+        st.st_dev == end.st_dev
+            && st.st_mode & libc::S_IFMT == end.st_mode & libc::S_IFMT
+            && st.st_ino.abs_diff(end.st_ino) == apart
+    })
 }
 
 /// Which ends of a pipe a process has (0: this one): reading, writing. The permission bits of the links tell

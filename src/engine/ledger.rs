@@ -53,6 +53,8 @@ pub struct Header {
     pub slots: AtomicU32,
     /// No start while the load is above this many thousandths; 0: no limit (`-l`).
     pub load_milli: AtomicU32,
+    /// How many jobs have started without a slot so far.
+    pub overdrafts: AtomicU32,
     path: [AtomicU8; 256],
 }
 
@@ -248,12 +250,15 @@ impl Shared {
     pub fn overdraw(&self, h: Handle, why: Reason) -> Option<State> {
         let record = self.get(h)?;
         record.reason.store(why as u16, Relaxed);
-        record.step(h.generation, State::Overdraft)
+        let before = record.step(h.generation, State::Overdraft)?;
+        self.header.overdrafts.fetch_add(1, Relaxed);
+        Some(before)
     }
 
     /// [`Shared::overdraw`] by another process than the held one. Says whether that has come of it.
     pub fn overdraw_held(&self, h: Handle, why: Reason) -> bool {
-        let before = self.get(h).filter(|r| r.state().is_held()).and_then(|_| self.overdraw(h, why));
+        let before =
+            self.get(h).filter(|r| r.state().is_held()).and_then(|_| self.overdraw(h, why));
         if let (Some(State::Waiting), Some(record)) = (before, self.get(h)) {
             record.wake();
         }

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_hostile_name_is_skipped() {
         let line = b"42 (a) R 1 (b) ) S 7 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 12345 1 2\n";
-        let want = Stat { state: b'S', parent: 7, ticks: 13, threads: 3, start: 12345 };
+        let want = Stat { state: b'S', parent: 7, ticks: 11, threads: 3, start: 12345 };
         assert_eq!(parse_stat(line), Some(want));
     }
 

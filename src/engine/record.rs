@@ -27,6 +27,23 @@ pub enum Reason {
     Stall = 5,
 }
 
+impl Reason {
+    const ALL: [Self; 6] =
+        [Self::None, Self::Partner, Self::PoolGone, Self::Unheld, Self::Left, Self::Stall];
+
+    /// In words, for those who look.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::None => "nobody knows why",
+            Self::Partner => "reads what a running job writes",
+            Self::PoolGone => "the pool is gone",
+            Self::Unheld => "it cannot be held",
+            Self::Left => "a signal handler left its wait",
+            Self::Stall => "the running jobs wait for others",
+        }
+    }
+}
+
 /// A client or a job: one cache line.
 #[repr(C, align(64))]
 pub struct Record {
@@ -234,8 +251,9 @@ impl Record {
     }
 
     /// Why it runs without a slot.
-    pub fn reason(&self) -> u16 {
-        self.reason.load(Relaxed)
+    pub fn reason(&self) -> Reason {
+        let reason = self.reason.load(Relaxed);
+        Reason::ALL.into_iter().find(|r| *r as u16 == reason).unwrap_or(Reason::None)
     }
 
     /// Makes it that of a new job, after its claim.

@@ -13,7 +13,11 @@ pub fn say(text: &[u8]) {
 pub fn debug(event: &[u8]) {
     let mut buf = [0u8; 32];
     let n = crate::proc::read_file(&Path::new(b"/proc/self/comm"), &mut buf).unwrap_or(0);
-    let name = buf.get(..n).unwrap_or(b"").trim_ascii();
+    debug_of(buf.get(..n).unwrap_or(b"").trim_ascii(), event);
+}
+
+/// The same for a process that is not yet the program of this name.
+pub fn debug_of(name: &[u8], event: &[u8]) {
     let line: Text<512> = Text::new(b"jsshim[").num(sys::getpid()).with(b"] ").with(name);
     let _ = sys::write(2, line.with(b": ").with(event).with(b"\n").bytes());
 }

@@ -27,7 +27,7 @@ use verdict::{Look, Mood};
 /// How many clients can be watched at once; more have to wait for their turn.
 const MOST: usize = 64;
 /// The limit when nobody says otherwise, in ns.
-const LIMIT: u64 = 1_000_000_000;
+pub const LIMIT: u64 = 1_000_000_000;
 
 /// The value of `JSSHIM_STALL`: seconds, also broken ones, or `off`. Gives the limit in ns; 0 is off.
 /// `None`: it is neither.
@@ -81,16 +81,8 @@ impl Breaker {
     /// One with this [`limit`].
     pub fn new(limit: u64) -> Self {
         let job = Handle { index: 0, generation: 0 };
-        let none = Watch {
-            client: 0,
-            job,
-            held: 0,
-            signature: 0,
-            still: 0,
-            next: 0,
-            broken: 0,
-            jobs: 0,
-        };
+        let none =
+            Watch { client: 0, job, held: 0, signature: 0, still: 0, next: 0, broken: 0, jobs: 0 };
         Self { limit, watches: [none; MOST], look: None }
     }
 
@@ -167,7 +159,7 @@ impl Breaker {
         if still.min(now.saturating_sub(watch.held)) < need {
             return None;
         }
-        let stalled = match look.judge(ledger) {
+        let stalled = match look.judge(ledger, client) {
             Mood::Waits => true,
             Mood::Unclear => still >= limit.saturating_mul(10),
             Mood::Works | Mood::Timed | Mood::Idle => false,
@@ -250,7 +242,9 @@ mod tests {
         assert_eq!(limit(b".5"), Some(500_000_000));
         assert_eq!(limit(b"3."), Some(3_000_000_000));
         assert_eq!(limit(b"0.12345678901"), Some(123_456_789));
-        for junk in ["0", "0.0", "-1", "x", "1s", ".", "1.x", "1.2.3", "99999999999999", " 1", "OFF"] {
+        for junk in
+            ["0", "0.0", "-1", "x", "1s", ".", "1.x", "1.2.3", "99999999999999", " 1", "OFF"]
+        {
             assert_eq!(limit(junk.as_bytes()), None, "{junk}");
         }
     }

@@ -13,6 +13,7 @@ use jsshim_engine::pool::{self, Pool};
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
+use jsshim_engine::stall::Breaker;
 use jsshim_engine::sys::{self, Errno};
 
 /// How long a new record may go unnoticed, in ms.
@@ -41,10 +42,11 @@ struct Guard<'a> {
     pool: Pool,
     watches: &'a mut [Watch; RECORDS],
     polls: &'a mut [libc::pollfd; RECORDS],
+    breaker: Breaker,
 }
 
-/// Runs the guard of the ledger at `path` until it is not needed any more.
-pub fn run(path: &'static CStr) -> ! {
+/// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
+pub fn run(path: &'static CStr, stall: u64) -> ! {
     let Ok(ledger) = Shared::open(path) else { sys::exit(1) };
     detach();
     let id = ledger.header.id();
@@ -58,7 +60,8 @@ pub fn run(path: &'static CStr) -> ! {
     let mut watches = [NO_WATCH; RECORDS];
     let mut polls = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; RECORDS];
     let pool = Pool::new(id, pool::fd_path(sys::getpid(), held), None);
-    let mut guard = Guard { ledger, pool, watches: &mut watches, polls: &mut polls };
+    let breaker = Breaker::new(stall);
+    let mut guard = Guard { ledger, pool, watches: &mut watches, polls: &mut polls, breaker };
     guard.watch_over(path, root);
     if root != 0 {
         let _ = sys::unlink(ledger.header.path().c());
@@ -92,6 +95,9 @@ impl Guard<'_> {
             // Another guard has taken over: ours was thought dead, or the file was replaced.
             if self.ledger.header.guard.load(Acquire) != sys::getpid() {
                 sys::exit(0);
+            }
+            if busy {
+                self.breaker.round(self.ledger);
             }
             self.sleep();
         }

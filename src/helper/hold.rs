@@ -2,9 +2,11 @@
 
 use core::ffi::{c_char, CStr};
 use core::ptr::null;
+use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::pool::Pool;
+use jsshim_engine::slots::State;
 use jsshim_engine::spec::Spec;
 use jsshim_engine::text::Text;
 use jsshim_engine::{hold, report, sys};
@@ -17,7 +19,12 @@ pub fn run(args: &Args) -> ! {
     let Some(target) = args.get(2) else { sys::exit(2) };
     let timers = sys::Timers::stop();
     match spec.as_ref().map(|s| (s, Shared::open(s.ledger.c()))) {
-        Some((spec, Ok(ledger))) => wait(ledger, spec),
+        Some((spec, Ok(ledger))) => {
+            let start = wait(ledger, spec);
+            if args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
+                tell(ledger, spec, target, start);
+            }
+        }
         // Another uid, another root directory: nothing to wait by. The build goes on.
         _ => report::say(b"cannot open the ledger; the job starts without a slot"),
     }
@@ -25,10 +32,21 @@ pub fn run(args: &Args) -> ! {
     exec(args, target, spec.is_some_and(|s| s.shell))
 }
 
-fn wait(ledger: &Shared, spec: &Spec) {
+fn wait(ledger: &Shared, spec: &Spec) -> State {
     let inherited = (spec.inherited.0 >= 0).then_some(spec.inherited);
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
-    hold::wait(ledger, spec.job, &pool, &[0]);
+    hold::wait(ledger, spec.job, &pool, &[0])
+}
+
+/// For `JSSHIM_DEBUG`: a start without a slot, and how many there were.
+fn tell(ledger: &Shared, spec: &Spec, target: &CStr, start: State) {
+    let Some(record) = ledger.get(spec.job).filter(|_| start == State::Overdraft) else { return };
+    let target = target.to_bytes();
+    let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
+    let mut text: Text<200> = Text::new(b"was held, ");
+    text.put(record.reason().text()).put(b"; overdrafts so far ");
+    text.put_num(ledger.header.overdrafts.load(Relaxed)).put(b"; runs on overdraft");
+    report::debug_of(name, text.bytes());
 }
 
 fn exec(args: &Args, target: &'static CStr, shell: bool) -> ! {

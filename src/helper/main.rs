@@ -20,12 +20,16 @@ mod guard;
 mod hold;
 mod start;
 
-use jsshim_engine::{report, sys};
+use jsshim_engine::{report, stall, sys};
 
 fn main(args: &start::Args) -> ! {
     match args.get(1).map(core::ffi::CStr::to_bytes) {
         Some(b"guard") => match args.get(2) {
-            Some(ledger) => guard::run(ledger),
+            Some(ledger) => {
+                // What is no limit, the library has complained of.
+                let limit = args.variable(b"JSSHIM_STALL=").and_then(stall::limit);
+                guard::run(ledger, limit.unwrap_or(stall::LIMIT))
+            }
             None => sys::exit(2),
         },
         Some([b'h', b'o', b'l', b'd', b':', ..]) => hold::run(args),

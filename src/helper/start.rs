@@ -21,6 +21,24 @@ impl Args {
         self.argv.wrapping_add(i.min(self.argc))
     }
 
+    /// The value of the variable that starts with `name`, such as `HOME=`.
+    pub fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
+        let mut at = self.env();
+        loop {
+            // SAFETY: the kernel's array, which ends in NULL.
+            let word = unsafe { *at };
+            if word.is_null() {
+                return None;
+            }
+            // SAFETY: as in `get`.
+            let value = unsafe { CStr::from_ptr(word) }.to_bytes().strip_prefix(name);
+            if value.is_some() {
+                return value;
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+
     /// The environment, NULL-terminated.
     pub fn env(&self) -> *const *const c_char {
         self.argv.wrapping_add(self.argc).wrapping_add(1)

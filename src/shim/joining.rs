@@ -9,7 +9,7 @@ use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{glob, makeflags, own, proc, rundir, sys, target};
+use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
 
 use crate::dialect;
 use crate::environ;
@@ -99,6 +99,9 @@ pub fn found() -> Option<(i32, i32, Text<320>)> {
 fn settle_modes() {
     let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0"));
     STATE.debug.store(debug, Relaxed);
+    if environ::own(b"JSSHIM_STALL=").is_some_and(|v| stall::limit(v).is_none()) {
+        STATE.warn(b"JSSHIM_STALL is neither seconds nor off; 1 is used");
+    }
     GATE.store(
         match environ::own(b"JSSHIM_GATE=") {
             None | Some(b"" | b"auto") => 0,

@@ -80,7 +80,9 @@ pub fn hold_here(client: &Client, job: Handle) {
         |(client, job)| jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs),
     );
     client.pool.close();
-    debug(b"was held, runs on", state);
+    if STATE.debug.load(Relaxed) {
+        debug_start(client, job, state);
+    }
 }
 
 /// Takes the implicit slot while nothing else is known of this process.
@@ -242,6 +244,18 @@ fn debug(event: &[u8], state: Slot) {
     if STATE.debug.load(Relaxed) {
         debug_line(event, state);
     }
+}
+
+/// The end of a wait; of a start without a slot, why.
+#[inline(never)]
+fn debug_start(client: &Client, job: Handle, state: Slot) {
+    let record = client.ledger().get(job).filter(|_| state == Slot::Overdraft);
+    let mut text: Text<200> = Text::new(b"was held, ");
+    if let Some(record) = record {
+        text.put(record.reason().text()).put(b"; overdrafts so far ");
+        text.put_num(client.ledger().header.overdrafts.load(Relaxed)).put(b"; ");
+    }
+    debug_line(text.put(b"runs on").bytes(), state);
 }
 
 #[inline(never)]

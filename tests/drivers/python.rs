@@ -12,8 +12,9 @@ pub const ROWS: &[Row] = &[
     ("process_pool_executor_forkserver", |_| file(&executor("forkserver"))),
     ("joblib_loky", |_| joblib("loky")),
     ("joblib_multiprocessing", |_| joblib("multiprocessing")),
-    ("pytest_xdist", |_| xdist(XDIST)),
-    ("pytest_xdist_with_subprocesses", |_| xdist(XDIST_JOBS)),
+    // It waits until all of its workers are there, and the tests run in the workers.
+    ("pytest_xdist", |_| xdist(XDIST).may_overdraw()),
+    ("pytest_xdist_with_subprocesses", |_| xdist(XDIST_JOBS).may_overdraw()),
     ("python_os_system", |_| file(SYSTEM)),
     ("python_thread_pool", |_| file(THREADS)),
 ];

@@ -47,6 +47,16 @@ pub struct Ends {
     blind: bool,
 }
 
+/// What is known of processes that have an end.
+pub struct Known<'a> {
+    /// Device and inode of the job server.
+    pub pool: (u64, u64),
+    /// Is it one of the jobs that are judged, a held one, or their host, which may wait for a held one?
+    pub is_partner: &'a dyn Fn(i32) -> bool,
+    /// Another one: does it work?
+    pub works: &'a dyn Fn(i32) -> bool,
+}
+
 /// A link in /proc/PID/fd.
 enum Link {
     /// A pipe, a fifo or a socket.
@@ -80,11 +90,11 @@ impl Ends {
         }
     }
 
-    /// Who has the other end of this descriptor? `pool`: device and inode of the job server.
-    pub fn other(&self, pid: i32, fd: i32, pool: (u64, u64)) -> Other {
+    /// Who has the other end of this descriptor?
+    pub fn other(&self, pid: i32, fd: i32, known: &Known<'_>) -> Other {
         match look(pid, fd) {
-            Some(Link::Stream(end, Kind::Pipe)) => self.of_pipe(&end, pid, fd, pool),
-            Some(Link::Stream(end, _)) => self.of_socket(&end),
+            Some(Link::Stream(end, Kind::Pipe)) => self.of_pipe(&end, fd, known),
+            Some(Link::Stream(end, _)) => self.of_socket(&end, known),
             Some(Link::Plain(other)) => other,
             None => Other::Unseen,
         }
@@ -95,38 +105,35 @@ impl Ends {
         kind == Kind::Any || matches!(look(pid, fd), Some(Link::Stream(_, k)) if k == kind)
     }
 
-    fn of_pipe(&self, mine: &End, pid: i32, fd: i32, pool: (u64, u64)) -> Other {
-        let id = sys::stat(pool::fd_path(pid, fd).c(), true).map(|st| (st.st_dev, st.st_ino));
-        if id == Ok(pool) {
+    fn of_pipe(&self, mine: &End, fd: i32, known: &Known<'_>) -> Other {
+        let id = sys::stat(pool::fd_path(mine.pid, fd).c(), true).map(|st| (st.st_dev, st.st_ino));
+        if id == Ok(known.pool) {
             return Other::Self_;
         }
         let is_other = |e: &&End| mine.reads && e.writes || mine.writes && e.reads;
-        self.holders(mine, |e| e.device == mine.device && is_other(&e))
+        self.holders(mine, known, |e| e.device == mine.device && is_other(&e))
     }
 
     /// Who is it among those with this inode?
-    fn holders(&self, mine: &End, is_other: impl Fn(&End) -> bool) -> Other {
+    fn holders(&self, mine: &End, known: &Known<'_>, is_other: impl Fn(&End) -> bool) -> Other {
         let all = self.all.get(..self.used).unwrap_or(&[]);
-        let others = all.iter().filter(|e| e.inode == mine.inode && is_other(e));
-        let found = others.fold(None, |found, e| match found {
-            Some(Other::Inside) => found,
-            _ if e.pid != mine.pid => Some(Other::Inside),
-            _ => Some(Other::Self_),
-        });
-        found.unwrap_or(self.nobody())
-    }
-
-    fn nobody(&self) -> Other {
-        if self.blind {
-            Other::Unseen
-        } else {
-            Other::Outside
+        let ends = || all.iter().filter(|e| e.inode == mine.inode && is_other(e)).map(|e| e.pid);
+        let others = || ends().filter(|pid| *pid != mine.pid);
+        if others().any(known.is_partner) {
+            return Other::Inside;
+        }
+        match (others().next(), ends().next()) {
+            (Some(_), _) if others().any(known.works) => Other::Outside,
+            (Some(_), _) => Other::Inside,
+            (None, Some(_)) => Other::Self_,
+            (None, None) if self.blind => Other::Unseen,
+            (None, None) => Other::Outside,
         }
     }
 
-    fn of_socket(&self, mine: &End) -> Other {
+    fn of_socket(&self, mine: &End, known: &Known<'_>) -> Other {
         let Some(tcp) = connection(mine.pid, |tcp| tcp.inode == mine.inode) else {
-            return self.of_local_socket(mine);
+            return self.of_local_socket(mine, known);
         };
         if tcp.listens {
             return Other::Inside;
@@ -134,14 +141,14 @@ impl Ends {
         match connection(mine.pid, |t| (t.local, t.remote) == (tcp.remote, tcp.local)) {
             // Nobody has accepted it yet.
             Some(Tcp { inode: 0, .. }) => Other::Inside,
-            Some(peer) => self.holders(&End { inode: peer.inode, ..*mine }, |_| true),
+            Some(peer) => self.holders(&End { inode: peer.inode, ..*mine }, known, |_| true),
             None => Other::Outside,
         }
     }
 
-    fn of_local_socket(&self, mine: &End) -> Other {
+    fn of_local_socket(&self, mine: &End, known: &Known<'_>) -> Other {
         match sys::unix_peer(mine.inode) {
-            Ok(Some(peer)) => self.holders(&End { inode: peer, ..*mine }, |_| true),
+            Ok(Some(peer)) => self.holders(&End { inode: peer, ..*mine }, known, |_| true),
             // Waits for connections, or the kernel does not say.
             Ok(None) | Err(_) => Other::Inside,
         }

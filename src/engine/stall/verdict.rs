@@ -7,7 +7,7 @@ use crate::proc;
 use crate::slots::State;
 use crate::sys;
 
-use super::ends::{Ends, Other};
+use super::ends::{Ends, Known, Other};
 use super::tree::{each_child, Tree};
 use super::waits::{of_call, of_place, parse_call, parse_watched, Kind, Wait};
 
@@ -58,8 +58,8 @@ impl Look {
         });
     }
 
-    /// Judges what [`Look::find`] has found.
-    pub fn judge(&mut self, ledger: &Shared) -> Mood {
+    /// Judges what [`Look::find`] has found of this client.
+    pub fn judge(&mut self, ledger: &Shared, client: u32) -> Mood {
         // Most often it is plain without a list of who holds what.
         if self.jobs.overflown || self.mood(ledger, &|_, _| Other::Inside) == Mood::Works {
             return Mood::Works;
@@ -74,7 +74,14 @@ impl Look {
             return Mood::Works;
         }
         let (device, inode, _) = ledger.header.id();
-        self.mood(ledger, &|pid, fd| self.ends.other(pid, fd, (device, inode)))
+        let pool = (device, inode);
+        let host = ledger.record(client).map_or(0, |c| c.pid.load(Acquire));
+        let is_partner = |pid| self.jobs.has(pid) || is_held(ledger, pid) || is_above(host, pid);
+        // One that is waited for by those who are waited for is taken as one that waits.
+        let near = Known { pool, is_partner: &is_partner, works: &|_| false };
+        let works = |pid| of_process(pid, &|p, fd| self.ends.other(p, fd, &near)) == Mood::Works;
+        let known = Known { works: &works, ..near };
+        self.mood(ledger, &|pid, fd| self.ends.other(pid, fd, &known))
     }
 
     fn mood(&self, ledger: &Shared, other: &Others<'_>) -> Mood {
@@ -99,6 +106,12 @@ fn runs(state: State) -> bool {
 
 fn is_held(ledger: &Shared, pid: i32) -> bool {
     ledger.records().any(|(_, r)| r.state() == State::Waiting && r.pid.load(Acquire) == pid)
+}
+
+/// Is it this process, its parent, or one farther up? They may wait for a held job, and poll.
+fn is_above(below: i32, pid: i32) -> bool {
+    let parent = |pid: &i32| proc::stat(*pid).map(|s| s.parent).filter(|p| *p > 0);
+    core::iter::successors(Some(below), parent).take(64).any(|p| p == pid)
 }
 
 fn of_process(pid: i32, other: &Others<'_>) -> Mood {
@@ -217,7 +230,12 @@ impl<'a> Set<'a> {
     }
 
     /// Reads its memory, piece by piece.
-    fn memory(&mut self, at: u64, len: u64, mut f: impl FnMut(&mut Self, u64, &[u8; 8])) -> Option<()> {
+    fn memory(
+        &mut self,
+        at: u64,
+        len: u64,
+        mut f: impl FnMut(&mut Self, u64, &[u8; 8]),
+    ) -> Option<()> {
         const MOST: u64 = 8192;
         if len == 0 {
             return Some(());
@@ -256,4 +274,3 @@ impl<'a> Set<'a> {
         })
     }
 }
-

@@ -59,13 +59,26 @@ pub fn of_call(call: i64, arguments: [u64; 6]) -> Wait {
     let [a, b, c, d, e, _] = arguments;
     let fd = a as i32;
     match call {
-        libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 | libc::SYS_preadv
-        | libc::SYS_preadv2 | libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64
-        | libc::SYS_pwritev | libc::SYS_pwritev2 | libc::SYS_vmsplice | libc::SYS_recvfrom
-        | libc::SYS_recvmsg | libc::SYS_recvmmsg | libc::SYS_sendto | libc::SYS_sendmsg
-        | libc::SYS_sendmmsg | libc::SYS_accept | libc::SYS_accept4 | libc::SYS_connect => {
-            Wait::On([fd, -1])
-        }
+        libc::SYS_read
+        | libc::SYS_readv
+        | libc::SYS_pread64
+        | libc::SYS_preadv
+        | libc::SYS_preadv2
+        | libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_pwrite64
+        | libc::SYS_pwritev
+        | libc::SYS_pwritev2
+        | libc::SYS_vmsplice
+        | libc::SYS_recvfrom
+        | libc::SYS_recvmsg
+        | libc::SYS_recvmmsg
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_sendmmsg
+        | libc::SYS_accept
+        | libc::SYS_accept4
+        | libc::SYS_connect => Wait::On([fd, -1]),
         libc::SYS_splice => Wait::On([fd, c as i32]),
         libc::SYS_tee | libc::SYS_sendfile => Wait::On([fd, b as i32]),
         libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_rt_sigsuspend | libc::SYS_flock => {
@@ -77,8 +90,12 @@ pub fn of_call(call: i64, arguments: [u64; 6]) -> Wait {
             _ => Wait::Work,
         },
         libc::SYS_futex => of_futex(b, d != 0),
-        libc::SYS_msgrcv | libc::SYS_msgsnd | libc::SYS_semop | libc::SYS_semtimedop
-        | libc::SYS_mq_timedreceive | libc::SYS_mq_timedsend => Wait::Ipc,
+        libc::SYS_msgrcv
+        | libc::SYS_msgsnd
+        | libc::SYS_semop
+        | libc::SYS_semtimedop
+        | libc::SYS_mq_timedreceive
+        | libc::SYS_mq_timedsend => Wait::Ipc,
         libc::SYS_ppoll => Wait::Poll(a, b, c != 0),
         libc::SYS_pselect6 => Wait::Select(a, [b, c, d], e != 0),
         libc::SYS_epoll_pwait => Wait::Epoll(fd, d as i32 >= 0),
@@ -133,17 +150,30 @@ pub fn of_place(place: &[u8], alone: bool) -> Wait {
         b"" | b"0" => return Wait::Vague,
         _ => {}
     }
-    if any(&[b"do_wait", b"kernel_wait", b"sigsuspend", b"sigtimedwait", b"do_sigtimedwait", b"pause"])
-        || any(&[b"lock_inode_wait", b"fcntl_setlk", b"do_lock_file_wait", b"flock"])
+    // First, since newer kernels have a futex_do_wait.
+    if is(b"futex") {
+        if alone {
+            Wait::Ipc
+        } else {
+            Wait::Vague
+        }
+    } else if any(&[b"do_wait", b"kernel_wait", b"sigsuspend", b"sigtimedwait", b"pause", b"flock"])
+        || any(&[b"lock_inode_wait", b"fcntl_setlk", b"do_lock_file_wait"])
     {
         Wait::Neutral
-    } else if is(b"futex") {
-        if alone { Wait::Ipc } else { Wait::Vague }
     } else if any(&[b"wait_for_partner", b"fifo_open"]) {
         Wait::Vague
     } else if is(b"pipe_") {
         Wait::Any(Kind::Pipe)
-    } else if any(&[b"unix_", b"skb_wait", b"sk_wait", b"inet_csk", b"tcp_", b"wait_woken", b"sock_alloc"]) {
+    } else if any(&[
+        b"unix_",
+        b"skb_wait",
+        b"sk_wait",
+        b"inet_csk",
+        b"tcp_",
+        b"wait_woken",
+        b"sock_alloc",
+    ]) {
         Wait::Any(Kind::Socket)
     } else if any(&[b"do_poll", b"poll_schedule", b"do_sys_poll", b"do_select", b"ep_poll"]) {
         Wait::Any(Kind::Any)
@@ -241,8 +271,11 @@ mod tests {
 
     #[test]
     fn a_shared_futex_is_another_process_and_a_private_one_is_not() {
-        let wait = |operation: i32, timeout| of_call(libc::SYS_futex, [1, operation as u64, 0, timeout, 0, 0]);
-        let private = libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME;
+        let wait = |operation: i32, timeout| {
+            of_call(libc::SYS_futex, [1, operation as u64, 0, timeout, 0, 0])
+        };
+        let private =
+            libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME;
         assert_eq!(wait(libc::FUTEX_WAIT, 0), Wait::Ipc);
         assert_eq!(wait(libc::FUTEX_WAIT_BITSET | libc::FUTEX_CLOCK_REALTIME, 8), Wait::Ipc);
         assert_eq!(wait(private, 0), Wait::Neutral);
@@ -266,12 +299,14 @@ mod tests {
         assert_eq!(alone("wait_for_partner"), Wait::Vague);
         assert_eq!(alone("0"), Wait::Vague);
         assert_eq!(alone("futex_wait_queue"), Wait::Ipc);
+        assert_eq!(alone("futex_do_wait"), Wait::Ipc);
         assert_eq!(of_place(b"futex_wait_queue", false), Wait::Vague);
     }
 
     #[test]
     fn connections_are_read() {
-        let heading = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid";
+        let heading =
+            b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid";
         assert_eq!(parse_tcp(heading), None);
         let line = b"   1: 0100007F:1F90 0200007F:C000 01 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 20 4 30 10 -1";
         let mapped = b"   1: 0000000000000000FFFF00000100007F:1F90 0000000000000000FFFF00000200007F:C000 01 00000000:00000000 00:00000000 00000000  1000        0 4242 1";
