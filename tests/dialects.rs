@@ -119,7 +119,10 @@ fn make_43_below_a_fifo() {
 
 /// Started by jsshim, whose pool is a fifo.
 fn own(argv: &[&str]) -> Run {
-    Run::new(argv).cli(2).file("Makefile", &makefile(&format!("@{JOB}"))).file("closing.py", CLOSING)
+    Run::new(argv)
+        .cli(2)
+        .file("Makefile", &makefile(&format!("@{JOB}")))
+        .file("closing.py", CLOSING)
 }
 
 fn make_43_below_our_own_pool() {
@@ -133,7 +136,8 @@ fn with_crates(mut run: Run) -> Run {
     let workspace = format!("[workspace]\nresolver = \"2\"\nmembers = [{}]\n", names.join(", "));
     run = run.file("crates/Cargo.toml", &workspace);
     for i in 0..8 {
-        let package = format!("[package]\nname = \"p{i}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
+        let package =
+            format!("[package]\nname = \"p{i}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
         run = run
             .file(&format!("crates/p{i}/Cargo.toml"), &package)
             .file(&format!("crates/p{i}/src/lib.rs"), "pub fn one() -> u32 { 1 }\n");

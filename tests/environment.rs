@@ -20,8 +20,7 @@ pub fn tests() -> Vec<Test> {
         put_behind_others,
         respected,
     ];
-    for how in
-        ["closefrom", "close_range", "loop", "shut", "cloexec", "reuse", "move", "read-only"]
+    for how in ["closefrom", "close_range", "loop", "shut", "cloexec", "reuse", "move", "read-only"]
     {
         let name = format!("environment::descriptors_{}", how.replace('-', "_"));
         list.push(crate::test(&name, move || descriptors(how)));
@@ -105,7 +104,10 @@ fn scrubbed_below_make() {
         let rules = format!("all:\n\t{plus}@bash scrub.sh\n");
         let run = Run::new(&["make", "-j2"]).make(2);
         run.file("Makefile", &rules)
-            .file("scrub.sh", &format!("{SCRUB}\nexport LD_PRELOAD=$JSSHIM_LIB\n{EIGHT}\nscrub sh -c '{EIGHT}'"))
+            .file(
+                "scrub.sh",
+                &format!("{SCRUB}\nexport LD_PRELOAD=$JSSHIM_LIB\n{EIGHT}\nscrub sh -c '{EIGHT}'"),
+            )
             .preload_inside()
             .both();
     }
@@ -151,9 +153,13 @@ fn put_back_in_the_same_words() {
         cp $JSSHIM_LIB $(dirname $JSSHIM_LIB)/jsshim-helper $lib
         ln -s $lib/* $PWD/lib64
         LD_PRELOAD=$PWD'/$LIB/libjsshim.so' bash scrub.sh | sed s,$PWD,,";
-    let scrub = format!("{SCRUB}\nscrub tr '\\0' '\\n' </proc/self/environ | grep LD_P\n\
-        scrub sh -c \"tr '\\0' '\\n' </proc/self/environ\" | grep LD_P");
-    let check = |o: &Outcome| assert_eq!(o.text().trim().lines().last(), Some("LD_PRELOAD=/$LIB/libjsshim.so"));
+    let scrub = format!(
+        "{SCRUB}\nscrub tr '\\0' '\\n' </proc/self/environ | grep LD_P\n\
+        scrub sh -c \"tr '\\0' '\\n' </proc/self/environ\" | grep LD_P"
+    );
+    let check = |o: &Outcome| {
+        assert_eq!(o.text().trim().lines().last(), Some("LD_PRELOAD=/$LIB/libjsshim.so"))
+    };
     host(text).file("scrub.sh", &scrub).pool(Kind::Fifo, 2).any_peak().check(check).once();
 }
 

@@ -22,6 +22,7 @@ mod shells;
 mod signals;
 mod soak;
 mod stalls;
+mod suites;
 mod table;
 mod threads;
 mod tidy;
@@ -72,6 +73,7 @@ fn main() {
         neighbours::tests(),
         settings::tests(),
         table::tests(),
+        suites::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

@@ -57,22 +57,25 @@ impl Client {
     ///
     /// # Errors
     /// What the file system says: no room, no permission.
+    #[inline(never)]
     pub fn init<'a>(place: &'a mut MaybeUninit<Self>, setup: &Setup<'_>) -> Result<&'a Self> {
-        let this = place.write(Self {
-            ledger: AtomicPtr::new(null_mut()),
-            ledger_path: rundir::ledger(setup.dir, setup.pool.id),
-            pool: Pool::new(setup.pool.id, setup.pool.path, setup.pool.inherited),
-            pool_word: Text::new(POOL_NAME),
-            helper: *setup.helper,
-            founding: Founding {
-                id: setup.pool.id,
-                path: setup.pool.path,
-                root: setup.root,
-                slots: setup.slots,
-                load_milli: setup.load_milli,
-            },
-            me: AtomicU64::new(0),
-        });
+        let at = place.as_mut_ptr();
+        // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
+        let this = unsafe {
+            (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));
+            (&raw mut (*at).ledger_path).write(rundir::ledger(setup.dir, setup.pool.id));
+            setup.pool.copy_to(&raw mut (*at).pool);
+            (&raw mut (*at).pool_word).write(Text::new(POOL_NAME));
+            (&raw mut (*at).helper).copy_from_nonoverlapping(setup.helper, 1);
+            let founding = &raw mut (*at).founding;
+            (&raw mut (*founding).id).write(setup.pool.id);
+            (&raw mut (*founding).path).copy_from_nonoverlapping(&setup.pool.path, 1);
+            (&raw mut (*founding).root).write(setup.root);
+            (&raw mut (*founding).slots).write(setup.slots);
+            (&raw mut (*founding).load_milli).write(setup.load_milli);
+            (&raw mut (*at).me).write(AtomicU64::new(0));
+            &mut *at
+        };
         if !this.ledger_path.fits() {
             return Err(Errno(libc::ENAMETOOLONG));
         }
@@ -221,6 +224,7 @@ impl Client {
 }
 
 /// Opens the ledger of a pool, or makes it.
+#[inline(never)]
 fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
     let mut last = Errno::AGAIN;
     for _ in 0..8 {
@@ -244,6 +248,7 @@ fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
 }
 
 /// Has the pool that this ledger was made for gone?
+#[inline(never)]
 fn is_stale(ledger: &Shared) -> bool {
     let h = &ledger.header;
     match pool::open(&h.reach(), h.id(), libc::O_RDONLY) {

@@ -66,6 +66,8 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State 
         // It has a slot already.
         return record.state();
     }
+    // One of the host's own, which it holds blocked, must still be there afterwards.
+    let kept = sys::pending() & sys::sigset(WAKE) != 0;
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
     let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(wake)) };
     let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
@@ -82,6 +84,9 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State 
     if let Ok(before) = before {
         // SAFETY: what was there before.
         let _ = unsafe { sys::sigaction(WAKE, &before) };
+    }
+    if kept {
+        let _ = sys::kill(sys::getpid(), WAKE);
     }
     sys::sigmask(libc::SIG_SETMASK, mask);
     start
@@ -160,7 +165,7 @@ fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
 
 fn take(fd: i32, job: Handle, record: &Record) -> sys::Result<usize> {
     // Another has ended the job, or the record is broken: nothing can come any more.
-    if !record.landing.expect(job.generation) {
+    if !record.landing.announce(job.generation) {
         return Ok(0);
     }
     // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.

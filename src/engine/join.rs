@@ -127,10 +127,12 @@ pub fn find(env: Settings<'_>) -> Found {
 }
 
 /// The identity of what is at `path`, if it opens for both directions.
+#[inline(never)]
 fn opens(path: &Path, id: Id) -> Result<()> {
     pool::open(path, id, libc::O_RDWR).map(sys::close)
 }
 
+#[inline(never)]
 fn by_fifo(path: &[u8]) -> core::result::Result<Pool, Problem> {
     let path = Path::new(path);
     if !path.fits() || path.bytes().is_empty() {
@@ -150,6 +152,7 @@ fn by_fifo(path: &[u8]) -> core::result::Result<Pool, Problem> {
     }
 }
 
+#[inline(never)]
 fn by_fds(
     r: i32,
     w: i32,
@@ -158,29 +161,38 @@ fn by_fds(
 ) -> core::result::Result<Pool, Problem> {
     let inherited = inherited(r, w).filter(|id| end.was(*id));
     if let Some(id) = inherited {
-        let path = told
-            .filter(|(told, path)| *told == id && opens(path, id).is_ok())
-            .map(|(_, path)| path)
-            .or_else(|| proc::ancestors().filter_map(|pid| holds(pid, r, id)).last())
-            .or_else(|| proc::ancestors().filter_map(|pid| holds_anywhere(pid, id)).last())
-            .unwrap_or_else(|| fd_path(sys::getpid(), r));
-        return Ok(Pool::new(id, path, Some((r, w))));
+        return Ok(Pool::new(id, path_to(r, id, told), Some((r, w))));
     }
-    let by_ancestor = || {
-        let mut nearest = proc::ancestors().filter_map(|pid| pair(pid, r, w));
-        let (id, path) = nearest.next()?;
-        // The one farthest up is make itself: its descriptors last as long as the pool.
-        let far = nearest.filter(|(other, _)| *other == id).last();
-        let path = far.map_or(path, |(_, path)| path);
-        opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
-    };
     let closed = end == End::None || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
-    by_ancestor().or_else(|| by_word(told)).or_else(|| by_identity(end, r)).ok_or(problem)
+    by_ancestor(r, w).or_else(|| by_word(told)).or_else(|| by_identity(end, r)).ok_or(problem)
+}
+
+/// A path to the pool whose descriptors we have: as the word says, else by the farthest ancestor that has
+/// it, which is make itself, whose descriptors last as long as the pool.
+#[inline(never)]
+fn path_to(r: i32, id: Id, told: Option<(Id, Path)>) -> Path {
+    told.filter(|(told, path)| *told == id && opens(path, id).is_ok())
+        .map(|(_, path)| path)
+        .or_else(|| proc::ancestors().filter_map(|pid| holds(pid, r, id)).last())
+        .or_else(|| proc::ancestors().filter_map(|pid| holds_anywhere(pid, id)).last())
+        .unwrap_or_else(|| fd_path(sys::getpid(), r))
+}
+
+/// The pool that the nearest ancestor has under these numbers.
+#[inline(never)]
+fn by_ancestor(r: i32, w: i32) -> Option<Pool> {
+    let mut nearest = proc::ancestors().filter_map(|pid| pair(pid, r, w));
+    let (id, path) = nearest.next()?;
+    // The one farthest up is make itself: its descriptors last as long as the pool.
+    let far = nearest.filter(|(other, _)| *other == id).last();
+    let path = far.map_or(path, |(_, path)| path);
+    opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
 }
 
 /// The pool that this process had when it started and has lost since, where an ancestor still has it, at
 /// any number.
+#[inline(never)]
 fn by_identity(end: End, r: i32) -> Option<Pool> {
     let End::Was(dev, ino) = end else { return None };
     if End::of(r) == end {
@@ -192,6 +204,7 @@ fn by_identity(end: End, r: i32) -> Option<Pool> {
 }
 
 /// The pool of the private word, if it is there.
+#[inline(never)]
 fn by_word(told: Option<(Id, Path)>) -> Option<Pool> {
     let (id, path) = told.filter(|(id, path)| opens(path, *id).is_ok())?;
     Some(Pool::new(id, path, None))
@@ -223,6 +236,7 @@ fn holds_anywhere(pid: i32, id: Id) -> Option<Path> {
 
 /// Two open ends of one pipe, in these directions, in another process. The permission bits of the links
 /// in /proc/PID/fd tell the directions (proc(5)).
+#[inline(never)]
 fn pair(pid: i32, r: i32, w: i32) -> Option<(Id, Path)> {
     let (pr, pw) = (fd_path(pid, r), fd_path(pid, w));
     let (sr, sw) = (sys::stat(pr.c(), true).ok()?, sys::stat(pw.c(), true).ok()?);

@@ -12,7 +12,7 @@
 //!
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
-//! guard first writes the word, then looks at the records. Both are sequentially consistent, so one of
+//! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
 //! them sees the other. Everything else is `AcqRel`: a state publishes the fields written before it.
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
@@ -23,7 +23,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::pool::{self, Id, Pool};
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View, Word};
-use crate::sync::{AtomicI32, AtomicU32, AtomicU64, AtomicU8};
+use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 
@@ -224,6 +224,7 @@ impl Shared {
         let record = self.record(h.index)?;
         record.pid.store(pid, Relaxed);
         record.step(h.generation, State::Client)?;
+        fence(SeqCst);
         for _ in 0..200 {
             match self.header.state.load(SeqCst) {
                 OPEN => return Some(h),
@@ -455,12 +456,14 @@ impl Shared {
     /// first, so that who finds the ledger closed finds no name in its way. Says whether it is closed.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
         self.header.state.store(CLOSING, SeqCst);
+        fence(SeqCst);
         let idle = self.records().all(|(_, r)| r.state() == State::Free);
         if idle {
             let _ = sys::unlink(path);
         }
-        self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
-        idle
+        // A client may have thought us dead and opened it again.
+        let to = if idle { CLOSED } else { OPEN };
+        self.header.state.compare_exchange(CLOSING, to, SeqCst, SeqCst).is_ok() && idle
     }
 }
 

@@ -77,6 +77,20 @@ impl Pool {
         Self { id, path, inherited, fd: AtomicI32::new(-1) }
     }
 
+    /// The same pool in another place.
+    ///
+    /// # Safety
+    /// `at` must be valid for a write.
+    pub unsafe fn copy_to(&self, at: *mut Self) {
+        // SAFETY: by the contract; all fields.
+        unsafe {
+            (&raw mut (*at).id).write(self.id);
+            (&raw mut (*at).path).copy_from_nonoverlapping(&self.path, 1);
+            (&raw mut (*at).inherited).write(self.inherited);
+            (&raw mut (*at).fd).write(AtomicI32::new(-1));
+        }
+    }
+
     /// A description of our own, non-blocking, kept until [`Pool::close`]. Identity is checked each
     /// time: a host may have closed or reused the number.
     fn own(&self) -> Result<i32> {
@@ -105,7 +119,7 @@ impl Pool {
     /// Takes one token into `record`, without waiting.
     pub fn take(&self, record: &Record, generation: u32) -> Taken {
         let landing = &record.landing;
-        if !landing.expect(generation) {
+        if !landing.announce(generation) {
             return Taken::Empty;
         }
         let taken = match self.own() {

@@ -92,7 +92,7 @@ impl Place {
 
     /// Announces a read(2). `false`: a byte is there already, or none may come.
     #[must_use]
-    pub fn expect(&self, generation: u32) -> bool {
+    pub fn announce(&self, generation: u32) -> bool {
         let reading = Token::reading(generation);
         let free = |t| t == Token::empty(generation) || t == reading;
         self.change(generation, |t| free(t).then_some(reading)).is_some()

@@ -16,6 +16,7 @@ pub fn find(given: Option<&[u8]>) -> Result<Path> {
         .or_else(|_| prepare(Path::new(b"/tmp/jsshim-").num(uid)))
 }
 
+#[inline(never)]
 fn prepare(dir: Path) -> Result<Path> {
     if !dir.fits() {
         return Err(Errno(libc::ENAMETOOLONG));

@@ -53,11 +53,12 @@ pub fn find(place: &mut Place) -> bool {
     if speaks && obeys(settings) {
         return false;
     }
-    match join::find(settings) {
+    // By reference: what was found is large.
+    match &join::find(settings) {
         Found::Pool(pool, load) => {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
             let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
-            enter(place, &pool, Own { load_milli: load_limit(load), overrides, ..Own::default() })
+            enter(place, pool, Own { load_milli: load_limit(*load), overrides, ..Own::default() })
         }
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, jobs_wanted().unwrap_or_else(own::default_slots)),
@@ -96,6 +97,7 @@ pub fn found() -> Option<(i32, i32, Text<320>)> {
     result
 }
 
+#[inline(never)]
 fn settle_modes() {
     let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0"));
     STATE.debug.store(debug, Relaxed);
@@ -117,6 +119,7 @@ fn settle_modes() {
 }
 
 /// `JSSHIM_LOAD` in whole or broken numbers, else the `-l` of MAKEFLAGS; thousandths.
+#[inline(never)]
 fn load_limit(flags: u32) -> u32 {
     let word = environ::own(b"JSSHIM_LOAD=").filter(|v| !v.is_empty());
     let own = word.and_then(|v| {
@@ -127,6 +130,7 @@ fn load_limit(flags: u32) -> u32 {
 }
 
 /// `JSSHIM_JOBS`, if it is a number above zero.
+#[inline(never)]
 pub fn jobs_wanted() -> Option<u32> {
     let word = environ::own(b"JSSHIM_JOBS=").filter(|v| !v.is_empty())?;
     let n = join::count(word);
@@ -155,6 +159,7 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     made.map_err(|e| refuse(e.0)).is_ok()
 }
 
+#[inline(never)]
 fn refuse(errno: i32) {
     let text: Text<160> = Text::new(b"no run-time directory for the ledger (errno ");
     STATE.warn(text.num(errno).with(b"); this process is not gated").bytes());
@@ -186,6 +191,7 @@ fn make(place: &mut Place, slots: u32) -> bool {
 }
 
 /// `JSSHIM_HELPER`, or `jsshim-helper` next to this library. Empty, and said so, if there is none.
+#[inline(never)]
 fn helper() -> Path {
     let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty()).map(Path::new);
     let path = told.unwrap_or_else(beside_library);
@@ -196,6 +202,7 @@ fn helper() -> Path {
     Path::default()
 }
 
+#[inline(never)]
 fn beside_library() -> Path {
     let mut found = Path::default();
     objects::each(|info| {
@@ -212,6 +219,7 @@ fn beside_library() -> Path {
 }
 
 /// Left out by `JSSHIM_SKIP`, or not let in by `JSSHIM_ONLY` (globs on the program's name)?
+#[inline(never)]
 fn left_out() -> bool {
     let (skip, only) = (environ::own(b"JSSHIM_SKIP="), environ::own(b"JSSHIM_ONLY="));
     if skip.is_none() && only.is_none() {
@@ -225,6 +233,7 @@ fn left_out() -> bool {
 }
 
 /// Does this program speak the protocol itself? Told by the strings in its read-only memory.
+#[inline(never)]
 fn speaks() -> bool {
     program_says(b"jobserver-auth") || program_says(b"jobserver-fds")
 }
@@ -284,6 +293,7 @@ unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
 }
 
 /// Is this a make or a ninja whose command line has a number of jobs?
+#[inline(never)]
 fn is_told_otherwise() -> bool {
     let mut buf = [0u8; 2048];
     let n = proc::read_file(&Path::new(b"/proc/self/cmdline"), &mut buf).unwrap_or(0);

@@ -135,8 +135,8 @@ fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
         return Word::None;
     }
     // SAFETY: C strings of the process' first environment.
-    let mut settings = STATE.settings();
-    if let Some(s) = settings.find(|s| unsafe { environ::starts_with(*s, POOL_NAME) }) {
+    let is_pool = |s: &*const c_char| unsafe { environ::starts_with(*s, POOL_NAME) };
+    if let Some(s) = STATE.settings().find(is_pool) {
         return Word::Is(s);
     }
     let lost = !seen.told && !scrubbed && STATE.flags().is_some_and(names_pool);
@@ -169,10 +169,12 @@ impl Change {
         // What is written anew, or is one of the settings below, does not stay.
         let named = !pool.is_null();
         // SAFETY: by the contract.
-        let others = unsafe { environ::pointers(envp) }.filter(|s| unsafe {
-            // SAFETY: C strings of the environment.
-            !(named && environ::starts_with(*s, POOL_NAME)
-                || !preload.is_null() && environ::starts_with(*s, PRELOAD))
+        let others = unsafe { environ::pointers(envp) };
+        // SAFETY: C strings of the environment.
+        let starts = |s: *const c_char, name| unsafe { environ::starts_with(s, name) };
+        let others = others.filter(|s| {
+            let replaced = named && starts(*s, POOL_NAME);
+            !(replaced || !preload.is_null() && starts(*s, PRELOAD))
         });
         // At most as many as there is room for.
         let settings = STATE.settings().filter(|_| self.scrubbed).take(24).filter(|s| {

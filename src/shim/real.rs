@@ -14,6 +14,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::objects::{self, Definitions, Object};
+use crate::state::STATE;
 use crate::{doors, leaving};
 
 /// A function of type `F` to be found behind ours.
@@ -49,15 +50,26 @@ impl<F: Copy> Real<F> {
         function(if known != 0 { known } else { self.symbol.look_up() })
     }
 
-    /// The function that `caller` was linked to, if that is not the newest one but `version`.
-    pub fn old(&self, caller: usize, version: &CStr) -> Option<F> {
+    /// The function in an older version than the newest.
+    pub fn old(&self) -> Option<F> {
+        function(self.symbol.next().old)
+    }
+
+    /// Was the object that `caller` is in linked to this `version` of the function? The last answer is kept,
+    /// and in a forked child nothing else is looked up, since the loader's lock may be held there.
+    pub fn is_bound_to(&self, version: &CStr, caller: usize, kept: &AtomicUsize) -> bool {
+        let seen = kept.load(Relaxed);
+        if seen >> 1 == caller || STATE.is_fork() {
+            return seen >> 1 == caller && seen & 1 == 1;
+        }
         let mut asked = false;
         objects::each(|info| {
             let there = objects::contains(info, caller);
             asked |= there && Object::of(info).is_some_and(|o| o.wants(self.symbol.name, version));
             there
         });
-        function(if asked { self.symbol.next().old } else { 0 })
+        kept.store(caller << 1 | usize::from(asked), Relaxed);
+        asked
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Target {
 }
 
 /// What can be said of an exec before it is done.
+#[allow(clippy::large_enum_variant)] // there is no allocator to box with
 pub enum Foretold {
     /// It would fail, or it names nothing: the real function says how.
     Fails,
@@ -157,6 +158,11 @@ pub unsafe fn held(
     Some(Exec { path, argv, envp, scratch })
 }
 
+/// Would an exec of the helper succeed now?
+pub fn can_hold() -> bool {
+    STATE.client().is_some_and(|c| target::foretell(c.helper.c()).is_ok())
+}
+
 /// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
 /// itself, but what it execs can be.
 pub fn is_starter(path: &CStr) -> bool {
@@ -197,13 +203,24 @@ pub fn shell_line(
     job: Option<(&Client, Handle)>,
     command: &CStr,
 ) -> Option<(*const c_char, Scratch)> {
-    let helper = job.and_then(|(c, job)| Some((c.helper, spec(c, job, false)?)));
     let envp = environ::current();
     // SAFETY: the host's own environment (see `environ::own`).
     let change = unsafe { kept::change(envp) };
-    if helper.is_none() && change.is_none() {
+    let job = job.filter(|_| has_helper());
+    if job.is_none() && change.is_none() {
         return None;
     }
+    write_line(job, change, command)
+}
+
+/// Apart from [`shell_line`], which mostly has nothing to do and needs little stack.
+#[inline(never)]
+fn write_line(
+    job: Option<(&Client, Handle)>,
+    change: Option<Change>,
+    command: &CStr,
+) -> Option<(*const c_char, Scratch)> {
+    let envp = environ::current();
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
     // Quoted text may be four times as long.
     let words = command.to_bytes().len().checked_mul(4)?.checked_add(4096)?;
@@ -220,12 +237,12 @@ pub fn shell_line(
         }
     }
     scratch.append(b"exec");
-    if let Some((path, spec)) = &helper {
-        quote(&mut scratch, path.bytes());
-        quote(&mut scratch, spec.bytes());
+    if let Some((c, job)) = job {
+        quote(&mut scratch, c.helper.bytes());
+        quote(&mut scratch, spec(c, job, false)?.bytes());
         scratch.append(b" /bin/sh");
     }
-    scratch.append(if helper.is_some() { b" sh -c" } else { b" /bin/sh -c" });
+    scratch.append(if job.is_some() { b" sh -c" } else { b" /bin/sh -c" });
     quote(&mut scratch, command.to_bytes());
     Some((line, scratch))
 }

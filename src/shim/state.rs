@@ -47,6 +47,8 @@ pub struct State {
     phase: AtomicU32,
     /// The job on the implicit slot while there is no ledger, or one of the words above.
     pub first: AtomicI32,
+    /// This process is a fork of another, and has not become a program of its own.
+    is_fork: AtomicBool,
     /// Warnings are given once.
     warned: AtomicBool,
     /// `JSSHIM_DEBUG` is set.
@@ -87,6 +89,7 @@ pub static STATE: State = State {
     held: AtomicU64::new(0),
     sites: Sites::new(),
     warned: AtomicBool::new(false),
+    is_fork: AtomicBool::new(false),
     debug: AtomicBool::new(false),
     top: AtomicBool::new(false),
     eager: AtomicBool::new(false),
@@ -161,6 +164,7 @@ impl State {
     /// In a forked child: a new client with an implicit slot of its own, which goes on with the pool
     /// and the ledger of its parent.
     pub fn forked(&self, held: Option<Handle>) {
+        self.is_fork.store(true, Relaxed);
         self.owner.store(sys::getpid(), Release);
         self.jobs.clear();
         let active = self.client().inspect(|c| c.forked()).is_some();
@@ -259,6 +263,11 @@ impl State {
     /// Is this tree known to have a pool: named by the environment, or made here?
     pub fn has_pool(&self) -> bool {
         !self.top.load(Relaxed) || self.phase() == ACTIVE
+    }
+
+    /// Has this process been forked and not become another program since?
+    pub fn is_fork(&self) -> bool {
+        self.is_fork.load(Relaxed)
     }
 
     /// Says something on stderr, once per process.

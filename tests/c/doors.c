@@ -3,6 +3,7 @@
  * milliseconds (0: none) is how long another child holds the caller's own slot in each row.
  *
  * Run in an empty folder, where it lays out its targets. */
+#include "execs.h"
 #include "jobs.h"
 #include <errno.h>
 #include <spawn.h>
@@ -10,16 +11,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-extern char **environ;
-
-enum { ARGS = 20 };
-
-struct target {
-	const char *path, *name;
-	char *argv[ARGS + 1];
-	char **envp;
-};
 
 /* ---- targets ---------------------------------------------------------------------------- */
 
@@ -78,53 +69,6 @@ static const struct kind {
 	{ "script", "script", 1 },
 };
 
-/* ---- doors ------------------------------------------------------------------------------ */
-
-#define EACH(a) \
-	a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], \
-		a[14], a[15], a[16], a[17], a[18], a[19], (char *)NULL
-
-static int by_execve(struct target *t) { return execve(t->path, t->argv, t->envp); }
-static int by_execv(struct target *t) { return execv(t->path, t->argv); }
-static int by_execvp(struct target *t) { return execvp(t->name, t->argv); }
-static int by_execvpe(struct target *t) { return execvpe(t->name, t->argv, t->envp); }
-static int by_execl(struct target *t) { return execl(t->path, EACH(t->argv)); }
-static int by_execlp(struct target *t) { return execlp(t->name, EACH(t->argv)); }
-/* execle finds its environment after the end mark, so the arguments must not end sooner. */
-static int by_execle(struct target *t)
-{
-	char **a = t->argv;
-
-	if (!a[3])
-		return execle(t->path, a[0], a[1], a[2], (char *)NULL, t->envp);
-	return execle(t->path, EACH(a), t->envp);
-}
-static int by_fexecve(struct target *t)
-{
-	int fd = open(t->path, O_RDONLY | O_PATH);
-
-	return fd < 0 ? -1 : fexecve(fd, t->argv, t->envp);
-}
-static int by_execveat(struct target *t)
-{
-	int fd = open("bin", O_RDONLY | O_DIRECTORY | O_CLOEXEC), saved;
-	int r = execveat(fd, t->name, t->argv, t->envp, 0);
-
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return r;
-}
-
-static const struct door {
-	const char *name;
-	int (*go)(struct target *);
-} doors[] = {
-	{ "execve", by_execve }, { "execv", by_execv },     { "execvp", by_execvp },
-	{ "execvpe", by_execvpe }, { "execl", by_execl },   { "execlp", by_execlp },
-	{ "execle", by_execle }, { "fexecve", by_fexecve }, { "execveat", by_execveat },
-};
-
 /* ---- rows ------------------------------------------------------------------------------- */
 
 static int *child_errno;
@@ -140,7 +84,7 @@ static void finish(const char *door, const char *how, pid_t pid)
 		printf("  waitpid failed: %s\n", strerrorname_np(errno));
 }
 
-static void after_fork(const struct door *d, struct target *t)
+static void after_fork(const struct exec *d, struct target *t)
 {
 	pid_t pid;
 
@@ -154,7 +98,7 @@ static void after_fork(const struct door *d, struct target *t)
 	finish(d->name, "fork", pid);
 }
 
-static void after_vfork(const struct door *d, struct target *t)
+static void after_vfork(const struct exec *d, struct target *t)
 {
 	pid_t pid;
 
@@ -168,7 +112,7 @@ static void after_vfork(const struct door *d, struct target *t)
 	finish(d->name, "vfork", pid);
 }
 
-static void without_a_child(const struct door *d, struct target *t)
+static void without_a_child(const struct exec *d, struct target *t)
 {
 	int r = d->go(t);
 
@@ -212,20 +156,6 @@ static void leave(pid_t pid)
 		printf("  a child too many\n");
 }
 
-/* `environ` and one more. */
-static char **marked(char *mark)
-{
-	int n = 0;
-	char **envp;
-
-	while (environ[n])
-		n++;
-	envp = calloc(n + 2, sizeof *envp);
-	envp[0] = mark;
-	memcpy(envp + 1, environ, n * sizeof *envp);
-	return envp;
-}
-
 static struct target aim(const struct kind *k)
 {
 	static char path[sizeof huge + 8];
@@ -266,17 +196,17 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof path, "first:bin:%s", getenv("PATH"));
 	setenv("PATH", path, 1);
 	child_errno = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (size_t i = 0; i < sizeof doors / sizeof *doors; i++) {
-		if (argc > 3 && strcmp(argv[3], doors[i].name))
+	for (size_t i = 0; i < EXECS; i++) {
+		if (argc > 3 && strcmp(argv[3], execs[i].name))
 			continue;
 		other = occupied(ms);
-		after_fork(&doors[i], &t);
+		after_fork(&execs[i], &t);
 		leave(other);
 		other = occupied(ms);
-		after_vfork(&doors[i], &t);
+		after_vfork(&execs[i], &t);
 		leave(other);
 		if (!k->runs)
-			without_a_child(&doors[i], &t);
+			without_a_child(&execs[i], &t);
 	}
 	for (int search = 0; search < 2; search++) {
 		other = occupied(ms);

@@ -58,7 +58,8 @@ pub enum Peek {
 /// Looks whether a child has ended, without reaping it (`WNOWAIT`).
 pub fn peek(pid: i32) -> Peek {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // __WALL: a child made by clone(2) may signal its end in another way than by SIGCHLD.
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: a zeroed siginfo_t is valid; the kernel fills it. WNOWAIT leaves the child waitable.
     unsafe {
         match call!(libc::SYS_waitid, libc::P_PID, pid, info.as_mut_ptr(), how, 0usize) {

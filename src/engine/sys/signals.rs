@@ -49,6 +49,14 @@ pub fn sigmask(how: c_int, set: u64) -> u64 {
     old
 }
 
+/// The signals that are blocked and pending (rt_sigpending(2)).
+pub fn pending() -> u64 {
+    let mut set = 0u64;
+    // SAFETY: the set has the kernel's eight bytes.
+    let _ = unsafe { call!(libc::SYS_rt_sigpending, &raw mut set, 8usize) };
+    set
+}
+
 /// Takes a pending blocked signal off the queue, if there is one (rt_sigtimedwait(2) with no time).
 pub fn discard_pending(set: u64) {
     let ts = timespec(0);

@@ -51,7 +51,7 @@ doors! {
         child_tid: *mut c_void
     ) -> c_int, = [fork::clone];
     spawn [system] (command: *const c_char) -> c_int, = [stdio::system];
-    spawn [popen] (command: *const c_char, mode: *const c_char) -> *mut c_void, = [stdio::popen];
+    spawn [popen, _IO_popen] (command: *const c_char, mode: *const c_char) -> *mut c_void, = [stdio::popen];
     spawn [wordexp] (
         words: *const c_char,
         expansion: *mut c_void,

@@ -50,7 +50,7 @@ pub unsafe fn execvpe(
 /// As execv(3).
 pub unsafe fn execv(path: *const c_char, argv: Strings) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { execve(|path, argv, envp| call(path, argv, envp), path, argv, environ::current()) }
+    unsafe { execve(call, path, argv, environ::current()) }
 }
 
 /// The body of execvp(3).
@@ -126,6 +126,10 @@ pub unsafe fn fexecve(
     argv: Strings,
     envp: Strings,
 ) -> c_int {
+    if argv.is_null() || envp.is_null() {
+        // It refuses what execve(2) takes.
+        return real(fd, argv, envp);
+    }
     let target = || redirect::foretell_at(fd, c"", libc::AT_EMPTY_PATH);
     // SAFETY: the host's arguments.
     unsafe { exec(target, argv, envp, |envp| real(fd, argv, envp)) }

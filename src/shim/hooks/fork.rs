@@ -172,7 +172,8 @@ pub unsafe fn clone(
     let Some(run) = run.filter(|_| ours && !stack.is_null()) else { return by(run, argument) };
     real::prepare();
     if flags & libc::CLONE_VM == 0 {
-        let start_data = Start { forking: Forking::begin(0), run, argument };
+        // What it runs tells what it is for.
+        let start_data = Start { forking: Forking::begin(run as usize), run, argument };
         let pid = by(Some(start), (&raw const start_data).cast_mut().cast());
         start_data.forking.returned(if pid > 0 { pid } else { -1 });
         return pid;

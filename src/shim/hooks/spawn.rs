@@ -1,6 +1,7 @@
 //! posix_spawn(3) and its relatives: a child that is made and becomes its program in one call.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
+use core::sync::atomic::AtomicUsize;
 
 use jsshim_engine::proc;
 
@@ -81,18 +82,18 @@ unsafe fn spawn_by(
     envp: Strings,
     caller: usize,
 ) -> c_int {
-    let old = || real.old(caller, OLD);
-    let door = Door { search, actions, shell: &|| old().is_some() };
+    // Asked beforehand: a failed attempt would show, by the SIGCHLD of its child.
+    let [plain, searching] = &CALLERS;
+    let kept = if search { searching } else { plain };
+    let old = !STATE.foreign() && real.is_bound_to(OLD, caller, kept);
+    let function = if old { real.old() } else { None }.or_else(|| real.get());
+    let door = Door { search, actions, shell: &|| old };
     // SAFETY: the host's arguments go on as they are, or as copies of the same shape.
     unsafe {
         spawn(&door, file, argv, envp, |file, argv, envp| {
-            let call = |f: SpawnFn, child| f(child, file, actions, attributes, argv, envp);
             let mut child = 0;
-            let mut error = real.get().map_or(libc::ENOSYS, |f| call(f, &mut child));
-            if let (libc::ENOEXEC, Some(f)) = (error, (error == libc::ENOEXEC).then(old).flatten())
-            {
-                error = call(f, &mut child);
-            }
+            let error = function
+                .map_or(libc::ENOSYS, |f| f(&mut child, file, actions, attributes, argv, envp));
             if error == 0 && !pid.is_null() {
                 pid.write(child);
             }
@@ -100,6 +101,9 @@ unsafe fn spawn_by(
         })
     }
 }
+
+/// See [`Real::is_bound_to`].
+static CALLERS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The body of pidfd_spawn(3).
 ///
@@ -178,53 +182,66 @@ unsafe fn spawn(
 ) -> c_int {
     let ticket = ticket::begin();
     // SAFETY: the host's arguments.
-    let (error, child) = match unsafe { door.replace(ticket, file, argv, envp) } {
-        Some(x) => {
-            let result = call(x.path, x.argv, x.envp);
-            Scratch::free(x.scratch.into_raw());
-            // The helper could not be exec'ed (too long an argument list, say).
-            match ticket {
-                Ticket::Held(job) if result.0 != 0 => {
-                    ticket::overdraw(job);
-                    call(file, argv, envp)
-                }
-                _ => result,
-            }
+    let held = unsafe { door.held(ticket, file, argv, envp) };
+    // An error of the host's file actions would be the same again.
+    let again = |error| error == libc::E2BIG || error != 0 && !redirect::can_hold();
+    let result = held.map(|x| with(x, &call)).filter(|(error, _)| !again(*error));
+    let (error, child) = result.unwrap_or_else(|| {
+        // Not held, or the helper could not be exec'ed: the argument list is too long with its words, say.
+        if let Ticket::Held(job) = ticket {
+            ticket::overdraw(job);
         }
-        None => call(file, argv, envp),
-    };
+        // SAFETY: the host's arguments.
+        match unsafe { door.plain(file, argv, envp) } {
+            Some(x) => with(x, &call),
+            None => call(file, argv, envp),
+        }
+    });
     ticket::started(ticket, if error == 0 { child } else { -1 });
     error
 }
 
+/// One call with arguments in scratch memory.
+fn with(
+    x: Exec,
+    call: &impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
+) -> (c_int, c_int) {
+    let result = call(x.path, x.argv, x.envp);
+    Scratch::free(x.scratch.into_raw());
+    result
+}
+
 impl Door<'_> {
-    /// What to spawn instead, if anything.
-    unsafe fn replace(
+    /// What to spawn for a held job. `None`: it is not held, or cannot be.
+    unsafe fn held(
         &self,
         ticket: Ticket,
         file: *const c_char,
         argv: Strings,
         envp: Strings,
     ) -> Option<Exec> {
-        if file.is_null() || STATE.foreign() {
+        let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return None };
+        if file.is_null() {
             return None;
         }
         // SAFETY: the host's path and arrays.
         unsafe {
-            if let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) {
-                let name = CStr::from_ptr(file);
-                let held = match self.target(name) {
-                    _ if redirect::is_starter(name) => redirect::deferred(file, job, argv, envp),
-                    Foretold::Runs(target) => redirect::held(client, job, &target, argv, envp),
-                    _ => None,
-                };
-                if held.is_some() {
-                    return held;
-                }
-                ticket::overdraw(job);
+            let name = CStr::from_ptr(file);
+            match self.target(name) {
+                _ if redirect::is_starter(name) => redirect::deferred(file, job, argv, envp),
+                Foretold::Runs(target) => redirect::held(client, job, &target, argv, envp),
+                _ => None,
             }
-            redirect::plain(file, argv, envp)
         }
+    }
+
+    /// What to spawn otherwise, if not what the host gave.
+    unsafe fn plain(&self, file: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
+        if file.is_null() || STATE.foreign() {
+            return None;
+        }
+        // SAFETY: the host's path and arrays.
+        unsafe { redirect::plain(file, argv, envp) }
     }
 
     fn target(&self, file: &CStr) -> Foretold {

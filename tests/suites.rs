@@ -1,0 +1,245 @@
+//! What programs' own tests say of them: with the library they give the same list of results.
+//!
+//! The tests come from Debian's source packages, since Debian installs none of them but Python's; the
+//! programs are Debian's own. Dash has no tests. suites/NAME.sh knows how to run one suite and how to
+//! read its results; a *part* is what it can run by itself, mostly a file. Chosen are the parts that
+//! have to do with processes, signals, terminals and descriptors.
+//!
+//! Left out, besides what suite.py names: perl's dist/IO/t/io_sock.t, which leaves a process behind, and
+//! bash's test.tests, which writes to fixed names in /tmp.
+
+use std::collections::BTreeMap;
+
+use crate::harness::pool::Kind;
+use crate::harness::programs::{artifact, on_path, script, tool};
+use crate::harness::Run;
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    crate::tests![
+        python,
+        python_on_a_busy_pool,
+        python_multiprocessing,
+        perl,
+        bash,
+        bash_jobs,
+        zsh,
+        mksh,
+        make_of_debian,
+        make_4_4,
+    ]
+}
+
+/// The results of each part, in any order: parts print from several processes.
+type Results = BTreeMap<String, Vec<String>>;
+
+/// A pool, and how the library is told to wait.
+type Variant = (Kind, usize, &'static str);
+
+const VARIANTS: [Variant; 2] = [(Kind::NonBlocking, 4, "auto"), (Kind::Fifo, 4, "child")];
+
+struct Suite {
+    /// Runs and reads it.
+    driver: &'static str,
+    /// Its folder in the toolbox, if Debian does not install it.
+    from: Option<&'static str>,
+    /// The make that is tested.
+    make: String,
+    /// Parts that run side by side. They sleep most of the time.
+    width: usize,
+    /// Results that there must be at least, or this shows nothing.
+    least: usize,
+    parts: Vec<String>,
+}
+
+impl Suite {
+    fn new(driver: &'static str, from: Option<&'static str>, parts: &str) -> Suite {
+        let parts = parts.split_whitespace().map(str::to_owned).collect();
+        Suite { driver, from, make: String::new(), width: 4, least: 0, parts }
+    }
+
+    fn least(mut self, least: usize) -> Suite {
+        self.least = least;
+        self
+    }
+
+    fn width(mut self, width: usize) -> Suite {
+        self.width = width;
+        self
+    }
+
+    /// Further words for each part.
+    fn words(mut self, words: &str) -> Suite {
+        self.parts.iter_mut().for_each(|part| *part = format!("{part} {words}"));
+        self
+    }
+
+    fn run(&self, (kind, slots, gate): Variant, parts: &[String], shimmed: bool) -> Results {
+        let driver = script(&format!("suites/{}.sh", self.driver));
+        let width = if parts.len() == self.parts.len() { self.width } else { 1 };
+        let argv = ["sh", &script("suites/run.sh"), &driver, &width.to_string()].map(str::to_owned);
+        let run = Run::new(&[&argv[..], parts].concat()).pool(kind, slots).any_peak();
+        let folder = self.from.map(|from| tool(from, "")).unwrap_or_default();
+        let outcome = run
+            .env("LC_ALL", "C.UTF-8")
+            .env("SUITES", &script("suites"))
+            .env("SUITE", folder.trim_end_matches('/'))
+            .env("MAKE", &self.make)
+            .env("JSSHIM_GATE", gate)
+            .check(|outcome| {
+                assert!(outcome.status.success(), "the suite does not run");
+                assert_eq!(outcome.stderr, "", "lines that nobody asked for");
+            })
+            .run(shimmed);
+        let mut results = Results::new();
+        for line in outcome.text().lines() {
+            let (part, result) = line.split_once(": ").unwrap_or((line, ""));
+            results.entry(part.to_owned()).or_default().push(result.to_owned());
+        }
+        results.values_mut().for_each(|list| list.sort_unstable());
+        results
+    }
+
+    /// Runs the suite without the library, and with it in each variant, and compares. What differs gets
+    /// a second chance, by itself: these tests have time limits of their own.
+    fn same_results(&self, variants: &[Variant]) {
+        let plain = self.run(variants[0], &self.parts, false);
+        let count: usize = plain.values().map(|list| told(list).count()).sum();
+        assert!(count >= self.least, "only {count} results without the library: {plain:#?}");
+        if artifact("libjsshim.so").is_none() {
+            return;
+        }
+        for &variant in variants {
+            let shimmed = self.run(variant, &self.parts, true);
+            for part in &self.parts {
+                let text = difference(&plain, &shimmed, part);
+                if text.is_empty() {
+                    continue;
+                }
+                eprintln!("{part} is run again{text}");
+                let alone = std::slice::from_ref(part);
+                let (plain, shimmed) =
+                    (self.run(variant, alone, false), self.run(variant, alone, true));
+                let text = difference(&plain, &shimmed, part);
+                assert!(text.is_empty(), "{part} differs, with {variant:?}{text}");
+            }
+        }
+    }
+}
+
+/// The results without the reasons of failures, which name addresses and times.
+fn told(list: &[String]) -> impl Iterator<Item = &String> {
+    list.iter().filter(|line| !line.starts_with('#'))
+}
+
+/// The results of a part that only one of the two has; the reasons of what fails are shown with them.
+fn difference(plain: &Results, shimmed: &Results, part: &str) -> String {
+    let none = Vec::new();
+    let (plain, shimmed) = (plain.get(part).unwrap_or(&none), shimmed.get(part).unwrap_or(&none));
+    if told(plain).eq(told(shimmed)) {
+        return String::new();
+    }
+    let only = |a: &[String], b: &[String]| {
+        let lines = a.iter().filter(|line| !b.contains(line)).take(60).cloned();
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (lost, gained) = (only(plain, shimmed), only(shimmed, plain));
+    format!("\nonly without the library:\n{lost}\nonly with it:\n{gained}")
+}
+
+const PYTHON: &str = "
+    test.test_subprocess test.test_signal test.test_asyncio.test_subprocess test.test_threadsignals
+    test.test_fork1 test.test_wait3 test.test_wait4 test.test_os test.test_posix test.test_popen
+    test.test_pty";
+
+fn python() {
+    Suite::new("python", None, PYTHON).least(900).same_results(&VARIANTS);
+}
+
+/// Almost every job is held, since the slots are somebody else's for most of the time.
+fn python_on_a_busy_pool() {
+    let suite = Suite::new("python", None, PYTHON).words("busy").least(900).width(3);
+    suite.same_results(&[(Kind::Fifo, 5, "child")]);
+}
+
+/// Not its threads, which are no processes, nor its managers, which show nothing new.
+fn python_multiprocessing() {
+    let suite = Suite::new("python", None, "test.test_multiprocessing_fork").words(
+        "WithProcesses TestWait TestResourceTracker TestSimpleQueue TestCloseFds TestIgnoreEINTR \
+         TestTimeouts TestSemaphoreTracker TestStartMethod TestPoolNotLeakOnFailure TestNoForkBomb",
+    );
+    suite.least(100).same_results(&[(Kind::Fifo, 9, "auto")]);
+}
+
+fn perl() {
+    let suite = Suite::new(
+        "perl",
+        Some("suite-perl"),
+        "t/op/fork.t t/op/exec.t t/op/kill0.t t/op/sigdispatch.t t/op/sigsystem.t t/op/alarm.t
+        t/op/die_exit.t t/op/getpid.t t/op/getppid.t t/op/waitpid.t t/op/sleep.t t/op/magic.t
+        t/io/pipe.t t/io/dup.t t/io/openpid.t t/io/closepid.t t/io/errnosig.t t/io/socketpair.t
+        t/io/socket.t t/io/argv.t t/io/fs.t t/io/open.t t/run/exit.t t/run/runenv.t t/run/cloexec.t
+        t/run/fresh_perl.t t/run/switches.t t/run/script.t ext/POSIX/t/waitpid.t
+        ext/POSIX/t/sigaction.t ext/POSIX/t/sigset.t ext/POSIX/t/posix.t ext/POSIX/t/wrappers.t
+        ext/IPC-Open3/t/IPC-Open2.t ext/IPC-Open3/t/IPC-Open3.t ext/IPC-Open3/t/fd.t
+        cpan/IPC-Cmd/t/01_IPC-Cmd.t cpan/IPC-Cmd/t/03_run-forked.t cpan/Test-Harness/t/process.t
+        cpan/Test-Harness/t/harness.t cpan/Test-Harness/t/multiplexer.t dist/IO/t/io_pipe.t",
+    );
+    suite.least(3000).same_results(&VARIANTS);
+}
+
+fn bash() {
+    let suite = Suite::new(
+        "bash",
+        Some("suite-bash"),
+        "trap.tests read.tests procsub.tests coproc.tests execscript lastpipe.tests posixpipe.tests
+        set-e.tests builtins.tests comsub.tests comsub-posix.tests func.tests heredoc.tests
+        herestr.tests redir.tests vredir.tests set-x.tests mapfile.tests invert.tests input.tests
+        printf.tests exportfunc.tests exp.tests",
+    );
+    suite.least(1000).same_results(&VARIANTS);
+}
+
+/// These have up to six jobs at once, and jobs that sleep for minutes until they are killed.
+fn bash_jobs() {
+    let suite = Suite::new(
+        "bash",
+        Some("suite-bash"),
+        "jobs.tests jobs1.sub jobs2.sub jobs3.sub jobs4.sub jobs5.sub jobs6.sub jobs7.sub",
+    );
+    suite.width(3).least(100).same_results(&[(Kind::Fifo, 9, "auto")]);
+}
+
+fn zsh() {
+    let suite = Suite::new(
+        "zsh",
+        Some("suite-zsh"),
+        "A05execution W02jobs C03traps E01options V14system A01grammar W03jobparameters A04redirect
+        C04funcdef D08cmdsubst A07control B04read B05eval B11kill B13whence C05debug D03procsubst
+        E02xtrace E03posix V08zpty",
+    );
+    suite.least(1000).same_results(&VARIANTS);
+}
+
+fn mksh() {
+    let parts = (0..8).map(|n| format!("{n}/8 ")).collect::<String>();
+    Suite::new("mksh", Some("suite-mksh"), &parts).least(550).same_results(&VARIANTS);
+}
+
+const MAKE: &str = "
+    features/jobserver features/parallelism features/output-sync features/exec features/export
+    features/recursion features/reinvoke features/errors features/shell_assignment functions/shell
+    options/dash-n options/dash-k options/dash-l options/dash-q options/dash-t
+    variables/MAKEFLAGS variables/MAKELEVEL variables/MAKE_RESTARTS variables/SHELL";
+
+fn make_of_debian() {
+    let mut suite = Suite::new("make", Some("suite-debian-make"), MAKE).least(30);
+    suite.make = on_path("make");
+    suite.same_results(&VARIANTS[..1]);
+}
+
+fn make_4_4() {
+    let mut suite = Suite::new("make", Some("suite-make-4.4.1"), MAKE).least(30);
+    suite.make = tool("make-4.4.1", "make");
+    suite.same_results(&VARIANTS[1..]);
+}

@@ -1,0 +1,25 @@
+# shellcheck shell=sh disable=SC2154 # it is sourced by run.sh
+# Bash's own tests from its source package, with Debian's bash. A part is a file; its result is what it
+# prints. That of jobs.tests is without the files that it would run, which are parts of their own.
+
+prepare() {
+    cp -r "$SUITE/tests" bash || return 1
+    sed -i '/^\${THIS_SH} \.\/jobs[0-9]\.sub/d' bash/jobs.tests
+    # They ask for the configuration of the bash that they are built with.
+    mkdir bash/include && touch bash/include/config.h
+    for program in recho zecho printenv; do
+        cc -w -Ibash/include -I"$SUITE/include" -I"$SUITE" -include stdlib.h -include string.h \
+            -o "bash/$program" "$SUITE/support/$program.c" || return 1
+    done
+}
+
+part() {
+    log=$PWD/log
+    export THIS_SH=/bin/bash BUILD_DIR="$here/bash" BASH_TSTOUT="$log.out" PATH=".:$PATH"
+    cd "$here/bash" || return 1
+    /bin/bash "./$1" >"$log" 2>&1 </dev/null
+    status=$?
+    # The numbers of processes differ.
+    sed -E 's/(process group|kill:) \([0-9]+\)/\1 (PID)/; /^jsshim/d' "$log"
+    return $status
+}
