@@ -212,6 +212,10 @@ static void cancelled(int others)
 		pids[n] = start(n % PIDS, sleeper);
 	if (strcmp(way, "system") && strcmp(way, "pclose"))
 		waited_for = pids[n++] = start(SPAWN, sleeper);
+	/* To kill -1 would be to kill all. */
+	for (int i = 0; i < n; i++)
+		if (pids[i] <= 0)
+			die("start");
 	begin(&thread, 0, wait_in, NULL);
 	nap(100);
 	pthread_cancel(thread);
