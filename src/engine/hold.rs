@@ -245,7 +245,11 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
         return false;
     };
     let socket = st.st_mode & libc::S_IFMT == libc::S_IFSOCK;
-    let ours_to_read = !socket && ends_at(0, &st) == (true, false);
+    // The other end of a pipe has its inode; that of a socket its own.
+    let inode = if socket { sys::unix_peer(st.st_ino) } else { Ok(Some(st.st_ino)) };
+    let Ok(Some(inode)) = inode else { return false };
+    let end = (st.st_dev, inode);
+    let ours_to_read = !socket && ends_at(0, end) == (true, false);
     let me = record.pid.load(Acquire);
     ledger
         .jobs_of(record.client.load(Acquire))
@@ -254,25 +258,19 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
         .map(|(_, _, job)| job.pid.load(Acquire))
         .filter(|pid| *pid > 0 && *pid != me)
         .any(|pid| {
-            let writes = |fd| is_open_as(pid, fd, &st);
-            writes(1) || writes(2) || ours_to_read && ends_at(pid, &st) == (false, true)
+            let writes = |fd| is_open_as(pid, fd, end);
+            writes(1) || writes(2) || ours_to_read && ends_at(pid, end) == (false, true)
         })
 }
 
-/// Is this pipe open there, or the other one of this pair of sockets? The two are made at once and are
-/// numbered one after the other.
-fn is_open_as(pid: i32, fd: i32, end: &libc::stat) -> bool {
-    let apart = u64::from(end.st_mode & libc::S_IFMT == libc::S_IFSOCK);
-    sys::stat(pool::fd_path(pid, fd).c(), true).is_ok_and(|st| {
-        st.st_dev == end.st_dev
-            && st.st_mode & libc::S_IFMT == end.st_mode & libc::S_IFMT
-            && st.st_ino.abs_diff(end.st_ino) == apart
-    })
+/// Is what a process has under this number the pipe or socket of this device and inode?
+fn is_open_as(pid: i32, fd: i32, end: (u64, u64)) -> bool {
+    sys::stat(pool::fd_path(pid, fd).c(), true).is_ok_and(|st| (st.st_dev, st.st_ino) == end)
 }
 
 /// Which ends of a pipe a process has (0: this one): reading, writing. The permission bits of the links tell
 /// the direction (proc(5)).
-fn ends_at(pid: i32, pipe: &libc::stat) -> (bool, bool) {
+fn ends_at(pid: i32, pipe: (u64, u64)) -> (bool, bool) {
     let (mut reads, mut writes) = (false, false);
     proc::each_fd(pid, |fd| {
         if is_open_as(pid, fd, pipe) {

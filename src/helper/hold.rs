@@ -2,7 +2,6 @@
 
 use core::ffi::{c_char, CStr};
 use core::ptr::null;
-use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::pool::Pool;
@@ -38,15 +37,14 @@ fn wait(ledger: &Shared, spec: &Spec) -> State {
     hold::wait(ledger, spec.job, &pool, &[0])
 }
 
-/// For `JSSHIM_DEBUG`: a start without a slot, and how many there were.
+/// For `JSSHIM_DEBUG`: a start without a slot.
 fn tell(ledger: &Shared, spec: &Spec, target: &CStr, start: State) {
-    let Some(record) = ledger.get(spec.job).filter(|_| start == State::Overdraft) else { return };
-    let target = target.to_bytes();
-    let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
-    let mut text: Text<200> = Text::new(b"was held, ");
-    text.put(record.reason().text()).put(b"; overdrafts so far ");
-    text.put_num(ledger.header.overdrafts.load(Relaxed)).put(b"; runs on overdraft");
-    report::debug_of(name, text.bytes());
+    if start == State::Overdraft && ledger.get(spec.job).is_some() {
+        let target = target.to_bytes();
+        let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
+        let mut text = ledger.end_of_wait(spec.job, start);
+        report::debug_of(name, text.put(b" overdraft").bytes());
+    }
 }
 
 fn exec(args: &Args, target: &'static CStr, shell: bool) -> ! {

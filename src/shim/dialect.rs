@@ -105,7 +105,8 @@ fn as_descriptors(flags: Option<&[u8]>) {
     }
 }
 
-fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
+/// Puts the pool into MAKEFLAGS in place of what is there, if that fits.
+pub fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
     let mut buf = [0u8; 4096];
     let mut out = Out::new(&mut buf);
     let none = Letters::default();

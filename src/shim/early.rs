@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::join::{self, End};
-use jsshim_engine::makeflags::{self, Auth};
+use jsshim_engine::makeflags::{self, Auth, Names, WriteAuth};
 use jsshim_engine::text::Text;
 use jsshim_engine::{proc, report, sys};
 
@@ -83,7 +83,7 @@ fn stop_dry_run() {
 /// With `JSSHIM_JOBS`, the pool is made before the program starts, so that a make or cargo at the top
 /// joins it too.
 fn found_pool(flags: Option<&[u8]>) {
-    let Some((r, w, word)) = joining::found() else {
+    let Some((read, write, word)) = joining::found() else {
         // It has been said why; the children need not try again.
         return export(c"JSSHIM_JOBS", b"\0");
     };
@@ -92,14 +92,7 @@ fn found_pool(flags: Option<&[u8]>) {
     if dialect::is_bmake() {
         return;
     }
-    let mut buf = [0u8; 4096];
-    let mut out = makeflags::Out::new(&mut buf);
-    let auth = makeflags::WriteAuth::Fds { read: r, write: w, names: makeflags::Names::Both };
-    let none = makeflags::Letters { dry_run: false, debug: false, keep_going: false };
-    if !makeflags::write(flags, Some(&auth), &none, &mut out) || !out.push(b"\0") {
-        return;
-    }
-    export(c"MAKEFLAGS", out.as_bytes());
+    dialect::announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });
 }
 
 /// Sets a variable to the text before the first NUL of `value`.

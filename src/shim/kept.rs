@@ -17,7 +17,8 @@ use crate::joining;
 use crate::state::STATE;
 
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
-const FLAGS: &[u8] = b"MAKEFLAGS=";
+/// make's variable.
+pub const FLAGS: &[u8] = b"MAKEFLAGS=";
 /// What the names of our variables start with.
 pub const OURS: &[u8] = b"JSSHIM_";
 const FILE: &[u8] = b"libjsshim.so";

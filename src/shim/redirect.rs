@@ -43,7 +43,7 @@ pub enum Foretold {
 
 /// What would an exec of `file` do? With `search` along PATH. `shell` says whether a text without `#!` is
 /// run by /bin/sh: as execvp(3), not as execve(2), and posix_spawnp(3) only searches.
-pub fn foretell(file: &CStr, search: bool, shell: &dyn Fn() -> bool) -> Foretold {
+pub fn foretell(file: &CStr, search: bool, shell: bool) -> Foretold {
     let found = if search {
         target::search(file, environ::own(b"PATH="))
     } else {
@@ -56,7 +56,7 @@ pub fn foretell(file: &CStr, search: bool, shell: &dyn Fn() -> bool) -> Foretold
     };
     match found {
         Ok((path, _)) if !path.fits() => Foretold::Unknown,
-        Ok((path, Kind::Text)) if shell() => Foretold::Runs(Target { path, shell: true }),
+        Ok((path, Kind::Text)) if shell => Foretold::Runs(Target { path, shell: true }),
         Ok((_, Kind::Text)) | Err(_) => Foretold::Fails,
         Ok((path, _)) => Foretold::Runs(Target { path, shell: false }),
     }
@@ -66,9 +66,8 @@ pub fn foretell(file: &CStr, search: bool, shell: &dyn Fn() -> bool) -> Foretold
 /// started with, so it cannot.
 pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold {
     let name = path.to_bytes();
-    let never = || false;
     if name.first() == Some(&b'/') || dir == libc::AT_FDCWD && !name.is_empty() {
-        return if flags == 0 { foretell(path, false, &never) } else { Foretold::Unknown };
+        return if flags == 0 { foretell(path, false, false) } else { Foretold::Unknown };
     }
     if name.is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
         return Foretold::Fails;
@@ -123,7 +122,7 @@ pub fn has_helper() -> bool {
 fn spec(c: &Client, job: Handle, shell: bool) -> Option<Text<320>> {
     let inherited = c.pool.inherited.unwrap_or((-1, -1));
     let spec = Spec { job, shell, inherited, ledger: c.ledger_path };
-    (!c.helper.bytes().is_empty()).then(|| spec.encode())
+    has_helper().then(|| spec.encode())
 }
 
 /// The exec of the helper that holds `job` and then becomes `target`.

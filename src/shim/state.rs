@@ -122,9 +122,9 @@ impl State {
         (self.phase() == ACTIVE).then(|| unsafe { (*self.client.get()).assume_init_ref() })
     }
 
-    /// Makes `find` set up the client, in exactly one thread (`true`: it has), and `enter` put into the ledger what ran
-    /// before there was one, before any other thread sees it. The others wait for it for at most a second
-    /// (and then go on as not gated).
+    /// Makes `find` set up the client, in exactly one thread (`true`: it has), and `enter` put into the
+    /// ledger what ran before there was one, before any other thread sees it. The others wait for it for at
+    /// most a second (and then go on as not gated).
     pub fn join(
         &self,
         find: impl FnOnce(&mut MaybeUninit<Client>) -> bool,
@@ -239,7 +239,7 @@ impl State {
 
     /// The value of MAKEFLAGS now, or that of the process' start if only that one names a pool.
     pub fn flags(&self) -> Option<&'static [u8]> {
-        let name = b"MAKEFLAGS=";
+        let name = kept::FLAGS;
         let now = environ::own(name);
         if now.is_some_and(kept::names_pool) {
             return now;

@@ -81,7 +81,7 @@ pub fn hold_here(client: &Client, job: Handle) {
     );
     client.pool.close();
     if STATE.debug.load(Relaxed) {
-        debug_start(client, job, state);
+        debug_line(client.ledger().end_of_wait(job, state).bytes(), state);
     }
 }
 
@@ -244,18 +244,6 @@ fn debug(event: &[u8], state: Slot) {
     if STATE.debug.load(Relaxed) {
         debug_line(event, state);
     }
-}
-
-/// The end of a wait; of a start without a slot, why.
-#[inline(never)]
-fn debug_start(client: &Client, job: Handle, state: Slot) {
-    let record = client.ledger().get(job).filter(|_| state == Slot::Overdraft);
-    let mut text: Text<200> = Text::new(b"was held, ");
-    if let Some(record) = record {
-        text.put(record.reason().text()).put(b"; overdrafts so far ");
-        text.put_num(client.ledger().header.overdrafts.load(Relaxed)).put(b"; ");
-    }
-    debug_line(text.put(b"runs on").bytes(), state);
 }
 
 #[inline(never)]

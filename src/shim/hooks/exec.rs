@@ -141,7 +141,7 @@ unsafe fn by_path(file: *const c_char, search: bool) -> Foretold {
         return Foretold::Fails;
     }
     // SAFETY: the host's string.
-    redirect::foretell(unsafe { CStr::from_ptr(file) }, search, &|| search)
+    redirect::foretell(unsafe { CStr::from_ptr(file) }, search, search)
 }
 
 /// Every door of this file. `target` says what would run, `run` is the exec that the host asked for, in

@@ -181,9 +181,7 @@ pub unsafe fn clone(
     if flags & libc::CLONE_VFORK != 0 {
         let number = vfork_before();
         let pid = by(Some(run), argument);
-        if let Some(place) = pending::get(number) {
-            ticket::started(place.leave(), pid);
-        }
+        vfork_left(number, pid);
         return pid;
     }
     // It runs on this memory beside us: nothing in it can wait for a slot.
@@ -213,13 +211,18 @@ pub extern "C" fn vfork_before() -> usize {
 
 /// After `vfork`, in the parent only. `ret` is the kernel's answer.
 pub extern "C" fn vfork_after(ret: isize, number: usize) -> c_int {
-    if let Some(place) = pending::get(number) {
-        ticket::started(place.leave(), ret as c_int);
-    }
+    vfork_left(number, ret as c_int);
     if ret < 0 {
         return fail(ret.wrapping_neg() as c_int);
     }
     ret as c_int
+}
+
+/// The child of place `number` has exec'ed or ended; `pid` < 0: there is none.
+fn vfork_left(number: usize, pid: c_int) {
+    if let Some(place) = pending::get(number) {
+        ticket::started(place.leave(), pid);
+    }
 }
 
 /// The role of a process that is about to exec.

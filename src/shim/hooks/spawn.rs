@@ -26,12 +26,12 @@ type SpawnFn = unsafe extern "C" fn(
 const OLD: &CStr = c"GLIBC_2.2.5";
 
 /// One call, without what may be replaced.
-struct Door<'a> {
+struct Door {
     /// Along PATH.
     search: bool,
     actions: *const c_void,
     /// Is a text for the shell?
-    shell: &'a dyn Fn() -> bool,
+    shell: bool,
 }
 
 /// The body of posix_spawn(3); `caller` is where it returns to.
@@ -87,7 +87,7 @@ unsafe fn spawn_by(
     let kept = if search { searching } else { plain };
     let old = !STATE.foreign() && real.is_bound_to(OLD, caller, kept);
     let function = if old { real.old() } else { None }.or_else(|| real.get());
-    let door = Door { search, actions, shell: &|| old };
+    let door = Door { search, actions, shell: old };
     // SAFETY: the host's arguments go on as they are, or as copies of the same shape.
     unsafe {
         spawn(&door, file, argv, envp, |file, argv, envp| {
@@ -125,7 +125,7 @@ pub unsafe fn pidfd_spawn(
     argv: Strings,
     envp: Strings,
 ) -> ErrorNumber {
-    let door = Door { search: false, actions, shell: &|| false };
+    let door = Door { search: false, actions, shell: false };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
         spawn(&door, path, argv, envp, |path, argv, envp| {
@@ -154,7 +154,7 @@ pub unsafe fn pidfd_spawnp(
     argv: Strings,
     envp: Strings,
 ) -> ErrorNumber {
-    let door = Door { search: true, actions, shell: &|| false };
+    let door = Door { search: true, actions, shell: false };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
         spawn(&door, file, argv, envp, |file, argv, envp| {
@@ -211,7 +211,7 @@ fn with(
     result
 }
 
-impl Door<'_> {
+impl Door {
     /// What to spawn for a held job. `None`: it is not held, or cannot be.
     unsafe fn held(
         &self,
@@ -227,8 +227,10 @@ impl Door<'_> {
         // SAFETY: the host's path and arrays.
         unsafe {
             let name = CStr::from_ptr(file);
+            if redirect::is_starter(name) {
+                return redirect::deferred(file, job, argv, envp);
+            }
             match self.target(name) {
-                _ if redirect::is_starter(name) => redirect::deferred(file, job, argv, envp),
                 Foretold::Runs(target) => redirect::held(client, job, &target, argv, envp),
                 _ => None,
             }
