@@ -6,6 +6,7 @@
 mod arch;
 mod badflags;
 mod cli;
+mod corrupt;
 mod dialects;
 mod doors;
 mod drivers;
@@ -68,6 +69,7 @@ fn main() {
         badflags::tests(),
         soak::tests(),
         stalls::tests(),
+        corrupt::tests(),
         cli::tests(),
         arch::tests(),
         neighbours::tests(),

@@ -1,0 +1,55 @@
+//! The ledger: with any content from the start, and with bytes that change while it is used.
+
+use super::world::World;
+use crate::kernel::{kernel, Memory};
+use crate::slots::Token;
+
+/// Where the records begin, how long one is, and where in it a token's byte can be.
+const RECORDS: usize = 4096;
+const RECORD: usize = 64;
+const PLACES: [usize; 2] = [4, 32];
+
+/// The pool's values; one of them is what stands for none in a record.
+const TOKENS: [u8; 4] = [b'+', 0x9d, 0, 0xff];
+
+/// A ledger that holds anything: nothing crashes or hangs, and no byte goes back twice.
+///
+/// The input: how many tokens are in the pool, the number of records, the header from behind its magic
+/// number, the records, and what happens then.
+pub fn any_ledger(data: &[u8]) {
+    let [tokens, records, rest @ ..] = data else { return };
+    let records = usize::from(records % 9);
+    let Some((header, rest)) = rest.split_at_checked(56) else { return };
+    let Some((records, script)) = rest.split_at_checked(records * RECORD) else { return };
+    let world = World::new(&TOKENS[..usize::from(tokens % 5)], |memory| {
+        write(memory, 8, header);
+        write(memory, RECORDS + RECORD, records);
+        let full =
+            records.chunks(RECORD).map(|r| PLACES.iter().filter(|at| is_full(r, **at)).count());
+        kernel(|k| k.owed = full.sum::<usize>() as u64);
+    });
+    if let Some(world) = world {
+        world.distrust();
+        world.play(script);
+    }
+}
+
+/// A ledger in use whose bytes change. The input: how many tokens are in the pool, and what happens.
+pub fn broken_ledger(data: &[u8]) {
+    let [tokens, script @ ..] = data else { return };
+    if let Some(world) = World::new(&TOKENS[..usize::from(tokens % 5)], |_| ()) {
+        world.play(script);
+    }
+}
+
+fn is_full(record: &[u8], at: usize) -> bool {
+    let word = record.get(at..at + 4).and_then(|b| b.try_into().ok());
+    word.is_some_and(|word| Token(u32::from_le_bytes(word)).byte().is_some())
+}
+
+fn write(memory: &Memory, at: usize, bytes: &[u8]) {
+    for (i, byte) in bytes.iter().enumerate() {
+        // SAFETY: within the ledger, which nobody else uses yet.
+        unsafe { memory.address().wrapping_add(at + i).write(*byte) };
+    }
+}
