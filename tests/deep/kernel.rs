@@ -3,10 +3,10 @@
 //! It keeps the books of the pool, too: how many bytes the engine has read from it and how many it has
 //! written.
 
-use std::alloc::{alloc_zeroed, dealloc, Layout};
+use std::alloc::{alloc_zeroed, Layout};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::ledger::Shared;
 #[cfg(not(feature = "loom"))]
@@ -45,12 +45,20 @@ unsafe impl Send for Memory {}
 // SAFETY: as above.
 unsafe impl Sync for Memory {}
 
+/// What was memory of a ledger: to give it back to the system, and to get it anew, costs more than a run.
+static UNUSED: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
+
 impl Memory {
     fn layout() -> Layout {
         Layout::new::<Shared>()
     }
 
     fn new() -> Self {
+        if let Some(memory) = UNUSED.lock().ok().and_then(|mut unused| unused.pop()) {
+            // SAFETY: it was allocated with this layout, and nobody else has it.
+            unsafe { memory.0.write_bytes(0, Self::layout().size()) };
+            return memory;
+        }
         // SAFETY: the size is not zero.
         Self(unsafe { alloc_zeroed(Self::layout()) })
     }
@@ -66,8 +74,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: of `new`. Whoever had it mapped is gone with the kernel.
-        unsafe { dealloc(self.0, Self::layout()) }
+        // Whoever had it mapped is gone with the kernel.
+        UNUSED.lock().expect("nobody panics").push(Self(self.0));
     }
 }
 

@@ -93,6 +93,11 @@ impl Scene {
         self.thread(pid, move |s| hold::wait(s.ledger, job, &pool(), &[]))
     }
 
+    /// How many tokens are in the pool.
+    fn level(&self) -> usize {
+        kernel(|k| k.pipes[0].len())
+    }
+
     /// No job is left, and all is as it was.
     fn end(&self) {
         self.end_with(self.tokens);
@@ -156,46 +161,38 @@ fn a_grant_reaches_a_job_that_begins_to_wait() {
     });
 }
 
-/// The same, and at the same time somebody else gives a token back: the job has one of both, and the
-/// other one is where it was.
-#[test]
-fn a_grant_and_a_token_at_once() {
-    model(2, || {
+/// The same, and at the same time somebody else gives a token back: the job runs on the implicit slot, and
+/// the token is in the pool as soon as its wait is over. With a guard, which gives back what it finds in the
+/// record of a job on an implicit slot, but not under the hands of the reader.
+fn a_grant_and_a_token_at_once(guard: bool) {
+    model(2, move || {
         let scene = Scene::new(b"", 3);
         let pool = pool();
         let (first, second) = (scene.job(&pool), scene.job(&pool));
         let helper = scene.helper(second);
         let make = scene.thread(1, |_| gives_back(b'+'));
         assert!(scene.ledger.end(first, &pool));
+        let record = scene.ledger.get(second).expect("it has not ended");
+        if guard && record.state() == State::Implicit {
+            pool.give(record, second.generation);
+        }
         assert!(helper.join().unwrap().is_backed());
         make.join().unwrap();
+        assert_eq!(scene.state(second), State::Implicit);
+        assert_eq!(scene.level(), 1, "the token is not needed");
         assert!(scene.ledger.end(second, &pool));
         scene.end_with(b"+");
     });
 }
 
-/// The same beside a guard, which gives back what it finds in the record of a job on an implicit slot: not
-/// under the hands of the reader, and only once.
 #[test]
-fn a_guard_gives_back_beside_the_reader() {
-    model(2, || {
-        let scene = Scene::new(b"", 3);
-        let pool = pool();
-        let (first, second) = (scene.job(&pool), scene.job(&pool));
-        let helper = scene.helper(second);
-        let guard = scene.thread(kernel(|k| k.spawn(1)), move |s| {
-            gives_back(b'+');
-            let record = s.ledger.get(second).expect("it has not ended");
-            if record.state() == State::Implicit {
-                self::pool().give(record, second.generation);
-            }
-        });
-        assert!(scene.ledger.end(first, &pool));
-        assert!(helper.join().unwrap().is_backed());
-        guard.join().unwrap();
-        assert!(scene.ledger.end(second, &pool));
-        scene.end_with(b"+");
-    });
+fn a_grant_meets_a_token() {
+    a_grant_and_a_token_at_once(false);
+}
+
+#[test]
+fn a_grant_meets_a_token_and_a_guard() {
+    a_grant_and_a_token_at_once(true);
 }
 
 /// Two jobs wait and one token comes: the older one starts, whoever has read the byte; the younger one

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{mpsc, Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::kernel::Kernel;
@@ -57,6 +57,8 @@ struct World {
 thread_local! {
     static WORLD: RefCell<Arc<World>> = RefCell::default();
     static PAUSE: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+    /// The workers of this thread that have nothing to do.
+    static IDLE: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Looks into the kernel of this thread and of all that it has started.
@@ -78,17 +80,40 @@ pub fn pause() {
     });
 }
 
+type Task = Box<dyn FnOnce() + Send>;
+
+/// A thread that does one task after another: to make one anew for each costs more than what is tested.
+struct Worker {
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Worker {
+    fn new() -> Self {
+        let (tasks, all) = mpsc::channel::<Task>();
+        let thread = thread::spawn(move || all.into_iter().for_each(|task| task()));
+        Self { tasks: Some(tasks), thread: Some(thread) }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.tasks = None;
+        drop(self.thread.take().map(thread::JoinHandle::join));
+    }
+}
+
 /// What goes on in a thread of its own, step by step.
 pub struct Other<R> {
     baton: Arc<Baton<R>>,
-    thread: Option<thread::JoinHandle<()>>,
+    worker: Option<Worker>,
 }
 
 impl<R: Send + 'static> Other<R> {
     pub fn new(f: impl FnOnce() -> R + Send + 'static) -> Self {
         let baton = Arc::new(Baton { turn: Mutex::new(Turn::Starter), changed: Condvar::new() });
         let (world, theirs) = (WORLD.with(|w| w.borrow().clone()), baton.clone());
-        let body = move || {
+        let task = move || {
             WORLD.with(|w| *w.borrow_mut() = world);
             let back = theirs.clone();
             let pause = move || {
@@ -98,9 +123,14 @@ impl<R: Send + 'static> Other<R> {
             PAUSE.with(|p| *p.borrow_mut() = Some(Box::new(pause)));
             theirs.wait(|turn| matches!(turn, Turn::Other));
             let result = catch_unwind(AssertUnwindSafe(f));
+            WORLD.with(|w| drop(w.take()));
+            PAUSE.with(|p| drop(p.take()));
             theirs.pass(Turn::Over(result));
         };
-        Self { baton, thread: Some(thread::spawn(body)) }
+        let worker = IDLE.with(|idle| idle.borrow_mut().pop()).unwrap_or_else(Worker::new);
+        let tasks = worker.tasks.as_ref().expect("it has not been dropped");
+        tasks.send(Box::new(task)).expect("it waits for a task");
+        Self { baton, worker: Some(worker) }
     }
 
     /// Lets it go on until it pauses, or is over; then gives its result.
@@ -109,7 +139,14 @@ impl<R: Send + 'static> Other<R> {
         self.baton.wait(|turn| !matches!(turn, Turn::Other));
         let turn = std::mem::replace(&mut *lock(&self.baton.turn), Turn::Starter);
         let Turn::Over(result) = turn else { return None };
-        drop(self.thread.take().map(thread::JoinHandle::join));
+        IDLE.with(|idle| idle.borrow_mut().extend(self.worker.take()));
         Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
+    }
+}
+
+impl<R> Drop for Other<R> {
+    fn drop(&mut self) {
+        // It is not over: a test has failed. Nobody waits for it.
+        self.worker.take().map(std::mem::forget);
     }
 }

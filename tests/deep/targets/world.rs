@@ -322,6 +322,8 @@ impl World {
         if let Some((at, pid, _)) = job {
             Self::set(host, at, Stage::Over);
             kernel(|k| k.kill(pid));
+            let helper = host.jobs.borrow_mut()[at].helper.take();
+            assert!(helper.is_none_or(|mut h| h.resume().is_some()), "it lives on");
         }
     }
 
@@ -355,7 +357,7 @@ impl World {
     fn guard_is_killed(&self) {
         if let Some((pid, mut other)) = self.guard.take() {
             kernel(|k| k.kill(pid));
-            other.resume();
+            assert!(other.resume().is_some(), "it lives on");
             kernel(|k| k.reap(pid));
         }
     }
@@ -426,7 +428,11 @@ impl World {
         let mut hosts = self.hosts.iter().filter(|host| matters(host));
         let waiting = hosts.any(|host| Self::find(host, Stage::Waits).is_some());
         assert!(!waiting, "a held job waits for ever:\n{}", self.describe());
-        self.hosts.iter().for_each(|host| self.is_killed(host, 0));
+        for host in &self.hosts {
+            while Self::find(host, Stage::Waits).is_some() {
+                self.is_killed(host, 0);
+            }
+        }
         self.go_on();
         false
     }
