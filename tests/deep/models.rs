@@ -233,6 +233,11 @@ fn a_gift_meets(what: impl Fn(&Scene, Handle, Handle) + Copy + Send + Sync + 'st
         what(&scene, first, older);
         reader.join().unwrap();
         assert!(!scene.state(older).is_held(), "the older one has come to a slot, or ended");
+        for job in [older, younger].into_iter().filter(|job| scene.state(*job).is_backed()) {
+            let record = scene.ledger.get(job).expect("it has not ended");
+            let has_byte = record.has_token(job.generation);
+            assert_eq!(has_byte, scene.state(job) == State::Token, "what it runs on");
+        }
         for job in [first, older, younger] {
             scene.ledger.end(job, &pool);
         }
