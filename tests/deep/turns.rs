@@ -147,6 +147,8 @@ impl<R: Send + 'static> Other<R> {
 impl<R> Drop for Other<R> {
     fn drop(&mut self) {
         // It is not over: a test has failed. Nobody waits for it.
-        self.worker.take().map(std::mem::forget);
+        if let Some(worker) = self.worker.take() {
+            std::mem::forget(worker);
+        }
     }
 }
