@@ -6,6 +6,7 @@
 mod arch;
 mod badflags;
 mod cli;
+mod cost;
 mod dialects;
 mod doors;
 mod drivers;
@@ -53,6 +54,7 @@ fn main() {
     let mut tests = tidy::tests();
     let mut real = [
         elf::tests(),
+        cost::tests(),
         ninja::tests(),
         xargs::tests(),
         shells::tests(),

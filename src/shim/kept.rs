@@ -16,7 +16,8 @@ use crate::environ::{self, Scratch, Strings, END};
 use crate::joining;
 use crate::state::STATE;
 
-const PRELOAD: &[u8] = b"LD_PRELOAD=";
+/// The loader's variable.
+pub const PRELOAD: &[u8] = b"LD_PRELOAD=";
 /// make's variable.
 pub const FLAGS: &[u8] = b"MAKEFLAGS=";
 /// What the names of our variables start with.
