@@ -8,11 +8,12 @@ use crate::jobs::Jobs;
 use crate::ledger::{Founding, Shared};
 use crate::pool::{self, Pool, Taken};
 use crate::record::Handle;
+use crate::rundir::{self, Lock};
 use crate::slots::State;
 use crate::sync::{AtomicPtr, AtomicU64};
 use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{Path, Text};
-use crate::{guard, join, rundir};
+use crate::{guard, join};
 
 /// The private variable by which the pool travels.
 pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
@@ -117,13 +118,13 @@ impl Client {
 
     fn enter(&self) -> Option<Handle> {
         let pid = sys::getpid();
-        if let Some(h) = self.ledger().enter(pid) {
+        if let Some(h) = self.ledger().enter(pid, self.ledger_path.c()) {
             return Some(h);
         }
         // The guard has closed this ledger between our parent's end and now: a new one is due.
         let again = attach(&self.ledger_path, &self.founding).ok()?;
         self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
-        again.enter(pid)
+        again.enter(pid, self.ledger_path.c())
     }
 
     /// A record for a new job. `None`: the table is full.
@@ -226,25 +227,26 @@ impl Client {
 /// Opens the ledger of a pool, or makes it.
 #[inline(never)]
 fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
-    let mut last = Errno::AGAIN;
-    for _ in 0..8 {
-        match Shared::open(path.c()) {
-            Ok(ledger) if ledger.header.id() == founding.id && !is_stale(ledger) => {
-                return Ok(ledger)
-            }
-            Err(Errno::NOENT) => {}
-            // Another pool's that is gone (numbers are used again), or a broken one.
-            _ => drop(sys::unlink(path.c())),
-        }
-        match Shared::create(path.c(), founding) {
-            Ok(ledger) => return Ok(ledger),
-            Err(e) => last = e,
-        }
-        if last != Errno::EXIST {
-            break;
+    if let Ok(ledger) = Shared::open(path.c()) {
+        if is_of(ledger, founding) {
+            return Ok(ledger);
         }
     }
-    Err(last)
+    let _lock = Lock::take(path.c())?;
+    match Shared::open(path.c()) {
+        Ok(ledger) if is_of(ledger, founding) => return Ok(ledger),
+        Ok(ledger) => ledger.give_up(),
+        Err(_) => {}
+    }
+    // Of another pool that is gone (numbers are used again), a closed or a broken one.
+    let _ = sys::unlink(path.c());
+    // Without locks another may have been faster.
+    Shared::create(path.c(), founding).or_else(|e| Shared::open(path.c()).map_err(|_| e))
+}
+
+/// Is this the ledger of this pool, and not of one that had the same number and has gone?
+fn is_of(ledger: &Shared, founding: &Founding) -> bool {
+    ledger.header.id() == founding.id && (ledger.is_inhabited() || !is_stale(ledger))
 }
 
 /// Has the pool that this ledger was made for gone?

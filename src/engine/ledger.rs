@@ -13,7 +13,8 @@
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
 //! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
-//! them sees the other. Everything else is `AcqRel`: a state publishes the fields written before it.
+//! them sees the other. Names are given and taken under a lock ([`Lock`]), which no client needs that finds
+//! its ledger open. Everything else is `AcqRel`: a state publishes the fields written before it.
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
@@ -22,6 +23,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use crate::pool::{self, Id, Pool};
 use crate::record::{Handle, Reason, Record, UNRECORDED};
+use crate::rundir::Lock;
 use crate::slots::{next, Next, State, View, Word};
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
@@ -218,28 +220,26 @@ impl Shared {
         None
     }
 
-    /// Makes this process a client. `None`: the table is full, or the ledger closes.
-    pub fn enter(&self, pid: i32) -> Option<Handle> {
+    /// Makes this process a client. `path` is the ledger's. `None`: the table is full, or the ledger closes.
+    pub fn enter(&self, pid: i32, path: &CStr) -> Option<Handle> {
         let h = self.claim(0)?;
         let record = self.record(h.index)?;
         record.pid.store(pid, Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
-        for _ in 0..200 {
-            match self.header.state.load(SeqCst) {
-                OPEN => return Some(h),
-                CLOSING => sys::yield_now(),
-                _ => break,
-            }
-        }
-        // A guard that was killed while it closed has left the word behind.
-        let guard = self.header.guard.load(Acquire).wrapping_abs();
-        let orphaned = guard == 0 || sys::kill(guard, 0) == Err(Errno::SRCH);
-        if orphaned && self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst).is_ok() {
+        if self.header.state.load(SeqCst) == OPEN || self.reopen(path) {
             return Some(h);
         }
         self.free(h);
         None
+    }
+
+    /// Somebody closes the ledger, or was killed while at it: who has the lock knows. Says whether it is open.
+    #[inline(never)]
+    fn reopen(&self, path: &CStr) -> bool {
+        let Ok(_lock) = Lock::take(path) else { return false };
+        let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
+        self.header.state.load(SeqCst) == OPEN
     }
 
     /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on; of a start without a slot
@@ -465,18 +465,42 @@ impl Shared {
         before.is_some() || record.now() == (State::Token, h.generation)
     }
 
-    /// For the guard: if no record is in use, removes the file and closes the ledger. The file goes
-    /// first, so that who finds the ledger closed finds no name in its way. Says whether it is closed.
+    /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
+    /// may have been faster, and its name may be another ledger's by now.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
-        self.header.state.store(CLOSING, SeqCst);
+        if !self.is_idle() {
+            return false;
+        }
+        let Ok(_lock) = Lock::take(path) else { return false };
+        let open = self.header.state.compare_exchange(OPEN, CLOSING, SeqCst, SeqCst);
+        if let Err(state) = open {
+            return state == CLOSED;
+        }
         fence(SeqCst);
-        let idle = self.records().all(|(_, r)| r.state() == State::Free);
+        let idle = self.is_idle();
+        // Only now is the name this ledger's for sure, and nobody comes in any more.
+        self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
         if idle {
             let _ = sys::unlink(path);
         }
-        // A client may have thought us dead and opened it again.
-        let to = if idle { CLOSED } else { OPEN };
-        self.header.state.compare_exchange(CLOSING, to, SeqCst, SeqCst).is_ok() && idle
+        idle
+    }
+
+    fn is_idle(&self) -> bool {
+        self.records().all(|(_, r)| r.state() == State::Free)
+    }
+
+    /// Does any process that it knows still run?
+    pub fn is_inhabited(&self) -> bool {
+        self.records().filter(|(_, r)| r.state() != State::Free).any(|(_, r)| {
+            let pid = r.pid.load(Acquire);
+            pid > 0 && sys::kill(pid, 0) != Err(Errno::SRCH)
+        })
+    }
+
+    /// Closes it whatever is in it, for who has the lock and gives its name to another.
+    pub fn give_up(&self) {
+        self.header.state.store(CLOSED, SeqCst);
     }
 }
 

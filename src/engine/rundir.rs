@@ -1,5 +1,7 @@
 //! Where ledgers and pools of our own lie: a directory of the user's that nobody else can enter.
 
+use core::ffi::CStr;
+
 use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 
@@ -39,6 +41,46 @@ fn prepare(dir: Path) -> Result<Path> {
 /// The ledger's file for a pool.
 pub fn ledger(dir: &Path, id: crate::pool::Id) -> Path {
     dir.with(b"/").hex(id.1).with(b"-").hex(id.0).with(b".ledger")
+}
+
+/// The right to give a ledger its name and to take it away. One process has it, and lets go of it even when
+/// it is killed (flock(2) on the directory).
+///
+/// All signals are blocked meanwhile: a handler of the host must neither jump out nor ask for it again.
+pub struct Lock {
+    dir: i32,
+    mask: u64,
+}
+
+impl Lock {
+    /// For the directory of this file. Waits for at most a second.
+    ///
+    /// # Errors
+    /// EAGAIN: another process has it for so long. Others as open(2).
+    #[inline(never)]
+    pub fn take(file: &CStr) -> Result<Self> {
+        let file = file.to_bytes();
+        let end = file.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let dir = Path::new(file.get(..end).unwrap_or(b"")).with(b"/");
+        let dir = sys::open(dir.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        let this = Self { dir, mask: sys::sigmask(libc::SIG_BLOCK, u64::MAX) };
+        for _ in 0..1000 {
+            match sys::lock(dir) {
+                Err(Errno::AGAIN) => sys::sleep_millis(1),
+                // Where there are no locks, two may be at it at once.
+                _ => return Ok(this),
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        sys::unlock(self.dir);
+        sys::close(self.dir);
+        sys::sigmask(libc::SIG_SETMASK, self.mask);
+    }
 }
 
 #[cfg(test)]

@@ -134,6 +134,18 @@ pub fn reserve(fd: c_int, len: usize) -> Result<()> {
     unsafe { call!(libc::SYS_fallocate, fd, 0usize, 0usize, len).map(drop) }
 }
 
+/// flock(2), never waiting: EAGAIN where another has it.
+pub fn lock(fd: c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB).map(drop) }
+}
+
+/// Undoes [`lock`], also for copies of the descriptor in forked children.
+pub fn unlock(fd: c_int) {
+    // SAFETY: numbers only.
+    let _ = unsafe { call!(libc::SYS_flock, fd, libc::LOCK_UN) };
+}
+
 /// getdents64(2): raw directory records.
 pub fn getdents(fd: c_int, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the buffer is ours and as long as said.
