@@ -61,12 +61,13 @@ pub struct Change {
 
 /// Is this entry of LD_PRELOAD this library, however it is written (`$LIB`, another path)?
 fn is_us(entry: &[u8]) -> bool {
-    entry.rsplit(|b| *b == b'/').next() == Some(FILE)
+    entry.strip_suffix(FILE).is_some_and(|dir| matches!(dir.last(), None | Some(b'/')))
 }
 
-/// Where LD_PRELOAD's value names this library, if it does. ld.so(8): separated by colons or spaces.
+/// Where LD_PRELOAD's value names this library, if it does. ld.so(8): separated by colons or spaces. Most
+/// often it is the last entry.
 pub fn entry(value: &[u8]) -> Option<&[u8]> {
-    value.split(|b| matches!(b, b':' | b' ')).find(|entry| is_us(entry))
+    value.rsplit(|b| matches!(b, b':' | b' ')).find(|entry| is_us(entry))
 }
 
 /// Does this value of MAKEFLAGS name a pool?
