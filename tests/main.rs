@@ -4,6 +4,7 @@
 //! the toolbox, names it in JSSHIM_TOOLBOX, and then every test runs and a missing program is an error.
 
 mod arch;
+mod away;
 mod badflags;
 mod cli;
 mod dialects;
@@ -70,6 +71,7 @@ fn main() {
         stalls::tests(),
         cli::tests(),
         arch::tests(),
+        away::tests(),
         neighbours::tests(),
         settings::tests(),
         table::tests(),

@@ -31,7 +31,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// What the library says of a start without a slot.
-const LINE: &str = "the running jobs wait for others; overdrafts so far ";
+pub const LINE: &str = "the running jobs wait for others; overdrafts so far ";
 
 fn overdrafts(outcome: &Outcome) -> usize {
     outcome.stderr.lines().filter(|line| line.contains(LINE)).count()

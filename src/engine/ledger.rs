@@ -223,6 +223,7 @@ impl Shared {
         let h = self.claim(0)?;
         let record = self.record(h.index)?;
         record.pid.store(pid, Relaxed);
+        record.since.store(sys::now(), Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
         for _ in 0..200 {

@@ -49,12 +49,33 @@ fn begin_recorded() -> Ticket {
         STATE.warn(b"the ledger is full; this process is not gated");
         return Ticket::Pass;
     };
-    let ticket = slot(client, job);
+    let ticket = slot(client, job, joining::gate_mode());
     if client.ledger().get(job).is_none_or(|r| r.state() != Slot::Implicit) {
         let now_and_then = job.generation.is_multiple_of(16);
         client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
     }
     ticket
+}
+
+/// A slot for this process, which is about to become another program while a job runs on its implicit slot.
+/// That program knows nothing of the job and uses the implicit slot again, so it is a job itself. `None`: no
+/// job runs, or nobody could give the slot back.
+pub fn own_slot() -> Option<Ticket> {
+    let first = STATE.first.load(Acquire);
+    let busy = match STATE.client() {
+        Some(client) => client.is_busy(&STATE.jobs),
+        None => STATE.phase() != OFF && first > 0 && sys::peek(first) == Peek::Running,
+    };
+    if !busy {
+        return None;
+    }
+    let client =
+        STATE.join(joining::find, record_first).filter(|c| !c.helper.bytes().is_empty())?;
+    let job = client.claim()?;
+    client.ledger().get(job)?.pid.store(sys::getpid(), Release);
+    let ticket = slot(client, job, joining::Gate::Child);
+    client.guard(STATE.env.load(Relaxed).cast_const(), true);
+    Some(ticket)
 }
 
 /// A child that was forked without a slot and did not exec waits before its own first job.
@@ -93,8 +114,9 @@ fn claim_first() -> bool {
     free && first.compare_exchange(seen, STARTING, AcqRel, Acquire).is_ok()
 }
 
-/// Enters the job that took the implicit slot before there was a ledger.
+/// Enters the job that took the implicit slot before there was a ledger, and those of before an exec.
 pub fn record_first(client: &Client) {
+    client.adopt(&STATE.jobs);
     let first = STATE.first.swap(RECORDED, AcqRel);
     if first == RECORDED || first == NONE {
         return;
@@ -115,12 +137,12 @@ fn enter_first(client: &Client, pid: i32) {
 }
 
 #[inline(never)]
-fn slot(client: &Client, job: Handle) -> Ticket {
+fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
     let now = client.start_now(job).or_else(|| {
         client.sweep(&STATE.jobs);
         client.start_now(job)
     });
-    let state = now.or_else(|| match joining::gate_mode() {
+    let state = now.or_else(|| match gate {
         joining::Gate::Child => None,
         mode => wait_at_gate(client, job, mode == joining::Gate::Parent),
     });
