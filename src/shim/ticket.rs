@@ -97,10 +97,15 @@ pub fn hold_here(client: &Client, job: Handle) {
         |(client, job)| {
             client.ledger().overdraw(*job, Reason::Left);
             jsshim_engine::hold::abandon();
+            debug_end_of_wait(client, *job, Slot::Overdraft);
         },
         |(client, job)| jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs),
     );
     client.pool.close();
+    debug_end_of_wait(client, job, state);
+}
+
+fn debug_end_of_wait(client: &Client, job: Handle, state: Slot) {
     if STATE.debug.load(Relaxed) {
         debug_line(client.ledger().end_of_wait(job, state).bytes(), state);
     }
@@ -236,7 +241,10 @@ fn set_process(client: &Client, job: Handle, pid: i32) {
 pub fn overdraw(job: Handle) {
     if let Some(client) = STATE.client() {
         client.ledger().overdraw(job, Reason::Unheld);
-        debug(b"cannot hold a job; it runs on", Slot::Overdraft);
+        if STATE.debug.load(Relaxed) {
+            let text = client.ledger().start(b"starts a job, ", job, Slot::Overdraft);
+            debug_line(text.bytes(), Slot::Overdraft);
+        }
     }
 }
 
