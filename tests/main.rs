@@ -7,6 +7,7 @@ mod arch;
 mod away;
 mod badflags;
 mod cli;
+mod daemons;
 mod dialects;
 mod doors;
 mod drivers;
@@ -70,6 +71,7 @@ fn main() {
         soak::tests(),
         stalls::tests(),
         cli::tests(),
+        daemons::tests(),
         arch::tests(),
         away::tests(),
         neighbours::tests(),
