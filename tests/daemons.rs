@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Test> {
         crate::test(&format!("daemons::by_{way}"), run)
     };
     let mut list: Vec<_> = WAYS.map(test).into();
-    list.extend(crate::tests![of_python, of_a_shell]);
+    list.extend(crate::tests![of_python, of_a_shell, says_that_the_pool_is_gone]);
     list
 }
 
@@ -30,22 +30,26 @@ pub fn tests() -> Vec<Test> {
 fn make_goes(command: &str, late: bool) {
     let new = tool("make-4.4.1", "make");
     for (make, plus) in [(on_path("make"), ""), (on_path("make"), "+"), (new, "")] {
-        let top = format!(
-            "all: a b\n\
-             a:\n\t{plus}@MAKE_PID=$$PPID; export MAKE_PID; LD_PRELOAD=$$JSSHIM_LIB bash host\n\
-             b:\n\t@$$JOB -b 5 -s 20\n"
-        );
-        let run = Run::new(&[&make, "-s", "-j2", "-f", "Top"])
-            .file("Top", &top)
-            .file("host", &format!("{command}\n:\n"))
-            .env("DAEMON", &compiled("daemonize"))
-            .env("PYTHON", &python())
-            .make(2)
-            .any_peak()
-            .preload_inside()
-            .check(served);
+        let run = below(&make, plus, command);
         if late { run.warns() } else { run }.both();
     }
+}
+
+fn below(make: &str, plus: &str, command: &str) -> Run {
+    let top = format!(
+        "all: a b\n\
+         a:\n\t{plus}@MAKE_PID=$$PPID; export MAKE_PID; LD_PRELOAD=$$JSSHIM_LIB bash host\n\
+         b:\n\t@$$JOB -b 5 -s 20\n"
+    );
+    Run::new(&[make, "-s", "-j2", "-f", "Top"])
+        .file("Top", &top)
+        .file("host", &format!("{command}\n:\n"))
+        .env("DAEMON", &compiled("daemonize"))
+        .env("PYTHON", &python())
+        .make(2)
+        .any_peak()
+        .preload_inside()
+        .check(served)
 }
 
 fn served(o: &Outcome) {
@@ -93,4 +97,11 @@ fn of_a_shell() {
         (setsid bash -c serve &)"#,
         true,
     );
+}
+
+/// One that knew the pool, of each of its jobs but one at a time.
+fn says_that_the_pool_is_gone() {
+    let run = below(&tool("make-4.4.1", "make"), "", "$DAEMON keeps").env("JSSHIM_DEBUG", "1");
+    let told = |o: &Outcome| assert!(o.stderr.contains("the pool is gone; overdrafts so far 1;"));
+    run.check(told).once();
 }

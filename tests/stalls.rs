@@ -4,6 +4,7 @@
 
 mod busy;
 mod list;
+mod reasons;
 
 use crate::harness::pool::Kind;
 use crate::harness::programs::python;
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Test> {
     ];
     list.extend(busy::tests());
     list.extend(list::tests());
+    list.extend(reasons::tests());
     list
 }
 
