@@ -60,6 +60,7 @@ fn begin_recorded() -> Ticket {
 /// A slot for this process, which is about to become another program while a job runs on its implicit slot.
 /// That program knows nothing of the job and uses the implicit slot again, so it is a job itself. `None`: no
 /// job runs, or nobody could give the slot back.
+#[inline(never)]
 pub fn own_slot() -> Option<Ticket> {
     let first = STATE.first.load(Acquire);
     let busy = match STATE.client() {
