@@ -1,3 +1,4 @@
 //! What is tested across modules.
 
+mod adopt;
 mod stress;
