@@ -73,7 +73,7 @@ pub struct Run {
     inherited: Vec<(RawFd, String)>,
     preload: Preload,
     nobody: bool,
-    slots: Option<usize>,
+    pub slots: Option<usize>,
     must_exceed: bool,
     must_fill: bool,
     may_overdraw: bool,

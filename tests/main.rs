@@ -4,9 +4,11 @@
 //! the toolbox, names it in JSSHIM_TOOLBOX, and then every test runs and a missing program is an error.
 
 mod arch;
+mod away;
 mod badflags;
 mod cli;
 mod cost;
+mod daemons;
 mod dialects;
 mod doors;
 mod drivers;
@@ -71,7 +73,9 @@ fn main() {
         soak::tests(),
         stalls::tests(),
         cli::tests(),
+        daemons::tests(),
         arch::tests(),
+        away::tests(),
         neighbours::tests(),
         settings::tests(),
         table::tests(),

@@ -2,11 +2,12 @@
 
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::jobs::Jobs;
 use crate::ledger::{Founding, Shared};
 use crate::pool::{self, Pool, Taken};
+use crate::proc;
 use crate::record::Handle;
 use crate::rundir::{self, Lock};
 use crate::slots::State;
@@ -162,6 +163,48 @@ impl Client {
         self.ledger().jobs_of(me).any(|(_, state, _)| state.is_held())
     }
 
+    /// Does a job run on the implicit slot of this process?
+    pub fn is_busy(&self, jobs: &Jobs) -> bool {
+        self.sweep(jobs);
+        let me = self.ledger().record(self.me.load(Acquire) as u32);
+        me.is_some_and(|r| r.implicit.load(Acquire) != 0)
+    }
+
+    /// The clients that this process was as other programs, before an exec.
+    fn former(&self) -> impl Iterator<Item = Handle> {
+        let (ledger, pid, me) = (self.ledger(), sys::getpid(), self.me.load(Acquire) as u32);
+        let mut start = None;
+        ledger.records().filter_map(move |(index, r)| {
+            let (state, generation) = r.now();
+            if state != State::Client || r.pid.load(Acquire) != pid || index == me {
+                return None;
+            }
+            // Another process may have had this pid, and orphans of it run.
+            let start = *start.get_or_insert_with(|| proc::stat(0).map(|s| s.start_nanos()));
+            let ours = start.is_some_and(|start| r.since.load(Relaxed) >= start);
+            ours.then_some(Handle { index, generation })
+        })
+    }
+
+    /// Adds the jobs that this process has from before an exec, so that their ends are seen here, too. They
+    /// stay that client's: its implicit slot is not the one of this program.
+    pub fn adopt(&self, jobs: &Jobs) {
+        let pid = sys::getpid();
+        for (job, _, r) in self.former().flat_map(|h| self.ledger().jobs_of(h.index)) {
+            let child = r.pid.load(Acquire);
+            if child > 0 && child != pid {
+                jobs.add(child, job);
+            }
+        }
+    }
+
+    /// Frees the record of a client that has no jobs.
+    fn free_idle(&self, client: Handle) {
+        if self.ledger().jobs_of(client.index).next().is_none() {
+            self.ledger().free(client);
+        }
+    }
+
     /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
     /// `check`: also if one is known, which may have been killed.
     pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
@@ -210,12 +253,11 @@ impl Client {
         self.sweep(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
-        if self.ledger().jobs_of(me.index).next().is_none() {
-            self.ledger().free(me);
-        }
+        self.free_idle(me);
         // Where no guard was needed, or can be had, nobody else cleans up.
         let root = self.founding.root;
         if self.ledger().header.guard.load(Acquire) == 0 {
+            self.former().for_each(|client| self.free_idle(client));
             let gone = self.ledger().close_if_idle(self.ledger_path.c());
             if gone && root != 0 && root == sys::getpid() {
                 let _ = sys::unlink(self.pool.path.c());

@@ -74,6 +74,8 @@ pub enum Problem {
     Closed,
     /// They are open but are no pipe, or not in these directions.
     NoPipe,
+    /// The same of a process that has outlived its make: the pool has gone. It is limited by its own pool only.
+    Gone,
     /// The fifo cannot be opened.
     Fifo(i32),
     /// The word has a form that no make is known to write.
@@ -89,6 +91,7 @@ impl Problem {
             Self::NoPipe => t.with("MAKEFLAGS names descriptors that are no pipe."),
             Self::Fifo(e) => t.with("Cannot open the fifo in MAKEFLAGS (errno ").num(e).with(")."),
             Self::Malformed => t.with("MAKEFLAGS has a malformed --jobserver-auth."),
+            Self::Gone => Text::new(b"the make above has ended; a pool of our own is used"),
         }
     }
 }
@@ -122,8 +125,18 @@ pub fn find(env: Settings<'_>) -> Found {
     };
     match found {
         Ok(pool) => Found::Pool(pool, flags.load_milli.unwrap_or(0)),
+        Err(problem) if is_gone(problem, told.is_some()) => Found::Unusable(Problem::Gone),
         Err(problem) => Found::Unusable(problem),
     }
+}
+
+/// Has this process outlived its make? It is an orphan then, and a way to the pool that was `known` leads
+/// nowhere. Orphans go to init, or to a manager of sessions (systemd(1) of a user), the leader of another.
+fn is_gone(problem: Problem, known: bool) -> bool {
+    let lost = problem == Problem::Closed && known || problem == Problem::Fifo(libc::ENOENT);
+    let parent = sys::getppid();
+    let manager = || sys::getsid(parent) == Ok(parent) && sys::getsid(0) != Ok(parent);
+    lost && (parent == 1 || manager())
 }
 
 /// The identity of what is at `path`, if it opens for both directions.

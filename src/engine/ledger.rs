@@ -225,6 +225,7 @@ impl Shared {
         let h = self.claim(0)?;
         let record = self.record(h.index)?;
         record.pid.store(pid, Relaxed);
+        record.since.store(sys::now(), Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
         if self.header.state.load(SeqCst) == OPEN || self.reopen(path) {
@@ -242,11 +243,15 @@ impl Shared {
         self.header.state.load(SeqCst) == OPEN
     }
 
-    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on; of a start without a slot
-    /// also why, and how many there were.
-    #[inline(never)]
+    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on.
     pub fn end_of_wait(&self, h: Handle, state: State) -> Text<200> {
-        let mut text = Text::new(b"was held, ");
+        self.start(b"was held, ", h, state)
+    }
+
+    /// The same for any start, after `event`: of one without a slot also why, and how many there were.
+    #[inline(never)]
+    pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
+        let mut text = Text::new(event);
         if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
             text.put(record.reason().text()).put(b"; overdrafts so far ");
             text.put_num(self.header.overdrafts.load(Relaxed)).put(b"; ");

@@ -18,6 +18,14 @@ pub struct Stat {
     pub start: u64,
 }
 
+impl Stat {
+    /// The start on the clock of [`sys::now`], in ns. The kernel's ticks are hundredths of a second wherever
+    /// programs see them (USER_HZ, time(7)); the exact start is up to one later.
+    pub fn start_nanos(&self) -> u64 {
+        self.start.saturating_mul(10_000_000)
+    }
+}
+
 /// Reads a line of /proc/PID/stat. The name in it may hold blanks and parentheses.
 pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let name_end = line.iter().rposition(|b| *b == b')')?;

@@ -59,7 +59,7 @@ pub struct Record {
     pub implicit: AtomicU64,
     /// Where a younger sibling puts a byte that is due to this job first.
     pub gift: Place,
-    /// Since when it waits, or runs, in ns (`CLOCK_BOOTTIME`).
+    /// Since when it waits, or runs, or is a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
     name: [AtomicU64; 2],
 }

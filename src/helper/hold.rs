@@ -19,8 +19,9 @@ pub fn run(args: &Args) -> ! {
     let timers = sys::Timers::stop();
     match spec.as_ref().map(|s| (s, Shared::open(s.ledger.c()))) {
         Some((spec, Ok(ledger))) => {
+            let held = ledger.get(spec.job).is_some_and(|r| r.state().is_held());
             let start = wait(ledger, spec);
-            if args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
+            if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
                 tell(ledger, spec, target, start);
             }
         }

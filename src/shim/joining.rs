@@ -6,7 +6,7 @@ use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::client::{Client, Setup};
-use jsshim_engine::join::{self, Found, Settings};
+use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::text::{Path, Text};
 use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
@@ -61,12 +61,12 @@ pub fn find(place: &mut Place) -> bool {
             enter(place, pool, Own { load_milli: load_limit(*load), overrides, ..Own::default() })
         }
         Found::One if !speaks => make(place, 1),
-        Found::None if !speaks => make(place, jobs_wanted().unwrap_or_else(own::default_slots)),
+        Found::None if !speaks => make(place, wanted()),
         // It sees to it in its own way.
         Found::One | Found::None => false,
-        Found::Unusable(problem) => {
+        &Found::Unusable(problem) => {
             STATE.warn(problem.text().bytes());
-            make(place, 1)
+            make(place, if problem == Problem::Gone { wanted() } else { 1 })
         }
     }
 }
@@ -79,7 +79,7 @@ pub fn settings() -> Settings<'static> {
 /// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives two
 /// inheritable ends of it and the value of `JSSHIM_POOL`.
 pub fn found() -> Option<(i32, i32, Text<320>)> {
-    let slots = jobs_wanted().unwrap_or_else(own::default_slots);
+    let slots = wanted();
     let mut result = None;
     let find = |place: &mut Place| {
         settle_modes();
@@ -138,6 +138,11 @@ pub fn jobs_wanted() -> Option<u32> {
         STATE.warn(b"JSSHIM_JOBS is not a number above 0; the number of CPUs is used");
     }
     n
+}
+
+/// Slots for a pool of our own.
+fn wanted() -> u32 {
+    jobs_wanted().unwrap_or_else(own::default_slots)
 }
 
 /// What is ours of a client's [`Setup`].

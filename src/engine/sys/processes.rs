@@ -17,6 +17,15 @@ pub fn getppid() -> i32 {
     unsafe { call!(libc::SYS_getppid) }.unwrap_or(0) as i32
 }
 
+/// getsid(2).
+///
+/// # Errors
+/// ESRCH: there is no such process.
+pub fn getsid(pid: i32) -> Result<i32> {
+    // SAFETY: no memory is involved.
+    unsafe { call!(libc::SYS_getsid, pid) }.map(|sid| sid as i32)
+}
+
 /// geteuid(2).
 pub fn geteuid() -> u32 {
     // SAFETY: no arguments.

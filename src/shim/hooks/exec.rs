@@ -152,15 +152,23 @@ unsafe fn exec(
     envp: Strings,
     run: impl Fn(Strings) -> c_int,
 ) -> c_int {
+    let mut own = None;
     let place = match role() {
-        Role::Own(job) => {
+        Role::Own(Some(job)) => {
             STATE.sites.execs();
-            if let Some(job) = job {
+            // SAFETY: the host's arguments.
+            unsafe { hold(job, None, target(), argv, envp) };
+            if still_held(job) {
+                STATE.put_held(job);
+            }
+            None
+        }
+        Role::Own(None) => {
+            STATE.sites.execs();
+            own = ticket::own_slot();
+            if let Some(Ticket::Held(job)) = own {
                 // SAFETY: the host's arguments.
                 unsafe { hold(job, None, target(), argv, envp) };
-                if still_held(job) {
-                    STATE.put_held(job);
-                }
             }
             None
         }
@@ -176,10 +184,14 @@ unsafe fn exec(
         Role::Stranger => return run(envp),
     };
     // SAFETY: the host's arguments.
-    match unsafe { redirect::plain(core::ptr::null(), argv, envp) } {
+    let failed = match unsafe { redirect::plain(core::ptr::null(), argv, envp) } {
         Some(x) => with_scratch(place, x, |x| run(x.envp)),
         None => run(envp),
+    };
+    if let Some(ticket) = own {
+        ticket::started(ticket, -1);
     }
+    failed
 }
 
 type Place = &'static Pending;
