@@ -67,10 +67,15 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
 fn judge(fd: i32, head: &[u8], depth: u32) -> sys::Result<Kind> {
     match head {
         [0x7f, b'E', b'L', b'F', ..] => elf(fd, head),
-        [b'#', b'!', rest @ ..] => look(interpreter(rest)?.c(), depth.saturating_add(1)),
+        [b'#', b'!', rest @ ..] => script(rest, depth),
         _ if head.contains(&0) => Err(Errno(libc::ENOEXEC)),
         _ => Ok(Kind::Text),
     }
+}
+
+#[inline(never)]
+fn script(line: &[u8], depth: u32) -> sys::Result<Kind> {
+    look(interpreter(line)?.c(), depth.saturating_add(1))
 }
 
 /// The interpreter's path in a `#!` line.
@@ -127,7 +132,18 @@ fn elf(fd: i32, head: &[u8]) -> sys::Result<Kind> {
     }
 }
 
+/// Is there the loader whose name is at this place of a program?
+#[inline(never)]
+fn has_loader(fd: i32, place: u64) -> sys::Result<()> {
+    let mut name = [0u8; 200];
+    let n = sys::pread(fd, &mut name, place)?;
+    let name = name.get(..n).unwrap_or(&[]);
+    let loader = CStr::from_bytes_until_nul(name).map_err(|_| Errno(libc::ENOEXEC))?;
+    sys::stat(loader, true).map(drop)
+}
+
 /// Looks for the loader among the program headers, and whether it is there.
+#[inline(never)]
 fn segments<const SIZE: usize>(fd: i32, mut at: u64, n: u16, loaded: Kind) -> sys::Result<Kind> {
     const PT_INTERP: u64 = 3;
     let mut header = [0u8; SIZE];
@@ -136,13 +152,8 @@ fn segments<const SIZE: usize>(fd: i32, mut at: u64, n: u16, loaded: Kind) -> sy
             return Err(Errno(libc::ENOEXEC));
         }
         if u32_at(&header, 0) == Some(PT_INTERP) {
-            let mut name = [0u8; 200];
             let place = if SIZE == 32 { u32_at(&header, 4) } else { u64_at(&header, 8) };
-            let n = sys::pread(fd, &mut name, place.unwrap_or(0))?;
-            let name = name.get(..n).unwrap_or(&[]);
-            let loader = CStr::from_bytes_until_nul(name).map_err(|_| Errno(libc::ENOEXEC))?;
-            sys::stat(loader, true)?;
-            return Ok(loaded);
+            return has_loader(fd, place.unwrap_or(0)).map(|()| loaded);
         }
         at = at.wrapping_add(SIZE as u64);
     }
