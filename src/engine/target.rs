@@ -174,8 +174,9 @@ pub fn has_foreign() -> bool {
 #[inline(never)]
 pub fn is_foreign(path: &CStr) -> bool {
     let mut head = [0u8; 64];
-    sys::open(path, libc::O_RDONLY, 0).is_ok_and(|fd| {
-        let n = sys::read(fd, &mut head).unwrap_or(0);
+    // Of a fifo, the open must not wait, nor the read take anything.
+    sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0).is_ok_and(|fd| {
+        let n = sys::pread(fd, &mut head, 0).unwrap_or(0);
         let head = head.get(..n).unwrap_or(&[]);
         let found = head.starts_with(b"\x7fELF\x01") && elf(fd, head) == Ok(Kind::Foreign);
         sys::close(fd);
@@ -316,6 +317,10 @@ mod tests {
         assert!(is_foreign_along(c"small-loaded", Some(along.bytes())));
         assert!(!is_foreign_along(c"true", Some(b"/nonexistent:/bin")));
         assert!(!is_foreign(c"/bin/true") && !is_foreign(c"/nonexistent"));
+        let fifo = file("fifo", b"", 0o755);
+        sys::unlink(&fifo).unwrap();
+        sys::mkfifo(&fifo, 0o755).unwrap();
+        assert!(!is_foreign(&fifo));
         elf[84] = 1;
         let fixed = file("small-static", &elf, 0o755);
         assert_eq!(foretell(&fixed), Ok(Kind::Static));
