@@ -65,9 +65,9 @@ impl Client {
         // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
         let this = unsafe {
             (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));
-            (&raw mut (*at).ledger_path).write(rundir::ledger(setup.dir, setup.pool.id));
+            (&raw mut (*at).ledger_path).write(Path::default());
             setup.pool.copy_to(&raw mut (*at).pool);
-            (&raw mut (*at).pool_word).write(Text::new(POOL_NAME));
+            (&raw mut (*at).pool_word).write(Text::default());
             (&raw mut (*at).helper).copy_from_nonoverlapping(setup.helper, 1);
             let founding = &raw mut (*at).founding;
             (&raw mut (*founding).id).write(setup.pool.id);
@@ -78,10 +78,11 @@ impl Client {
             (&raw mut (*at).me).write(AtomicU64::new(0));
             &mut *at
         };
+        rundir::put_ledger(setup.dir, setup.pool.id, &mut this.ledger_path);
         if !this.ledger_path.fits() {
             return Err(Errno(libc::ENAMETOOLONG));
         }
-        this.pool_word.put(if setup.overrides { join::OVERRIDE } else { b"" });
+        this.pool_word.put(POOL_NAME).put(if setup.overrides { join::OVERRIDE } else { b"" });
         join::encode_to(&this.pool, &mut this.pool_word);
         let ledger = attach(&this.ledger_path, &this.founding)?;
         this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);

@@ -154,7 +154,8 @@ impl Shared {
     /// # Errors
     /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
     pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
-        let tmp = Path::new(path.to_bytes()).with(b".").num(sys::getpid());
+        let mut tmp = Path::default();
+        tmp.put(path.to_bytes()).put(b".").put_num(sys::getpid());
         if !tmp.fits() {
             return Err(Errno::INVAL);
         }

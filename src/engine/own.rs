@@ -13,8 +13,10 @@ pub const MOST: u32 = 65_536;
 ///
 /// # Errors
 /// As mkfifo(3) and open(2).
+#[inline(never)]
 pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
-    let path = dir.with(b"/pool-").num(sys::getpid()).with(b"-").hex(sys::now());
+    let mut path = *dir;
+    path.put(b"/pool-").put_num(sys::getpid()).put(b"-").put_hex(sys::now());
     if !path.fits() {
         return Err(Errno(libc::ENAMETOOLONG));
     }
@@ -26,7 +28,7 @@ pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
 
 fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
     let fd = sys::open(path.c(), libc::O_RDWR | libc::O_NONBLOCK, 0)?;
-    let tokens = [b'+'; 4096];
+    let tokens = [b'+'; 256];
     let mut left = slots.clamp(1, MOST).saturating_sub(1) as usize;
     while left > 0 {
         let part = tokens.get(..left.min(tokens.len())).unwrap_or(&tokens);

@@ -47,7 +47,10 @@ pub fn is(fd: i32, id: Id) -> bool {
 
 /// The path of a process' descriptor (proc(5)).
 pub fn fd_path(pid: i32, fd: i32) -> Path {
-    proc::of(pid).with(b"/fd/").num(fd)
+    let mut path = Path::default();
+    proc::put_folder(pid, &mut path);
+    path.put(b"/fd/").put_num(fd);
+    path
 }
 
 /// Opens `path`, if it is this pipe.

@@ -42,23 +42,38 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
 
 /// /proc/PID/stat of a process; of the caller for `pid` 0.
 pub fn stat(pid: i32) -> Option<Stat> {
-    stat_at(&of(pid))
+    let mut path = Path::default();
+    put_folder(pid, &mut path);
+    path.put(b"/stat");
+    read_stat(&path)
 }
 
 /// The `stat` in this folder, of a process or a thread.
 pub fn stat_at(folder: &Path) -> Option<Stat> {
+    read_stat(&folder.with(b"/stat"))
+}
+
+#[inline(never)]
+fn read_stat(path: &Path) -> Option<Stat> {
     let mut buf = [0u8; 512];
-    let n = read_file(&folder.with(b"/stat"), &mut buf)?;
+    let n = read_file(path, &mut buf)?;
     parse_stat(buf.get(..n)?)
 }
 
 /// `/proc/PID`, or `/proc/self` for 0.
 pub fn of(pid: i32) -> Path {
-    let path = Path::new(b"/proc/");
+    let mut path = Path::default();
+    put_folder(pid, &mut path);
+    path
+}
+
+/// [`of`], behind what is in `path`.
+pub fn put_folder<const N: usize>(pid: i32, path: &mut Text<N>) {
+    path.put(b"/proc/");
     if pid == 0 {
-        path.with(b"self")
+        path.put(b"self");
     } else {
-        path.num(pid)
+        path.put_num(pid);
     }
 }
 
@@ -82,7 +97,10 @@ pub fn pid_of(pidfd: i32) -> Option<i32> {
 /// Calls `f` with the number of each open descriptor of a process (0: the caller's). `false`: they
 /// cannot be listed.
 pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
-    each_number(&of(pid).with(b"/fd"), |fd, dir| {
+    let mut folder = Path::default();
+    put_folder(pid, &mut folder);
+    folder.put(b"/fd");
+    each_number(&folder, |fd, dir| {
         if pid != 0 || fd != dir {
             f(fd);
         }
@@ -95,7 +113,8 @@ pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
     let Ok(dir) = sys::open(folder.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
         return false;
     };
-    let mut buf = [0u8; 512];
+    // Enough for the longest name, and little stack.
+    let mut buf = [0u8; 320];
     while let Ok(n @ 1..) = sys::getdents(dir, &mut buf) {
         entries(buf.get(..n).unwrap_or(&[])).for_each(|number| f(number, dir));
     }
@@ -124,7 +143,7 @@ pub fn each_word(path: &Path, f: impl FnMut(&[u8])) {
 /// its start. `false`: it cannot be opened.
 pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8])) -> bool {
     let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return false };
-    let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 1024]);
+    let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 512]);
     while let Ok(n @ 1..) = sys::read(fd, &mut buf) {
         for byte in buf.get(..n).unwrap_or(&[]) {
             if *byte == end {

@@ -65,10 +65,15 @@ pub fn find(place: &mut Place) -> bool {
         // It sees to it in its own way.
         Found::One | Found::None => false,
         &Found::Unusable(problem) => {
-            STATE.warn(problem.text().bytes());
+            warn_of(problem);
             make(place, if problem == Problem::Gone { wanted() } else { 1 })
         }
     }
+}
+
+#[inline(never)]
+fn warn_of(problem: Problem) {
+    STATE.warn(problem.text().bytes());
 }
 
 /// What the environment says of the pool, or has said when the process started.
@@ -157,10 +162,14 @@ struct Own {
 #[inline(never)]
 fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let Own { load_milli, root, slots, overrides } = own;
-    let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| {
-        let (dir, helper) = (&dir, &helper());
-        Client::init(place, &Setup { pool, dir, helper, load_milli, root, slots, overrides })
-    });
+    let made = match &rundir::find(environ::own(b"JSSHIM_DIR=")) {
+        Ok(dir) => {
+            let helper = &helper();
+            let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides };
+            Client::init(place, &setup).map(drop)
+        }
+        Err(e) => Err(*e),
+    };
     made.map_err(|e| refuse(e.0)).is_ok()
 }
 
@@ -245,6 +254,7 @@ fn speaks() -> bool {
 
 /// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
 /// do otherwise? A make or ninja that is given a `-jN` of its own takes no notice of the pool.
+#[inline(never)]
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
     flags.auth.is_some() && !join::overrides(settings.pool) && !is_told_otherwise()
@@ -300,13 +310,16 @@ unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
 /// Is this a make or a ninja whose command line has a number of jobs?
 #[inline(never)]
 fn is_told_otherwise() -> bool {
-    let mut buf = [0u8; 2048];
-    let n = proc::read_file(&Path::new(b"/proc/self/cmdline"), &mut buf).unwrap_or(0);
-    let mut words = buf.get(..n).unwrap_or(b"").split(|b| *b == 0);
-    let program = words.next().unwrap_or(b"");
-    let name = program.rsplit(|b| *b == b'/').next().unwrap_or(b"");
-    let known = name.starts_with(b"ninja") || dialect::is_gnu_make(name);
-    known && words.any(names_jobs)
+    if !is_ninja() && !dialect::is_gnu_make(dialect::program()) {
+        return false;
+    }
+    // The first word is the program; of the others, the start tells.
+    let (mut told, mut first) = (false, true);
+    proc::each_part::<64>(&Path::new(b"/proc/self/cmdline"), 0, |word| {
+        told |= !first && names_jobs(word);
+        first = false;
+    });
+    told
 }
 
 /// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
