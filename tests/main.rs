@@ -11,6 +11,7 @@ mod doors;
 mod drivers;
 mod elf;
 mod environment;
+mod faults;
 mod harness;
 mod hosts;
 mod neighbours;
@@ -72,6 +73,7 @@ fn main() {
         arch::tests(),
         neighbours::tests(),
         settings::tests(),
+        faults::tests(),
         table::tests(),
         suites::tests(),
     ];
