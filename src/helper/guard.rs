@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use jsshim_engine::ledger::{Shared, RECORDS};
 use jsshim_engine::pool::{self, Pool};
-use jsshim_engine::proc;
+use jsshim_engine::proc::{self, lives};
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
 use jsshim_engine::stall::Breaker;
@@ -80,7 +80,7 @@ fn detach() {
         let _ = sys::open(c"/dev/null", libc::O_RDWR, 0);
     }
     sys::raise_open_files_limit();
-    sys::sigmask(libc::SIG_SETMASK, 0);
+    let _ = sys::sigmask(libc::SIG_SETMASK, 0);
 }
 
 impl Guard<'_> {
@@ -201,8 +201,7 @@ impl Guard<'_> {
         if watch.fd < 0 {
             return !lives(pid);
         }
-        let mut one = [libc::pollfd { fd: watch.fd, events: libc::POLLIN, revents: 0 }];
-        matches!(sys::poll(&mut one, 0), Ok(1..))
+        proc::has_ended_by(watch.fd, pid)
     }
 
     fn forget(&mut self, index: u32) {
@@ -223,14 +222,9 @@ impl Guard<'_> {
                 n = n.saturating_add(1);
             }
         }
-        let _ = sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), TICK_MILLIS);
+        // More than RLIMIT_NOFILE are refused, say.
+        if sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), TICK_MILLIS).is_err() {
+            sys::sleep_millis(TICK_MILLIS as u32);
+        }
     }
-}
-
-/// Does a process run, as far as can be told without a pidfd?
-fn lives(pid: i32) -> bool {
-    if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
-        return false;
-    }
-    proc::stat(pid).is_none_or(|s| !matches!(s.state, b'Z' | b'X'))
 }

@@ -77,7 +77,10 @@ pub fn hold_here(client: &Client, job: Handle) {
             client.ledger().overdraw(*job, Reason::Left);
             jsshim_engine::hold::abandon();
         },
-        |(client, job)| jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs),
+        |(client, job)| {
+            let guard = || client.guard(STATE.env.load(Relaxed).cast_const(), true);
+            jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs, &guard)
+        },
     );
     client.pool.close();
     if STATE.debug.load(Relaxed) {

@@ -1,5 +1,6 @@
 /* faulty: a host that goes through each kind of door with three jobs at once, and says what became of them.
  * It looks at what it must find as it was: descriptors, signal mask and actions, timers. So do its jobs. */
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -26,6 +27,18 @@ static void note_descriptors(char *open)
 	poll(all, 1024, 0);
 	for (int fd = 0; fd < 1024; fd++)
 		open[fd] = !(all[fd].revents & POLLNVAL);
+}
+
+/* A pool of the library's own making may stay open: close-on-exec, a file of its folder. */
+static int is_pool(int fd)
+{
+	char link[32], path[512];
+	ssize_t n;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof path - 1);
+	path[n < 0 ? 0 : n] = 0;
+	return strstr(path, "/pool-") && fcntl(fd, F_GETFD) == FD_CLOEXEC;
 }
 
 /* What of the signals is not as at a start; 0: nothing. */
@@ -65,7 +78,7 @@ static int job(int n)
 
 	note_descriptors(now);
 	for (int fd = 5; !wrong && fd < 1024; fd++)
-		if (now[fd] && !before[fd])
+		if (now[fd] && !before[fd] && !is_pool(fd))
 			wrong = 5;
 	nap(NAP);
 	return wrong ? 70 + wrong : n;
@@ -192,9 +205,9 @@ static void finish(void)
 		printf("signals: %d\n", wrong);
 	note_descriptors(after);
 	for (int fd = 0; fd < 1024; fd++)
-		if (after[fd] && !before[fd] && fd < 900)
+		if (after[fd] && !before[fd] && !is_pool(fd))
 			printf("descriptor %d was not there before\n", fd);
-		else if (after[fd] != before[fd] && fd < 900)
+		else if (before[fd] && !after[fd])
 			printf("descriptor %d is not there any more\n", fd);
 }
 

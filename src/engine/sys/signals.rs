@@ -42,11 +42,11 @@ pub const fn sigset(sig: c_int) -> u64 {
 }
 
 /// rt_sigprocmask(2) with `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`; gives the mask before.
-pub fn sigmask(how: c_int, set: u64) -> u64 {
+pub fn sigmask(how: c_int, set: u64) -> Result<u64> {
     let mut old = 0u64;
     // SAFETY: both sets have the kernel's eight bytes.
-    let _ = unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize) };
-    old
+    unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize)? };
+    Ok(old)
 }
 
 /// The signals that are blocked and pending (rt_sigpending(2)).
