@@ -203,10 +203,16 @@ impl Pool {
             return true;
         }
         let inherited = || self.inherited.map(|(_, w)| w).filter(|w| is(*w, self.id));
-        let Some(fd) = self.own().ok().or_else(inherited) else { return false };
+        let own = self.own().ok();
+        let Some(fd) = own.or_else(inherited) else { return false };
+        // The own description reads, too; an inherited end may have no reader any more.
+        let write = |byte: &[u8]| match own {
+            Some(_) => sys::write(fd, byte),
+            None => sys::without_signals(|| sys::write(fd, byte)),
+        };
         let Some(byte) = take(place, generation) else { return true };
         for _ in 0..20 {
-            match sys::write(fd, &[byte]) {
+            match write(&[byte]) {
                 Err(Errno::INTR) => {}
                 // The pool is full, because more is in it than it was made with, or has no reader any more:
                 // nothing is owed.

@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::target::Kind;
 use jsshim_engine::text::{Path, Text};
 use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
 
@@ -195,11 +196,16 @@ fn make(place: &mut Place, slots: u32) -> bool {
 fn helper() -> Path {
     let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty()).map(Path::new);
     let path = told.unwrap_or_else(beside_library);
-    if path.fits() && target::foretell(path.c()).is_ok() {
+    if path.fits() && is_program(&path) {
         return path;
     }
     STATE.warn(b"jsshim-helper is not to be found; jobs cannot be held");
     Path::default()
+}
+
+/// Is this a program that an exec would run: not a text, nor one for another machine?
+pub fn is_program(path: &Path) -> bool {
+    matches!(target::foretell(path.c()), Ok(Kind::Static | Kind::Dynamic))
 }
 
 #[inline(never)]

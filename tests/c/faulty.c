@@ -17,16 +17,20 @@ enum { JOBS = 3, NAP = 6 };
 extern char **environ;
 static char *self, before[1024];
 
-/* One call, so that an injector of faults has little to do. */
+/* Few calls, so that an injector of faults has little to do; no more at once than a small RLIMIT_NOFILE. */
 static void note_descriptors(char *open)
 {
-	struct pollfd all[1024];
+	enum { PART = 8 };
 
-	for (int fd = 0; fd < 1024; fd++)
-		all[fd] = (struct pollfd){ .fd = fd };
-	poll(all, 1024, 0);
-	for (int fd = 0; fd < 1024; fd++)
-		open[fd] = !(all[fd].revents & POLLNVAL);
+	for (int first = 0; first < 1024; first += PART) {
+		struct pollfd part[PART];
+
+		for (int i = 0; i < PART; i++)
+			part[i] = (struct pollfd){ .fd = first + i };
+		poll(part, PART, 0);
+		for (int i = 0; i < PART; i++)
+			open[first + i] = !(part[i].revents & POLLNVAL);
+	}
 }
 
 /* A pool of the library's own making may stay open: close-on-exec, a file of its folder. */

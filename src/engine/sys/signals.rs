@@ -65,6 +65,20 @@ pub fn discard_pending(set: u64) {
         unsafe { call!(libc::SYS_rt_sigtimedwait, &raw const set, 0usize, &raw const ts, 8usize) };
 }
 
+/// A write(2) without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
+pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set = sigset(libc::SIGPIPE) | sigset(libc::SIGXFSZ);
+    let before = pending();
+    let mask = sigmask(libc::SIG_BLOCK, set)?;
+    let result = write();
+    // Those of a write come to this thread, at once.
+    if result.is_err() {
+        discard_pending(set & !before);
+    }
+    let _ = sigmask(libc::SIG_SETMASK, mask);
+    result
+}
+
 /// The three interval timers of a process, stopped (setitimer(2)).
 pub struct Timers([libc::itimerval; 3]);
 
@@ -88,5 +102,26 @@ impl Timers {
                 let _ = unsafe { call!(libc::SYS_setitimer, which, &raw const *old, 0usize) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{close, pipe2, write, Errno};
+    use super::*;
+
+    #[test]
+    fn a_write_that_nobody_reads_ends_nobody() {
+        let [r, w] = pipe2(libc::O_CLOEXEC).unwrap();
+        close(r);
+        // The test harness ignores SIGPIPE; for once it does what it does by default.
+        let default = Action { handler: libc::SIG_DFL, ..Action::IGNORE };
+        // SAFETY: no handler.
+        let before = unsafe { sigaction(libc::SIGPIPE, &default) }.unwrap();
+        assert_eq!(without_signals(|| write(w, b"x")), Err(Errno::PIPE));
+        assert_eq!(pending() & sigset(libc::SIGPIPE), 0);
+        // SAFETY: what was there.
+        let _ = unsafe { sigaction(libc::SIGPIPE, &before) };
+        close(w);
     }
 }
