@@ -225,9 +225,9 @@ impl Run {
         self
     }
 
-    /// The library may say up to so many lines on standard error.
-    pub fn may_warn(mut self, most: usize) -> Run {
-        self.warnings = 0..=most;
+    /// The library says so many lines on standard error.
+    pub fn may_warn(mut self, lines: RangeInclusive<usize>) -> Run {
+        self.warnings = lines;
         self
     }
 

@@ -18,6 +18,7 @@ mod neighbours;
 mod ninja;
 mod proof;
 mod python;
+mod security;
 mod settings;
 mod shells;
 mod signals;
@@ -74,6 +75,7 @@ fn main() {
         neighbours::tests(),
         settings::tests(),
         faults::tests(),
+        security::tests(),
         table::tests(),
         suites::tests(),
     ];

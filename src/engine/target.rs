@@ -51,7 +51,7 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
     if st.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Errno(libc::EACCES));
     }
-    sys::may_execute(path)?;
+    sys::may(path, libc::X_OK)?;
     let fd = match sys::open(path, libc::O_RDONLY, 0) {
         Ok(fd) => fd,
         // Executable but not readable: the kernel can, we cannot tell.

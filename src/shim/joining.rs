@@ -162,8 +162,17 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
 
 #[inline(never)]
 fn refuse(errno: i32) {
+    let why: &[u8] = match errno {
+        libc::EACCES => b", not yours alone",
+        libc::ENOSPC => b", no space left",
+        libc::EROFS => b", read-only",
+        libc::ENOENT => b", no such place",
+        libc::ENAMETOOLONG => b", its path is too long",
+        libc::EFBIG => b", ulimit -f is too small",
+        _ => b"",
+    };
     let text: Text<160> = Text::new(b"no run-time directory for the ledger (errno ");
-    STATE.warn(text.num(errno).with(b"); this process is not gated").bytes());
+    STATE.warn(text.num(errno).with(why).with(b"); this process is not gated").bytes());
 }
 
 /// Makes a pool of our own. The description that fills it stays open: the guard takes over, but where
