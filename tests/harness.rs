@@ -18,6 +18,7 @@ mod scene;
 
 use std::fmt::Write;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::fd::RawFd;
 use std::process::ExitStatus;
 
@@ -80,7 +81,7 @@ pub struct Run {
     make: bool,
     settles: Option<u32>,
     unordered: bool,
-    warnings: usize,
+    warnings: RangeInclusive<usize>,
     times: usize,
     ignored: Option<String>,
     checks: Vec<Check>,
@@ -107,7 +108,7 @@ impl Run {
             make: false,
             settles: None,
             unordered: false,
-            warnings: 0,
+            warnings: 0..=0,
             times: 1,
             ignored: None,
             checks: Vec::new(),
@@ -220,7 +221,13 @@ impl Run {
 
     /// The library says one line on standard error.
     pub fn warns(mut self) -> Run {
-        self.warnings = 1;
+        self.warnings = 1..=1;
+        self
+    }
+
+    /// The library says so many lines on standard error.
+    pub fn may_warn(mut self, lines: RangeInclusive<usize>) -> Run {
+        self.warnings = lines;
         self
     }
 
@@ -261,6 +268,11 @@ impl Run {
         for _ in 0..self.times {
             self.judge(&plain, &self.run_until(true, |peak| self.is_full(peak)));
         }
+    }
+
+    /// Runs with the library and compares with an earlier run without it.
+    pub fn against(&self, plain: &Outcome) {
+        self.judge(plain, &self.run(true));
     }
 
     fn is_full(&self, peak: usize) -> bool {
@@ -307,7 +319,8 @@ impl Run {
         let mut said = sorted(&shimmed.stderr);
         said.retain(|line| !line.starts_with("jsshim:"));
         let warnings = shimmed.stderr.lines().count() - said.len();
-        assert_eq!(warnings, self.warnings, "lines from the library");
+        let wanted = &self.warnings;
+        assert!(wanted.contains(&warnings), "{warnings} lines from the library, not {wanted:?}");
         if said != sorted(&plain.stderr) {
             panic!("standard error differs{}", difference(&plain.stderr, &shimmed.stderr));
         }

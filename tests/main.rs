@@ -14,12 +14,14 @@ mod doors;
 mod drivers;
 mod elf;
 mod environment;
+mod faults;
 mod harness;
 mod hosts;
 mod neighbours;
 mod ninja;
 mod proof;
 mod python;
+mod security;
 mod settings;
 mod shells;
 mod signals;
@@ -78,6 +80,8 @@ fn main() {
         away::tests(),
         neighbours::tests(),
         settings::tests(),
+        faults::tests(),
+        security::tests(),
         table::tests(),
         suites::tests(),
     ];

@@ -33,13 +33,14 @@ pub fn ensure(
     }
     let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger_path.c().as_ptr(), null()];
     let plan = Plan { path: helper.c().as_ptr(), argv: argv.as_ptr(), envp };
-    let mask = sys::sigmask(libc::SIG_BLOCK, u64::MAX);
-    // SAFETY: all signals are blocked; both functions only clone, exec and exit.
-    let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
-    if let Ok(pid) = middle {
-        sys::reap_clone(pid);
+    if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
+        // SAFETY: all signals are blocked; both functions only clone, exec and exit.
+        let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
+        if let Ok(pid) = middle {
+            sys::reap_clone(pid);
+        }
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     }
-    sys::sigmask(libc::SIG_SETMASK, mask);
     // Where it did not come up, the next who needs one may try again.
     let _ = at.compare_exchange(starter, 0, AcqRel, Relaxed);
 }

@@ -22,6 +22,7 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use crate::pool::{self, Id, Pool};
+use crate::proc;
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::rundir::Lock;
 use crate::slots::{next, Next, State, View, Word};
@@ -342,18 +343,19 @@ impl Shared {
 
     /// Does what is left to do for a job that is ending. Any number of processes may do it at once, and
     /// the guard does it again: each part is done by exactly one. Where the pool cannot be reached the
-    /// record stays as it is, for the guard.
+    /// record stays, for whoever can.
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
-        if !pool.give_all(record, h.generation) {
-            return;
-        }
+        let given = pool.give_all(record, h.generation);
         let owner = record.client.load(Relaxed);
         let client = self.record(owner);
         let was_implicit = client
             .is_some_and(|c| c.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed).is_ok());
-        self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
-        record.step(h.generation, State::Free);
+        if given {
+            self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+            record.step(h.generation, State::Free);
+        }
+        // The implicit slot is not the token's: it goes on even where the guard cannot reach the pool.
         if was_implicit {
             self.settle(owner, pool);
         }
@@ -411,6 +413,31 @@ impl Shared {
         }
     }
 
+    /// Is there a guard, or one on its way?
+    pub fn has_guard(&self) -> bool {
+        let guard = self.header.guard.load(Acquire).wrapping_abs();
+        guard != 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
+    }
+
+    /// Gives back the tokens of a client's jobs that the guard cannot give back, since it does not reach the
+    /// pool; and where there is no guard, ends the jobs whose process has ended.
+    #[inline(never)]
+    fn sweep(&self, client: u32, pool: &Pool) {
+        let alone = !self.has_guard();
+        for (index, record) in self.records() {
+            let (state, generation) = record.now();
+            let (h, pid) = (Handle { index, generation }, record.pid.load(Acquire));
+            if record.client.load(Acquire) != client {
+                continue;
+            }
+            if state == State::Ending {
+                self.finish(h, pool);
+            } else if alone && state.is_job() && pid > 0 && proc::has_ended(pid) {
+                self.end(h, pool);
+            }
+        }
+    }
+
     /// A job that waits looks after itself: it writes again by what others find it, and sees to what
     /// somebody who was killed has left half done. Says whether it has to wait on.
     pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
@@ -419,6 +446,7 @@ impl Shared {
         record.client.store(client, Relaxed);
         self.header.high.fetch_max(h.index, SeqCst);
         self.accept_gift(h);
+        self.sweep(client, pool);
         self.settle(client, pool);
         let has_client = self.record(client).is_some_and(|r| r.state() == State::Client);
         has_client && record.now() == (State::Waiting, h.generation)

@@ -40,7 +40,7 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
             }
         }
     }
-    let st = sys::fstat(fd)?;
+    let st = sys::fstat(fd).inspect_err(|_| sys::close(fd))?;
     let id = (st.st_dev, st.st_ino, sys::birth(path.c()));
     Ok((Pool::new(id, path, None), fd))
 }
@@ -53,11 +53,15 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
 pub fn ends(pool: &Pool) -> Result<(i32, i32)> {
     let r = pool::open(&pool.path, pool.id, libc::O_RDONLY)?;
     let w = pool::open(&pool.path, pool.id, libc::O_WRONLY).inspect_err(|_| sys::close(r))?;
-    for fd in [r, w] {
-        sys::set_blocking(fd)?;
-        sys::fcntl(fd, libc::F_SETFD, 0)?;
+    let inheritable = |fd| sys::set_blocking(fd).and(sys::fcntl(fd, libc::F_SETFD, 0));
+    match inheritable(r).and(inheritable(w)) {
+        Ok(_) => Ok((r, w)),
+        Err(e) => {
+            sys::close(r);
+            sys::close(w);
+            Err(e)
+        }
     }
-    Ok((r, w))
 }
 
 /// How many slots a pool gets when nobody says: the CPUs that this process may use, by affinity and by

@@ -1,6 +1,6 @@
 //! What /proc tells of other processes. Where it is not mounted, everything here finds nothing.
 
-use crate::sys;
+use crate::sys::{self, Errno};
 use crate::text::{number, Path, Text};
 
 /// The fields of /proc/PID/stat that are needed here (proc(5)).
@@ -85,6 +85,32 @@ pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize
     n
 }
 
+/// Does a process run, as far as can be told without a pidfd?
+pub fn lives(pid: i32) -> bool {
+    if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
+        return false;
+    }
+    stat(pid).is_none_or(|s| !matches!(s.state, b'Z' | b'X'))
+}
+
+/// Has a process ended, reaped or not? A pidfd knows it also where the process is hidden in /proc.
+pub fn has_ended(pid: i32) -> bool {
+    match sys::pidfd_open(pid) {
+        Ok(fd) => {
+            let ended = has_ended_by(fd, pid);
+            sys::close(fd);
+            ended
+        }
+        Err(e) => e == Errno::SRCH || !lives(pid),
+    }
+}
+
+/// [`has_ended`], with a pidfd at hand.
+pub fn has_ended_by(pidfd: i32, pid: i32) -> bool {
+    let mut one = [libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 }];
+    sys::poll(&mut one, 0).map_or_else(|_| !lives(pid), |n| n > 0)
+}
+
 /// The process behind a pidfd of the caller (the `Pid:` line of its fdinfo, pidfd_open(2)).
 pub fn pid_of(pidfd: i32) -> Option<i32> {
     let mut buf = [0u8; 512];
@@ -115,11 +141,16 @@ pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
     };
     // Enough for the longest name, and little stack.
     let mut buf = [0u8; 320];
-    while let Ok(n @ 1..) = sys::getdents(dir, &mut buf) {
-        entries(buf.get(..n).unwrap_or(&[])).for_each(|number| f(number, dir));
-    }
+    let listed = loop {
+        match sys::getdents(dir, &mut buf) {
+            Ok(0) => break true,
+            Ok(n) => entries(buf.get(..n).unwrap_or(&[])).for_each(|number| f(number, dir)),
+            // The process may have ended meanwhile.
+            Err(_) => break false,
+        }
+    };
     sys::close(dir);
-    true
+    listed
 }
 
 /// The numbers among the names of a getdents64(2) buffer.

@@ -147,6 +147,15 @@ impl Place {
         self.change(generation, |t| (t == Token::empty(generation)).then_some(full)).is_some()
     }
 
+    /// Undoes a [`Place::take`] or [`Place::seal`] whose byte cannot go where it belongs now. `false`: a read
+    /// has been announced meanwhile.
+    #[must_use]
+    pub fn put_back(&self, generation: u32, byte: u8) -> bool {
+        let full = Token::full(generation, byte);
+        let unused = |t| t == Token::empty(generation) || t == Token::sealed(generation);
+        self.change(generation, |t| unused(t).then_some(full)).is_some()
+    }
+
     /// Starts a new use.
     fn reset(&self, generation: u32) {
         self.0.store(Token::empty(generation).0, Relaxed);

@@ -63,7 +63,7 @@ pub fn ledger(dir: &Path, id: crate::pool::Id) -> Path {
 /// All signals are blocked meanwhile: a handler of the host must neither jump out nor ask for it again.
 pub struct Lock {
     dir: i32,
-    mask: u64,
+    mask: Option<u64>,
 }
 
 impl Lock {
@@ -77,7 +77,7 @@ impl Lock {
         let end = file.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let dir = Path::new(file.get(..end).unwrap_or(b"")).with(b"/");
         let dir = sys::open(dir.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-        let this = Self { dir, mask: sys::sigmask(libc::SIG_BLOCK, u64::MAX) };
+        let this = Self { dir, mask: sys::sigmask(libc::SIG_BLOCK, u64::MAX).ok() };
         for _ in 0..1000 {
             match sys::lock(dir) {
                 Err(Errno::AGAIN) => sys::sleep_millis(1),
@@ -93,7 +93,9 @@ impl Drop for Lock {
     fn drop(&mut self) {
         sys::unlock(self.dir);
         sys::close(self.dir);
-        sys::sigmask(libc::SIG_SETMASK, self.mask);
+        if let Some(mask) = self.mask {
+            let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+        }
     }
 }
 

@@ -51,7 +51,7 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
     if st.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Errno(libc::EACCES));
     }
-    sys::may_execute(path)?;
+    sys::may(path, libc::X_OK)?;
     let fd = match sys::open(path, libc::O_RDONLY, 0) {
         Ok(fd) => fd,
         // Executable but not readable: the kernel can, we cannot tell.
@@ -166,7 +166,7 @@ const RELATED_LOADER: &CStr =
 
 /// Can there be a [`Kind::Foreign`] on this system?
 pub fn has_foreign() -> bool {
-    sys::may_execute(RELATED_LOADER).is_ok()
+    sys::may(RELATED_LOADER, libc::X_OK).is_ok()
 }
 
 /// Is this a [`Kind::Foreign`]? Asked before every exec, so it takes little: of a script, the interpreter
@@ -195,7 +195,7 @@ pub fn is_foreign_along(file: &CStr, dirs: Option<&[u8]>) -> bool {
     let mut found = dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| {
         path = Path::default();
         path.put(dir).put(if dir.is_empty() { b"".as_slice() } else { b"/" }).put(name);
-        path.fits() && sys::may_execute(path.c()).is_ok()
+        path.fits() && sys::may(path.c(), libc::X_OK).is_ok()
     });
     found.next().is_some() && is_foreign(path.c())
 }

@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use jsshim_engine::ledger::{Shared, RECORDS};
 use jsshim_engine::pool::{self, Pool};
-use jsshim_engine::proc;
+use jsshim_engine::proc::{self, lives};
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
 use jsshim_engine::stall::Breaker;
@@ -18,6 +18,9 @@ use jsshim_engine::sys::{self, Errno};
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
+
+/// Descriptors that are left for the pool and for /proc, however many processes are watched.
+const SPARE: i32 = 4;
 
 /// How long a record may be in the making before its maker is looked for, in ns.
 const STUCK_NANOS: u64 = 500_000_000;
@@ -43,6 +46,8 @@ struct Guard<'a> {
     watches: &'a mut [Watch; RECORDS],
     polls: &'a mut [libc::pollfd; RECORDS],
     breaker: Breaker,
+    /// Pidfds are below this number.
+    most: i32,
 }
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
@@ -61,7 +66,10 @@ pub fn run(path: &'static CStr, stall: u64) -> ! {
     let mut polls = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; RECORDS];
     let pool = Pool::new(id, pool::fd_path(sys::getpid(), held), None);
     let breaker = Breaker::new(stall);
-    let mut guard = Guard { ledger, pool, watches: &mut watches, polls: &mut polls, breaker };
+    let most = sys::open_files_limit().min(i32::MAX as u64) as i32;
+    let most = most.saturating_sub(SPARE);
+    let (watches, polls) = (&mut watches, &mut polls);
+    let mut guard = Guard { ledger, pool, watches, polls, breaker, most };
     guard.watch_over(path, root);
     if root != 0 {
         let _ = sys::unlink(ledger.header.path().c());
@@ -80,7 +88,7 @@ fn detach() {
         let _ = sys::open(c"/dev/null", libc::O_RDWR, 0);
     }
     sys::raise_open_files_limit();
-    sys::sigmask(libc::SIG_SETMASK, 0);
+    let _ = sys::sigmask(libc::SIG_SETMASK, 0);
 }
 
 impl Guard<'_> {
@@ -193,7 +201,8 @@ impl Guard<'_> {
             }
             *watch = Watch { pid, generation: h.generation, fd: -1, since: sys::now() };
             match sys::pidfd_open(pid) {
-                Ok(fd) => watch.fd = fd,
+                Ok(fd) if fd < self.most => watch.fd = fd,
+                Ok(fd) => sys::close(fd),
                 Err(Errno::SRCH) => return true,
                 Err(_) => {}
             }
@@ -201,8 +210,7 @@ impl Guard<'_> {
         if watch.fd < 0 {
             return !lives(pid);
         }
-        let mut one = [libc::pollfd { fd: watch.fd, events: libc::POLLIN, revents: 0 }];
-        matches!(sys::poll(&mut one, 0), Ok(1..))
+        proc::has_ended_by(watch.fd, pid)
     }
 
     fn forget(&mut self, index: u32) {
@@ -223,14 +231,9 @@ impl Guard<'_> {
                 n = n.saturating_add(1);
             }
         }
-        let _ = sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), TICK_MILLIS);
+        // More than RLIMIT_NOFILE are refused, say.
+        if sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), TICK_MILLIS).is_err() {
+            sys::sleep_millis(TICK_MILLIS as u32);
+        }
     }
-}
-
-/// Does a process run, as far as can be told without a pidfd?
-fn lives(pid: i32) -> bool {
-    if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
-        return false;
-    }
-    proc::stat(pid).is_none_or(|s| !matches!(s.state, b'Z' | b'X'))
 }

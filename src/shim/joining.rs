@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::target::Kind;
 use jsshim_engine::text::{Path, Text};
 use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
 
@@ -175,8 +176,17 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
 
 #[inline(never)]
 fn refuse(errno: i32) {
+    let why: &[u8] = match errno {
+        libc::EACCES => b", not yours alone",
+        libc::ENOSPC => b", no space left",
+        libc::EROFS => b", read-only",
+        libc::ENOENT => b", no such place",
+        libc::ENAMETOOLONG => b", its path is too long",
+        libc::EFBIG => b", ulimit -f is too small",
+        _ => b"",
+    };
     let text: Text<160> = Text::new(b"no run-time directory for the ledger (errno ");
-    STATE.warn(text.num(errno).with(b"); this process is not gated").bytes());
+    STATE.warn(text.num(errno).with(why).with(b"); this process is not gated").bytes());
 }
 
 /// Makes a pool of our own. The description that fills it stays open: the guard takes over, but where
@@ -209,11 +219,16 @@ fn make(place: &mut Place, slots: u32) -> bool {
 fn helper() -> Path {
     let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty()).map(Path::new);
     let path = told.unwrap_or_else(beside_library);
-    if path.fits() && target::foretell(path.c()).is_ok() {
+    if path.fits() && is_program(&path) {
         return path;
     }
     STATE.warn(b"jsshim-helper is not to be found; jobs cannot be held");
     Path::default()
+}
+
+/// Is this a program that an exec would run: not a text, nor one for another machine?
+pub fn is_program(path: &Path) -> bool {
+    matches!(target::foretell(path.c()), Ok(Kind::Static | Kind::Dynamic))
 }
 
 #[inline(never)]

@@ -14,6 +14,7 @@ use jsshim_engine::target::{self, Kind};
 use jsshim_engine::text::{Path, Text};
 
 use crate::environ::{self, Scratch, Strings, END};
+use crate::joining;
 use crate::kept::{self, Change};
 use crate::state::STATE;
 
@@ -169,7 +170,7 @@ pub unsafe fn held(
 
 /// Would an exec of the helper succeed now?
 pub fn can_hold() -> bool {
-    STATE.client().is_some_and(|c| target::foretell(c.helper.c()).is_ok())
+    STATE.client().is_some_and(|c| joining::is_program(&c.helper))
 }
 
 /// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held

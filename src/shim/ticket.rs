@@ -100,7 +100,10 @@ pub fn hold_here(client: &Client, job: Handle) {
             jsshim_engine::hold::abandon();
             debug_end_of_wait(client, *job, Slot::Overdraft);
         },
-        |(client, job)| jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs),
+        |(client, job)| {
+            let guard = || client.guard(STATE.env.load(Relaxed).cast_const(), true);
+            jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs, &guard)
+        },
     );
     client.pool.close();
     debug_end_of_wait(client, job, state);

@@ -4,6 +4,7 @@
 use core::ffi::{c_char, c_int, CStr};
 
 use jsshim_engine::record::Handle;
+use jsshim_engine::sys;
 
 use super::fork::{role, still_held, Role};
 use crate::doors::behind;
@@ -218,6 +219,8 @@ unsafe fn hold(job: Handle, place: Option<Place>, target: Foretold, argv: String
         // The real function gives the host its errno.
         Foretold::Fails => return,
         Foretold::Unknown => {}
+        // It has become another user, to whom the ledger is closed.
+        Foretold::Runs(_) if sys::may(client.ledger_path.c(), libc::W_OK).is_err() => {}
         Foretold::Runs(target) => {
             // SAFETY: the host's arguments.
             if let Some(x) = unsafe { redirect::held(client, job, &target, argv, envp) } {
