@@ -16,6 +16,8 @@ Environment:
                        child: the child is held at once
   JSSHIM_STALL=SECONDS a held job starts without a slot when all running ones have waited for others
                        of the tree for so long (default 1); off: never
+  JSSHIM_STATS=1|FILE  numbers at the end of the program at the top: on stderr, or appended to FILE
+  JSSHIM_TRACE=FILE    what runs when and where, appended to FILE (see --trace)
   JSSHIM_LOAD=F        no further start while the load average is above F (as make -l)
   JSSHIM_DIR=DIR       run-time directory (default: /dev/shm/jsshim-UID, else /tmp/jsshim-UID)
   JSSHIM_HELPER=FILE   jsshim-helper, if it is not next to the library
@@ -35,6 +37,9 @@ struct Cli {
     /// Slots of the pool that is made if there is none above
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     jobs: Option<u32>,
+    /// Write what runs when and where to FILE, for `jsshim report`, Perfetto and chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    trace: Option<std::path::PathBuf>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
@@ -50,7 +55,7 @@ fn main() {
     let cli = Cli::parse();
     let failure = match cli.tool {
         Some(Tool::Status(args)) => std::process::exit(status::main(&args)),
-        None => run::run(cli.jobs, &cli.command),
+        None => run::run(cli.jobs, cli.trace.as_deref(), &cli.command),
     };
     eprintln!("jsshim: {}", failure.message);
     std::process::exit(failure.status);

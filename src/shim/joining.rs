@@ -15,6 +15,7 @@ use crate::dialect;
 use crate::environ;
 use crate::objects;
 use crate::state::STATE;
+use crate::telling;
 
 /// `JSSHIM_GATE`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,8 @@ pub fn find(place: &mut Place) -> bool {
         Found::Pool(pool, load) => {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
             let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
-            enter(place, pool, Own { load_milli: load_limit(*load), overrides, ..Own::default() })
+            let slots = if overrides { 0 } else { slots_said(settings) };
+            enter(place, pool, Own { load_milli: load_limit(*load), slots, overrides, root: 0 })
         }
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, jobs_wanted().unwrap_or_else(own::default_slots)),
@@ -74,6 +76,12 @@ pub fn find(place: &mut Place) -> bool {
 /// What the environment says of the pool, or has said when the process started.
 pub fn settings() -> Settings<'static> {
     Settings { makeflags: STATE.flags(), pool: STATE.pool(), end: STATE.end() }
+}
+
+/// The `-j` of MAKEFLAGS, if the pool is named there: make says it for those who look.
+fn slots_said(settings: Settings<'_>) -> u32 {
+    let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
+    flags.jobs.filter(|_| flags.auth.is_some()).unwrap_or(0)
 }
 
 /// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives two
@@ -154,9 +162,11 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let Own { load_milli, root, slots, overrides } = own;
     let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| {
         let (dir, helper) = (&dir, &helper());
-        Client::init(place, &Setup { pool, dir, helper, load_milli, root, slots, overrides })
+        let (stats, trace) = (telling::wants_stats(), &telling::trace_file());
+        let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
+        Client::init(place, &setup)
     });
-    made.map_err(|e| refuse(e.0)).is_ok()
+    made.inspect(|_| telling::keep_stderr()).map_err(|e| refuse(e.0)).is_ok()
 }
 
 #[inline(never)]

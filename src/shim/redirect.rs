@@ -137,10 +137,6 @@ pub unsafe fn held(
     envp: Strings,
 ) -> Option<Exec> {
     let spec = spec(c, job, target.shell)?;
-    if let Some(record) = c.ledger().get(job) {
-        let name = target.path.bytes();
-        record.set_name(name.rsplit(|b| *b == b'/').next().unwrap_or(name));
-    }
     // SAFETY: by the contract.
     let (change, args) = unsafe { (kept::change(envp), environ::pointers(argv).count()) };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);

@@ -8,6 +8,7 @@ use jsshim_engine::record::Handle;
 use super::fork::{role, still_held, Role};
 use crate::doors::behind;
 use crate::environ::{self, Scratch, Strings};
+use crate::naming;
 use crate::pending::Pending;
 use crate::real::{fail, Real};
 use crate::redirect::{self, Exec, Foretold};
@@ -155,6 +156,10 @@ unsafe fn exec(
     let place = match role() {
         Role::Own(job) => {
             STATE.sites.execs();
+            if let Some(job) = job.or_else(|| STATE.job()) {
+                // SAFETY: the host's arguments.
+                unsafe { naming::job_runs(job, argv) };
+            }
             if let Some(job) = job {
                 // SAFETY: the host's arguments.
                 unsafe { hold(job, None, target(), argv, envp) };
@@ -165,6 +170,8 @@ unsafe fn exec(
             None
         }
         Role::Vfork(place) => {
+            // SAFETY: the host's arguments.
+            unsafe { naming::ticket(place.ticket(), argv) };
             if let Ticket::Held(job) = place.ticket() {
                 if still_held(job) {
                     // SAFETY: the host's arguments.
