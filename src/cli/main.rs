@@ -1,5 +1,6 @@
 //! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
 
+mod report;
 mod run;
 mod status;
 
@@ -48,12 +49,14 @@ struct Cli {
 /// What else can be asked for. The first word decides.
 #[derive(Subcommand)]
 enum Tool {
+    Report(report::Args),
     Status(status::Args),
 }
 
 fn main() {
     let cli = Cli::parse();
     let failure = match cli.tool {
+        Some(Tool::Report(args)) => std::process::exit(report::main(&args)),
         Some(Tool::Status(args)) => std::process::exit(status::main(&args)),
         None => run::run(cli.jobs, cli.trace.as_deref(), &cli.command),
     };

@@ -94,7 +94,7 @@ fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
 }
 
 /// Why the loader would not preload our library into this program, if it would not.
-fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
+pub fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
     let meta = path.metadata().ok()?;
     let changes = |bit: u32, id: u32, ours: u32| meta.mode() & bit != 0 && id != ours;
     // SAFETY: both only ask for a number.

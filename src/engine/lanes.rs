@@ -35,6 +35,11 @@ pub struct Lane {
 const NUMBER: u16 = 0x0fff;
 
 impl Lane {
+    /// Where all are shown for which there is no lane left. It is nobody's.
+    pub fn overflow(kind: Kind) -> Self {
+        Self { kind, number: NUMBER }
+    }
+
     /// In a record; never 0.
     pub fn pack(self) -> u16 {
         (self.kind as u16) << 12 | self.number & NUMBER
@@ -52,7 +57,7 @@ impl Lane {
 pub struct Lanes {
     /// The most that were in use of each kind.
     high: [AtomicU32; 3],
-    slots: [AtomicU64; 256],
+    slots: [AtomicU64; 512],
     overdrafts: [AtomicU64; 64],
     waits: [AtomicU64; 256],
 }

@@ -8,12 +8,17 @@ use crate::text::Path;
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
+    let [first, second] = candidates(given);
+    prepare(first).or_else(|e| if second.bytes().is_empty() { Err(e) } else { prepare(second) })
+}
+
+/// The directories of [`find`], in its order, whether they are there or not; the second may be empty.
+pub fn candidates(given: Option<&[u8]>) -> [Path; 2] {
     if let Some(dir) = given.filter(|d| !d.is_empty()) {
-        return prepare(Path::new(dir));
+        return [Path::new(dir), Path::default()];
     }
     let uid = i64::from(sys::geteuid());
-    prepare(Path::new(b"/dev/shm/jsshim-").num(uid))
-        .or_else(|_| prepare(Path::new(b"/tmp/jsshim-").num(uid)))
+    [b"/dev/shm/jsshim-".as_slice(), b"/tmp/jsshim-"].map(|dir| Path::new(dir).num(uid))
 }
 
 #[inline(never)]

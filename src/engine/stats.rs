@@ -12,7 +12,7 @@ use crate::text::Text;
 /// Buckets of waits: up to 2.4 hours.
 pub const BUCKETS: usize = 128;
 /// Room for the kinds of [`Reason`].
-const REASONS: usize = 16;
+pub const REASONS: usize = 16;
 
 /// See the module. Relaxed throughout: numbers to be shown, on which nothing depends.
 #[repr(C)]
@@ -93,8 +93,10 @@ pub struct Counts {
     pub total: u64,
     /// The longest wait, in ns.
     pub longest: u64,
-    overdrafts: [u32; REASONS],
-    waits: [u32; BUCKETS],
+    /// By [`Reason`].
+    pub overdrafts: [u32; REASONS],
+    /// By length.
+    pub waits: [u32; BUCKETS],
 }
 
 impl Default for Counts {
@@ -133,7 +135,7 @@ impl Counts {
     }
 
     /// The overdrafts of each kind of which there were any.
-    pub fn overdrafts(&self) -> impl Iterator<Item = (Reason, u32)> + '_ {
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u32)> + '_ {
         Reason::ALL.into_iter().filter_map(|why| {
             let count = *self.overdrafts.get(why as usize)?;
             (count > 0).then_some((why, count))
@@ -165,7 +167,7 @@ impl Counts {
         t.put(b"\n  time held         ");
         millis(&mut t, self.total).put(b" ms\n  overdrafts        ");
         t.put_num(self.overdrawn() as i64);
-        for (why, count) in self.overdrafts() {
+        for (why, count) in self.reasons() {
             t.put(b"\n    ").put_num(count).put(b": ").put(why.text());
         }
         t.put(b"\n  tokens recovered  ").put_num(self.recovered).put(b"\n");

@@ -150,18 +150,19 @@ impl Shared {
 
     fn take_wait_lane(&self, h: Handle, record: &Record) {
         if self.header.watch.is_traced() && record.lane.load(Relaxed) == 0 {
-            let lane = self.claim_lane(Kind::Wait, h.pack());
-            record.lane.store(lane.map_or(0, Lane::pack), Release);
+            record.lane.store(self.claim_lane(Kind::Wait, h.pack()).pack(), Release);
         }
     }
 
-    fn claim_lane(&self, kind: Kind, owner: u64) -> Option<Lane> {
+    fn claim_lane(&self, kind: Kind, owner: u64) -> Lane {
         let is_stale = |owner| Handle::unpack(owner).is_none_or(|h| self.get(h).is_none());
-        let (lane, fresh) = self.header.lanes.claim(kind, owner, is_stale)?;
+        let Some((lane, fresh)) = self.header.lanes.claim(kind, owner, is_stale) else {
+            return Lane::overflow(kind);
+        };
         if fresh && self.header.watch.is_traced() {
             self.write(trace::lane(self.header.id(), lane).bytes());
         }
-        Some(lane)
+        lane
     }
 
     /// A record has made a step. `since` is what its time was before.
@@ -197,8 +198,8 @@ impl Shared {
     #[inline(never)]
     fn take_lane(&self, h: Handle, r: &Record, to: State, start: u64) {
         let lane = match to {
-            State::Token => self.claim_lane(Kind::Slot, h.pack()),
-            State::Overdraft => self.claim_lane(Kind::Overdraft, h.pack()),
+            State::Token => Some(self.claim_lane(Kind::Slot, h.pack())),
+            State::Overdraft => Some(self.claim_lane(Kind::Overdraft, h.pack())),
             _ => self.lane_of_client(r.client.load(Relaxed)),
         };
         let before = r.lane.swap(lane.map_or(0, Lane::pack), AcqRel);
@@ -226,7 +227,7 @@ impl Shared {
         if let Some(lane) = Lane::unpack(own).filter(|l| self.header.lanes.is_of(*l, me)) {
             return Some(lane);
         }
-        let lane = self.claim_lane(Kind::Slot, me)?;
+        let lane = self.claim_lane(Kind::Slot, me);
         match record.lane.compare_exchange(own, lane.pack(), AcqRel, Acquire) {
             Ok(_) => Some(lane),
             // Another thread was faster.
