@@ -17,6 +17,7 @@ mod neighbours;
 mod ninja;
 mod proof;
 mod python;
+mod see;
 mod settings;
 mod shells;
 mod signals;
@@ -74,6 +75,7 @@ fn main() {
         settings::tests(),
         table::tests(),
         suites::tests(),
+        see::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

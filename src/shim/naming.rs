@@ -94,7 +94,12 @@ pub fn process(ledger: &Shared, job: Handle, pid: i32) {
 #[inline(never)]
 fn put_process(ledger: &Shared, job: Handle, pid: i32) {
     let mut buf = [0u8; 1024];
-    let n = proc::read_file(&proc::of(pid).with(b"/cmdline"), &mut buf).unwrap_or(0);
-    let words = buf.get(..n).unwrap_or(b"").split(|b| *b == 0).filter(|w| !w.is_empty());
+    let mut n = proc::read_file(&proc::of(pid).with(b"/cmdline"), &mut buf).unwrap_or(0);
+    if n == 0 {
+        // It has ended, but was not collected.
+        n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
+    }
+    let words =
+        buf.get(..n).unwrap_or(b"").split(|b| matches!(b, 0 | b'\n')).filter(|w| !w.is_empty());
     put(ledger, job, &name::of(words.clone().next().unwrap_or(b""), words));
 }
