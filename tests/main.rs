@@ -22,6 +22,7 @@ mod ninja;
 mod proof;
 mod python;
 mod security;
+mod see;
 mod settings;
 mod shells;
 mod signals;
@@ -84,6 +85,7 @@ fn main() {
         security::tests(),
         table::tests(),
         suites::tests(),
+        see::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

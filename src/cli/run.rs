@@ -30,8 +30,8 @@ fn failure(status: i32, message: impl Into<String>) -> Failure {
 type Result<T> = std::result::Result<T, Failure>;
 
 /// Runs the command; returns only if that failed.
-pub fn run(jobs: Option<u32>, command: &[OsString]) -> Failure {
-    match prepare(jobs, command) {
+pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Failure {
+    match prepare(jobs, trace, command) {
         Err(f) => f,
         Ok(mut command) => {
             let e = command.exec();
@@ -40,7 +40,7 @@ pub fn run(jobs: Option<u32>, command: &[OsString]) -> Failure {
     }
 }
 
-fn prepare(jobs: Option<u32>, words: &[OsString]) -> Result<Command> {
+fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Result<Command> {
     let (name, args) = words.split_first().ok_or_else(|| failure(2, "no command"))?;
     let library = library()?;
     let (path, kind) = find(name)?;
@@ -58,7 +58,11 @@ fn prepare(jobs: Option<u32>, words: &[OsString]) -> Result<Command> {
     if kind != Kind::Foreign {
         command.env("LD_PRELOAD", preload(&library));
     }
-    for (name, value) in pool(jobs, makeflags.as_deref(), &library)? {
+    let trace = trace.map_or_else(asked_trace, |path| fresh_trace(path).map(Some))?;
+    if let Some(path) = &trace {
+        command.env("JSSHIM_TRACE", path);
+    }
+    for (name, value) in pool(jobs, makeflags.as_deref(), &library, trace.as_deref())? {
         command.env(name, value);
     }
     Ok(command)
@@ -94,7 +98,7 @@ fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
 }
 
 /// Why the loader would not preload our library into this program, if it would not.
-fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
+pub fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
     let meta = path.metadata().ok()?;
     let changes = |bit: u32, id: u32, ours: u32| meta.mode() & bit != 0 && id != ours;
     // SAFETY: both only ask for a number.
@@ -134,11 +138,36 @@ fn preload(library: &Path) -> OsString {
     list
 }
 
+/// The file of `JSSHIM_TRACE`, which may have been begun by others.
+fn asked_trace() -> Result<Option<PathBuf>> {
+    let file = std::env::var_os("JSSHIM_TRACE").filter(|v| !v.is_empty() && v != "0");
+    file.map(|file| absolute(Path::new(&file))).transpose()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let cannot = |e| failure(2, format!("{}: {e}", path.display()));
+    let path = std::path::absolute(path).map_err(cannot)?;
+    if path.as_os_str().len() > text::Path::ROOM {
+        return Err(failure(2, format!("{}: the path is too long", path.display())));
+    }
+    Ok(path)
+}
+
+/// A new file for `--trace`, in place of an old one.
+fn fresh_trace(path: &Path) -> Result<PathBuf> {
+    let path = absolute(path)?;
+    match std::fs::write(&path, "[\n") {
+        Ok(()) => Ok(path),
+        Err(e) => Err(failure(2, format!("cannot write {}: {e}", path.display()))),
+    }
+}
+
 /// The variables that lead to the pool: the one above, or one that is made now.
 fn pool(
     jobs: Option<u32>,
     flags: Option<&[u8]>,
     library: &Path,
+    trace: Option<&Path>,
 ) -> Result<Vec<(&'static str, OsString)>> {
     let told = std::env::var_os("JSSHIM_POOL");
     let told = told.as_ref().map(|w| w.as_bytes());
@@ -151,8 +180,8 @@ fn pool(
         }
         // The library says what is wrong, in the program that needs a slot.
         Found::Unusable(_) => Ok(vec![]),
-        Found::One if jobs.is_none() => make(1, flags, library),
-        Found::One | Found::None => make(slots(jobs)?, flags, library),
+        Found::One if jobs.is_none() => make(1, flags, library, trace),
+        Found::One | Found::None => make(slots(jobs)?, flags, library, trace),
     }
 }
 
@@ -167,7 +196,12 @@ fn slots(jobs: Option<u32>) -> Result<u32> {
     }
 }
 
-fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'static str, OsString)>> {
+fn make(
+    slots: u32,
+    flags: Option<&[u8]>,
+    library: &Path,
+    trace: Option<&Path>,
+) -> Result<Vec<(&'static str, OsString)>> {
     let cannot = |what: &str, e: jsshim_engine::sys::Errno| {
         let e = std::io::Error::from_raw_os_error(e.0);
         failure(2, format!("cannot make {what}: {e}"))
@@ -186,7 +220,10 @@ fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'stati
     let root = std::process::id() as i32;
     let mut place = MaybeUninit::uninit();
     let (pool, dir, helper) = (&pool, &dir, &helper);
-    let setup = Setup { pool, dir, helper, load_milli: 0, root, slots, overrides: false };
+    let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
+    let trace = &trace.map_or(text::Path::default(), |t| text::Path::new(t.as_os_str().as_bytes()));
+    let (load_milli, overrides) = (0, false);
+    let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
     let client = Client::init(&mut place, &setup).map_err(|e| {
         let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
         cannot("the ledger", e)

@@ -51,6 +51,10 @@ pub struct Setup<'a> {
     pub slots: u32,
     /// See [`join::OVERRIDE`].
     pub overrides: bool,
+    /// See [`crate::ledger::Founding::stats`].
+    pub stats: bool,
+    /// See [`crate::ledger::Founding::trace`].
+    pub trace: &'a Path,
 }
 
 impl Client {
@@ -75,6 +79,8 @@ impl Client {
             (&raw mut (*founding).root).write(setup.root);
             (&raw mut (*founding).slots).write(setup.slots);
             (&raw mut (*founding).load_milli).write(setup.load_milli);
+            (&raw mut (*founding).stats).write(setup.stats);
+            (&raw mut (*founding).trace).copy_from_nonoverlapping(setup.trace, 1);
             (&raw mut (*at).me).write(AtomicU64::new(0));
             &mut *at
         };
@@ -109,6 +115,9 @@ impl Client {
             return Some(me as u32);
         }
         let fresh = self.enter()?;
+        if self.ledger().is_watched() {
+            self.ledger().find_home(fresh);
+        }
         match self.me.compare_exchange(0, fresh.pack(), AcqRel, Acquire) {
             Ok(_) => Some(fresh.index),
             Err(other) => {
@@ -116,6 +125,11 @@ impl Client {
                 Some(other as u32)
             }
         }
+    }
+
+    /// The index of this process' record, or 0 if there is none yet.
+    pub fn known(&self) -> u32 {
+        self.me.load(Acquire) as u32
     }
 
     fn enter(&self) -> Option<Handle> {
@@ -270,6 +284,14 @@ impl Client {
 /// Opens the ledger of a pool, or makes it.
 #[inline(never)]
 fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
+    let ledger = open_or_create(path, founding)?;
+    if founding.stats || !founding.trace.bytes().is_empty() {
+        ledger.ask(founding);
+    }
+    Ok(ledger)
+}
+
+fn open_or_create(path: &Path, founding: &Founding) -> Result<&'static Shared> {
     if let Ok(ledger) = Shared::open(path.c()) {
         if is_of(ledger, founding) {
             return Ok(ledger);

@@ -349,7 +349,7 @@ fn split(value: &[u8]) -> Told<'_> {
         Some(n)
     };
     let id = (part()?, part()?, part()?);
-    (!rest.is_empty() && rest.len() < Path::ROOM).then_some((id, rest))
+    (!rest.is_empty() && rest.len() <= Path::ROOM).then_some((id, rest))
 }
 
 /// Reads a job's handle as one hexadecimal number ([`Handle::pack`]).

@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! The file is fixed in size and never grows: one page of header, then 64-byte records. Its blocks are
+//! The file is fixed in size and never grows: two pages of header, then records of 128 bytes. Its blocks are
 //! reserved when it is made, so that a full /dev/shm is an error then and not a SIGBUS in a host later.
 //! Every field is an atomic; there is no lock. A record's first word holds state and generation and
 //! moves by compare-and-swap only ([`crate::slots`] says which steps are legal); who makes the step to
@@ -21,18 +21,21 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
+use crate::lanes::Lanes;
 use crate::pool::{self, Id, Pool};
 use crate::proc;
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::rundir::Lock;
 use crate::slots::{next, Next, State, View, Word};
+use crate::stats::Stats;
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
+use crate::watch::Watch;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x02");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
@@ -56,9 +59,13 @@ pub struct Header {
     pub slots: AtomicU32,
     /// No start while the load is above this many thousandths; 0: no limit (`-l`).
     pub load_milli: AtomicU32,
-    /// How many jobs have started without a slot so far.
-    pub overdrafts: AtomicU32,
     path: [AtomicU8; 256],
+    /// Who asked for lanes and a trace.
+    pub watch: Watch,
+    /// What has been counted.
+    pub stats: Stats,
+    /// Which slot is which.
+    pub lanes: Lanes,
 }
 
 /// The whole file.
@@ -70,7 +77,7 @@ pub struct Shared {
 }
 
 const _: () =
-    assert!(core::mem::size_of::<Record>() == 64 && core::mem::size_of::<Header>() == 4096);
+    assert!(core::mem::size_of::<Record>() == 128 && core::mem::size_of::<Header>() == 8192);
 
 impl Header {
     /// Which pool it is.
@@ -121,6 +128,10 @@ pub struct Founding {
     pub slots: u32,
     /// See [`Header::load_milli`].
     pub load_milli: u32,
+    /// Statistics are wanted.
+    pub stats: bool,
+    /// A trace is wanted there; empty: none.
+    pub trace: Path,
 }
 
 fn map(fd: i32) -> Result<&'static Shared> {
@@ -256,7 +267,7 @@ impl Shared {
         let mut text = Text::new(event);
         if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
             text.put(record.reason().text()).put(b"; overdrafts so far ");
-            text.put_num(self.header.overdrafts.load(Relaxed)).put(b"; ");
+            text.put_num(self.header.stats.overdrafts()).put(b"; ");
         }
         text.put(b"runs on");
         text
@@ -264,15 +275,19 @@ impl Shared {
 
     /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.
     pub fn step(&self, h: Handle, to: State) -> Option<State> {
-        self.record(h.index)?.step(h.generation, to)
+        let record = self.record(h.index)?;
+        let since = record.since.load(Relaxed);
+        let from = record.step(h.generation, to)?;
+        self.stepped(h, record, from, to, since);
+        Some(from)
     }
 
     /// Starts a job without a slot and says why.
     pub fn overdraw(&self, h: Handle, why: Reason) -> Option<State> {
         let record = self.get(h)?;
         record.reason.store(why as u16, Relaxed);
-        let before = record.step(h.generation, State::Overdraft)?;
-        self.header.overdrafts.fetch_add(1, Relaxed);
+        let before = self.step(h, State::Overdraft)?;
+        self.header.stats.overdraft(why);
         Some(before)
     }
 
@@ -304,13 +319,13 @@ impl Shared {
 
     /// Gives a claimed job its client's implicit slot, if that is free.
     pub fn take_implicit(&self, h: Handle) -> bool {
-        let Some((record, client)) = self.with_client(h) else {
+        let Some((_, client)) = self.with_client(h) else {
             return false;
         };
         if client.implicit.compare_exchange(0, h.pack(), AcqRel, Relaxed).is_err() {
             return false;
         }
-        if record.step(h.generation, State::Implicit).is_some() {
+        if self.step(h, State::Implicit).is_some() {
             return true;
         }
         let _ = client.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed);
@@ -333,8 +348,7 @@ impl Shared {
 
     /// Ends a job: its token goes back, its implicit slot goes on. Says whether this call was the one.
     pub fn end(&self, h: Handle, pool: &Pool) -> bool {
-        let Some(record) = self.get(h) else { return false };
-        let won = record.step(h.generation, State::Ending).is_some();
+        let won = self.step(h, State::Ending).is_some();
         if won {
             self.finish(h, pool);
         }
@@ -403,7 +417,7 @@ impl Shared {
     /// The second half of giving an implicit slot to a job. More than one may be at it.
     fn start_on_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
         let Some(job) = self.record(h.index) else { return };
-        match job.step(h.generation, State::Implicit) {
+        match self.step(h, State::Implicit) {
             // It wakes, sees that it is implicit, and gives back a byte that came as well.
             Some(State::Waiting) => job.wake(),
             Some(_) => drop(pool.give(job, h.generation)),
@@ -492,7 +506,7 @@ impl Shared {
         let Some(record) = self.get(h).filter(|r| r.gift.is_full(h.generation)) else {
             return false;
         };
-        let before = record.step(h.generation, State::Token);
+        let before = self.step(h, State::Token);
         if before == Some(State::Waiting) {
             record.wake();
         }

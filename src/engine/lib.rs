@@ -11,6 +11,7 @@
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
 //! | [`glob`] | names of programs |
+//! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
 //! | [`guard`], [`stall`] | starting the process that looks after the rest; its look at deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
@@ -35,8 +36,10 @@ pub mod guard;
 pub mod hold;
 pub mod jobs;
 pub mod join;
+pub mod lanes;
 pub mod ledger;
 pub mod makeflags;
+pub mod name;
 pub mod own;
 pub mod pool;
 pub mod proc;
@@ -46,9 +49,12 @@ pub mod rundir;
 pub mod slots;
 pub mod spec;
 pub mod stall;
+pub mod stats;
 mod sync;
 pub mod sys;
 pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod trace;
+pub mod watch;

@@ -8,6 +8,12 @@ use crate::text::{number, Path};
 /// The most slots a pool can have: a pipe holds 65,536 bytes (pipe(7)).
 pub const MOST: u32 = 65_536;
 
+/// Is this the word of a pool that `pid` has made?
+pub fn is_made_by(word: &[u8], pid: i32) -> bool {
+    let name = Path::new(b"/pool-").num(pid).with(b"-");
+    word.windows(name.bytes().len()).any(|part| part == name.bytes())
+}
+
 /// Makes a fifo in `dir` with a `+` for every slot but the implicit one of its root, and opens it for
 /// both directions (close-on-exec). It lives while somebody has it open.
 ///

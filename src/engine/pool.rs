@@ -64,14 +64,18 @@ pub fn open(path: &Path, id: Id, flags: i32) -> Result<i32> {
     Err(Errno::NOENT)
 }
 
-/// Moves a descriptor out of the range that programs count on, close-on-exec.
-pub fn move_high(fd: i32) -> i32 {
+/// Copies a descriptor out of the range that programs count on, close-on-exec.
+///
+/// # Errors
+/// As fcntl(2) with F_DUPFD_CLOEXEC.
+pub fn copy_high(fd: i32) -> Result<i32> {
     let room = sys::open_files_limit().min(1024) as i32;
-    let Ok(high) = sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(64).max(3)) else {
-        return fd;
-    };
-    sys::close(fd);
-    high
+    sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(64).max(3))
+}
+
+/// Moves a descriptor there.
+pub fn move_high(fd: i32) -> i32 {
+    copy_high(fd).inspect(|_| sys::close(fd)).unwrap_or(fd)
 }
 
 impl Pool {

@@ -191,7 +191,12 @@ pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8]))
 
 /// The caller's parent, its parent, and so on, at most 64 of them.
 pub fn ancestors() -> impl Iterator<Item = i32> {
-    let first = Some(sys::getppid()).filter(|p| *p > 0);
+    line_of(sys::getppid())
+}
+
+/// A process, its parent, its parent, and so on, at most 64 of them.
+pub fn line_of(pid: i32) -> impl Iterator<Item = i32> {
+    let first = Some(pid).filter(|p| *p > 0);
     let parent = |pid: &i32| stat(*pid).map(|s| s.parent).filter(|p| *p > 0);
     core::iter::successors(first, parent).take(64)
 }

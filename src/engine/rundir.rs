@@ -10,19 +10,40 @@ use crate::text::Path;
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
-    let mut dir = Path::default();
-    if let Some(given) = given.filter(|d| !d.is_empty()) {
-        dir.put(given);
-        return prepare(&dir).map(|()| dir);
+    let (mut dir, mut last) = (Path::default(), Errno::NOENT);
+    for n in 0..CANDIDATES {
+        if put_candidate(given, n, &mut dir) {
+            match prepare(&dir) {
+                Ok(()) => return Ok(dir),
+                Err(e) => last = e,
+            }
+        }
     }
+    Err(last)
+}
+
+const CANDIDATES: usize = 2;
+
+/// The directories of [`find`], in its order, whether they are there or not; the second may be empty.
+pub fn candidates(given: Option<&[u8]>) -> [Path; CANDIDATES] {
+    let mut dirs = [Path::default(); CANDIDATES];
+    for (n, dir) in dirs.iter_mut().enumerate() {
+        put_candidate(given, n, dir);
+    }
+    dirs
+}
+
+/// The directory `n`, in place of what is in `dir`. `false`: there is none.
+fn put_candidate(given: Option<&[u8]>, n: usize, dir: &mut Path) -> bool {
     let uid = i64::from(sys::geteuid());
-    dir.put(b"/dev/shm/jsshim-").put_num(uid);
-    if prepare(&dir).is_err() {
-        dir = Path::default();
-        dir.put(b"/tmp/jsshim-").put_num(uid);
-        prepare(&dir)?;
-    }
-    Ok(dir)
+    *dir = Path::default();
+    match (given.filter(|d| !d.is_empty()), n) {
+        (Some(given), 0) => dir.put(given),
+        (None, 0) => dir.put(b"/dev/shm/jsshim-").put_num(uid),
+        (None, 1) => dir.put(b"/tmp/jsshim-").put_num(uid),
+        _ => return false,
+    };
+    true
 }
 
 #[inline(never)]

@@ -21,8 +21,8 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
-    /// More bytes than it can hold.
-    pub const ROOM: usize = N;
+    /// How many bytes it takes.
+    pub const ROOM: usize = N.saturating_sub(1);
 
     /// A text that starts as `s`.
     pub fn new(s: impl AsRef<[u8]>) -> Self {

@@ -8,6 +8,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
+use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::{Shared, RECORDS};
 use jsshim_engine::pool::{self, Pool};
 use jsshim_engine::proc::{self, lives};
@@ -15,6 +16,8 @@ use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
 use jsshim_engine::stall::Breaker;
 use jsshim_engine::sys::{self, Errno};
+use jsshim_engine::text::Path;
+use jsshim_engine::trace;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
@@ -51,7 +54,8 @@ struct Guard<'a> {
 }
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
-pub fn run(path: &'static CStr, stall: u64) -> ! {
+/// `stats` is the file for what nobody was left to tell; empty: none.
+pub fn run(path: &'static CStr, stall: u64, stats: &Path) -> ! {
     let Ok(ledger) = Shared::open(path) else { sys::exit(1) };
     detach();
     let id = ledger.header.id();
@@ -74,7 +78,18 @@ pub fn run(path: &'static CStr, stall: u64) -> ! {
     if root != 0 {
         let _ = sys::unlink(ledger.header.path().c());
     }
+    tell(ledger, stats);
     sys::exit(0)
+}
+
+/// Tells the statistics of those who were killed, where a file was asked for.
+fn tell(ledger: &Shared, file: &Path) {
+    let (h, counts) = (&ledger.header, ledger.header.stats.take());
+    if counts.jobs > 0 && !file.bytes().is_empty() {
+        let slots = h.slots.load(Acquire);
+        let block = counts.block(b"all its processes", h.lanes.peak(Kind::Slot), slots);
+        let _ = trace::append(file.c(), block.bytes(), true);
+    }
 }
 
 /// Leaves the session, directory and descriptors of whoever started it.
@@ -160,7 +175,10 @@ impl Guard<'_> {
             client.is_none_or(|c| c.state() != State::Client || !lives(c.pid.load(Acquire)))
         };
         if gone {
-            self.ledger.end(h, &self.pool);
+            let has_token = record.has_token(h.generation);
+            if self.ledger.end(h, &self.pool) && has_token {
+                self.ledger.header.stats.recovered();
+            }
             self.forget(h.index);
         } else {
             self.complete(h, record);

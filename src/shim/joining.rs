@@ -16,6 +16,7 @@ use crate::dialect;
 use crate::environ;
 use crate::objects;
 use crate::state::STATE;
+use crate::telling;
 
 /// `JSSHIM_GATE`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub fn find(place: &mut Place) -> bool {
         Found::Pool(pool, load) => {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
             let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
-            enter(place, pool, Own { load_milli: load_limit(*load), overrides, ..Own::default() })
+            let slots = if overrides { 0 } else { slots_said(settings) };
+            enter(place, pool, Own { load_milli: load_limit(*load), slots, overrides, root: 0 })
         }
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, wanted()),
@@ -80,6 +82,12 @@ fn warn_of(problem: Problem) {
 /// What the environment says of the pool, or has said when the process started.
 pub fn settings() -> Settings<'static> {
     Settings { makeflags: STATE.flags(), pool: STATE.pool(), end: STATE.end() }
+}
+
+/// The `-j` of MAKEFLAGS, if the pool is named there: make says it for those who look.
+fn slots_said(settings: Settings<'_>) -> u32 {
+    let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
+    flags.jobs.filter(|_| flags.auth.is_some()).unwrap_or(0)
 }
 
 /// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives two
@@ -166,12 +174,14 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let made = match &rundir::find(environ::own(b"JSSHIM_DIR=")) {
         Ok(dir) => {
             let helper = &helper();
-            let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides };
+            let (stats, trace) = (telling::wants_stats(), &telling::trace_file());
+            let setup =
+                Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
             Client::init(place, &setup).map(drop)
         }
         Err(e) => Err(*e),
     };
-    made.map_err(|e| refuse(e.0)).is_ok()
+    made.inspect(|()| telling::keep_stderr()).map_err(|e| refuse(e.0)).is_ok()
 }
 
 #[inline(never)]

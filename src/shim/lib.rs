@@ -30,12 +30,14 @@ mod hooks;
 mod joining;
 mod kept;
 mod leaving;
+mod naming;
 mod objects;
 mod pending;
 mod real;
 mod redirect;
 mod sites;
 mod state;
+mod telling;
 mod ticket;
 
 /// Runs in every process of the tree: remembers where it is, and no more unless the environment asks.

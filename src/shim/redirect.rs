@@ -146,10 +146,6 @@ pub unsafe fn held(
     envp: Strings,
 ) -> Option<Exec> {
     let spec = spec(c, job, target.shell)?;
-    if let Some(record) = c.ledger().get(job) {
-        let name = target.path.bytes();
-        record.set_name(name.rsplit(|b| *b == b'/').next().unwrap_or(name));
-    }
     // SAFETY: by the contract.
     let change = unsafe { kept::change(envp, || target.foreign) };
     // SAFETY: by the contract.

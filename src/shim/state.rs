@@ -66,6 +66,8 @@ pub struct State {
     preload: AtomicPtr<c_char>,
     /// A forked child that must wait for its slot at its first exec or spawn: its record.
     held: AtomicU64,
+    /// The job that this process is, as a fork of its client: its record.
+    job: AtomicU64,
     /// What the fork call sites of this process are for.
     pub sites: Sites,
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
@@ -87,6 +89,7 @@ pub static STATE: State = State {
     client: UnsafeCell::new(MaybeUninit::uninit()),
     jobs: Jobs::new(),
     held: AtomicU64::new(0),
+    job: AtomicU64::new(0),
     sites: Sites::new(),
     warned: AtomicBool::new(false),
     is_fork: AtomicBool::new(false),
@@ -174,6 +177,17 @@ impl State {
             self.phase.store(UNSEEN, Release);
         }
         self.held.store(held.map_or(0, Handle::pack), Release);
+        self.job.store(0, Release);
+    }
+
+    /// In a forked child, after [`State::forked`]: which job it is.
+    pub fn set_job(&self, job: Handle) {
+        self.job.store(job.pack(), Release);
+    }
+
+    /// The job that this process is, if it is known.
+    pub fn job(&self) -> Option<Handle> {
+        Handle::unpack(self.job.load(Acquire))
     }
 
     /// The record by which this process is to wait for its slot, given once.

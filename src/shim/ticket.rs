@@ -12,7 +12,9 @@ use jsshim_engine::text::Text;
 
 use crate::joining;
 use crate::leaving;
+use crate::naming;
 use crate::state::{NONE, OFF, RECORDED, STARTING, STATE};
+use crate::telling;
 
 /// What a spawn was given.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,7 +143,9 @@ pub fn record_first(client: &Client) {
 fn enter_first(client: &Client, pid: i32) {
     if let Some(job) = client.claim() {
         set_process(client, job, pid);
+        client.ledger().adopt(client.known(), job, pid);
         client.ledger().record_implicit(job);
+        naming::process(client.ledger(), job, pid);
     }
 }
 
@@ -173,6 +177,7 @@ fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
 
 #[inline(never)]
 fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
+    client.ledger().waits(job);
     leaving::guarded(
         &mut (gate::Watch::new(), job),
         |(watch, job)| {
@@ -268,7 +273,17 @@ pub fn ended(pid: i32) {
 
 /// The process ends.
 pub fn leave() {
-    if let Some(client) = STATE.client().filter(|_| !STATE.foreign()) {
+    if STATE.foreign() {
+        return;
+    }
+    let client = STATE.client();
+    if telling::WANTED.load(Relaxed) {
+        if let Some(client) = client {
+            client.sweep(&STATE.jobs);
+        }
+        telling::tell(client);
+    }
+    if let Some(client) = client {
         client.leave(&STATE.jobs);
     }
 }

@@ -26,8 +26,15 @@ impl Scene {
         assert_eq!(sys::write(ends[1], TOKENS), Ok(TOKENS.len()));
         let path = std::env::temp_dir().join(format!("jsshim-{name}-{}", std::process::id()));
         let path = Path::new(path.as_os_str().as_encoded_bytes());
-        let founding =
-            Founding { id: pool(ends).id, path: Path::default(), root: 0, slots: 0, load_milli: 0 };
+        let founding = Founding {
+            id: pool(ends).id,
+            path: Path::default(),
+            root: 0,
+            slots: 0,
+            load_milli: 0,
+            stats: true,
+            trace: Path::default(),
+        };
         let ledger = Shared::create(path.c(), &founding).unwrap();
         Self { ledger, path, ends }
     }

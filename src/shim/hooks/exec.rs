@@ -9,6 +9,7 @@ use jsshim_engine::sys;
 use super::fork::{role, still_held, Role};
 use crate::doors::behind;
 use crate::environ::{self, Scratch, Strings};
+use crate::naming;
 use crate::pending::Pending;
 use crate::real::{fail, Real};
 use crate::redirect::{self, Exec, Foretold};
@@ -173,7 +174,10 @@ unsafe fn exec(
         Role::Own(Some(job)) => {
             STATE.sites.execs();
             // SAFETY: the host's arguments.
-            unsafe { hold(job, None, target(), argv, envp) };
+            unsafe {
+                naming::job_runs(job, argv);
+                hold(job, None, target(), argv, envp);
+            }
             if still_held(job) {
                 STATE.put_held(job);
             }
@@ -182,13 +186,21 @@ unsafe fn exec(
         Role::Own(None) => {
             STATE.sites.execs();
             own = ticket::own_slot();
-            if let Some(Ticket::Held(job)) = own {
-                // SAFETY: the host's arguments.
-                unsafe { hold(job, None, target(), argv, envp) };
+            // SAFETY: the host's arguments.
+            unsafe {
+                if let Some(job) = STATE.job() {
+                    naming::job_runs(job, argv);
+                }
+                naming::ticket(own.unwrap_or(Ticket::Pass), argv);
+                if let Some(Ticket::Held(job)) = own {
+                    hold(job, None, target(), argv, envp);
+                }
             }
             None
         }
         Role::Vfork(place) => {
+            // SAFETY: the host's arguments.
+            unsafe { naming::ticket(place.ticket(), argv) };
             if let Ticket::Held(job) = place.ticket() {
                 if still_held(job) {
                     // SAFETY: the host's arguments.

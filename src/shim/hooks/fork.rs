@@ -8,10 +8,12 @@ use jsshim_engine::slots::State as Slot;
 use crate::arch::thread_pointer;
 use crate::doors::behind;
 use crate::joining;
+use crate::naming;
 use crate::pending::{self, Pending};
 use crate::real::{self, fail, Real};
 use crate::sites::Site;
 use crate::state::STATE;
+use crate::telling;
 use crate::ticket::{self, Ticket};
 
 /// The body of `fork` and `__fork`; `site` is where it was called.
@@ -130,6 +132,11 @@ impl Forking {
             (Ticket::Held(job), Some(_)) => STATE.forked(Some(job)),
             // A child of a process that is not gated may be: it is another process.
             _ => STATE.forked(None),
+        }
+        telling::forked();
+        if let Ticket::Runs(job) | Ticket::Held(job) = self.ticket {
+            STATE.set_job(job);
+            naming::fork(job);
         }
     }
 }

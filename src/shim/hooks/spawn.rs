@@ -7,6 +7,7 @@ use jsshim_engine::proc;
 
 use crate::doors::{behind, ErrorNumber};
 use crate::environ::{Scratch, Strings};
+use crate::naming;
 use crate::real::Real;
 use crate::redirect::{self, Exec, Foretold};
 use crate::state::STATE;
@@ -181,6 +182,8 @@ unsafe fn spawn(
     call: impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
 ) -> c_int {
     let ticket = ticket::begin();
+    // SAFETY: the host's arguments.
+    unsafe { naming::ticket(ticket, argv) };
     // SAFETY: the host's arguments.
     let held = unsafe { door.held(ticket, file, argv, envp) };
     // An error of the host's file actions would be the same again.
