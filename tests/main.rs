@@ -13,6 +13,7 @@ mod elf;
 mod environment;
 mod harness;
 mod hosts;
+mod libjobserver;
 mod neighbours;
 mod ninja;
 mod proof;
@@ -74,6 +75,7 @@ fn main() {
         settings::tests(),
         table::tests(),
         suites::tests(),
+        libjobserver::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

@@ -74,12 +74,11 @@ struct jobserver_task {
 
 enum jobserver_next {
 	JOBSERVER_DONE = 0, /* no job any more */
-	JOBSERVER_READY = 1, /* *task is to be started */
+	JOBSERVER_READY = 1, /* one can be started */
 	JOBSERVER_LATER = 2 /* none before one of the running jobs has ended */
 };
 
-/* Asked for the next job. One that it has named is started as soon as there is a slot, and not asked for
- * again. */
+/* Asked, with task NULL, whether a job is ready; and if it is and there is a slot, at once again, to name it. */
 typedef enum jobserver_next (*jobserver_next_t)(void *context, struct jobserver_task *task);
 
 int jobserver_run(struct jobserver *js, jobserver_next_t next, void *context);

@@ -95,7 +95,7 @@ pub unsafe extern "C" fn jobserver_run(
     let (begun, dry) = unsafe { (Instance::begin(js, &masked), (*js).dry_run != 0) };
     drop(masked);
     answer(begun.and_then(|instance| {
-        let mut queue = Queue { instance, next, context, named: None };
+        let mut queue = Queue { instance, next, context };
         let outcome = if dry { Ok(Outcome::Done) } else { run(&mut queue) };
         queue.instance.done();
         outcome.map(|outcome| match outcome {
@@ -110,8 +110,19 @@ struct Queue {
     instance: Instance,
     next: Asked,
     context: *mut c_void,
-    /// What it has named and what is not started yet.
-    named: Option<Task>,
+}
+
+impl Queue {
+    fn ask(&mut self, task: *mut Task) -> Next {
+        let Some(next) = self.next else { return Next::Nothing };
+        self.instance.show();
+        // SAFETY: what the program has asked for.
+        match unsafe { next(self.context, task) } {
+            0 => Next::Nothing,
+            1 => Next::Ready,
+            _ => Next::Later,
+        }
+    }
 }
 
 impl Host for Queue {
@@ -128,25 +139,14 @@ impl Host for Queue {
 
 impl Work for Queue {
     fn next(&mut self) -> Next {
-        if self.named.is_some() {
-            return Next::Ready;
-        }
-        let Some(next) = self.next else { return Next::Nothing };
-        let mut task = Task { shared: 0, data: null_mut(), func: None, done: None };
-        self.instance.show();
-        // SAFETY: what the program has asked for.
-        match unsafe { next(self.context, &raw mut task) } {
-            0 => Next::Nothing,
-            1 => {
-                self.named = Some(task);
-                Next::Ready
-            }
-            _ => Next::Later,
-        }
+        self.ask(null_mut())
     }
 
     fn start(&mut self) -> Result<(c_int, Tag)> {
-        let Some(task) = self.named.take() else { return Err(Errno::INVAL) };
+        let mut task = Task { shared: 0, data: null_mut(), func: None, done: None };
+        if self.ask(&raw mut task) != Next::Ready {
+            return Err(Errno::INVAL);
+        }
         let ends = ends(&mut self.instance, task.shared != 0);
         let pid = job::fork(task.func, task.data, ends)?;
         Ok((pid, Tag { done: task.done, data: task.data }))

@@ -20,9 +20,9 @@ pub enum Next {
 
 /// A host with a queue of jobs.
 pub trait Work: Host {
-    /// Is a job ready? Asked before each start, and again after each end of a job.
+    /// Is a job ready? Asked before a slot is looked for, and after each end of a job.
     fn next(&mut self) -> Next;
-    /// Starts that job: gives its process, a child of this one, and the tag by which its end is told. Runs
+    /// Starts that job, now that it has a slot: gives its process, a child of this one, and the tag by which its end is told. Runs
     /// with the signal mask of the caller.
     ///
     /// # Errors

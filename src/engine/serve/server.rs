@@ -233,9 +233,8 @@ impl<J: Jobs> Server<J> {
                 *pid = 0;
             }
         }
-        let (first, status) = sys::peek_any()?;
-        let found = if self.is_news(first) { Some((first, status)) } else { self.hidden() };
-        let (pid, status) = found?;
+        let (first, _) = sys::peek_any()?;
+        let (pid, status) = self.if_news(first).or_else(|| self.hidden())?;
         if wake::children_reap_themselves(masked) {
             let _ = sys::reap(pid, false);
         } else {
@@ -247,8 +246,13 @@ impl<J: Jobs> Server<J> {
         Some((pid, status))
     }
 
-    fn is_news(&self, pid: i32) -> bool {
-        !self.told.contains(&pid) && !children::contains(pid)
+    /// Only what is no job and has ended after that was asked: what was a job is collected first, and then
+    /// forgotten.
+    fn if_news(&self, pid: i32) -> Option<(i32, i32)> {
+        if self.told.contains(&pid) || children::contains(pid) {
+            return None;
+        }
+        sys::peek_status(pid).map(|status| (pid, status))
     }
 
     /// One behind the first: the kernel shows the first only, and that may stay for as long as its owner
@@ -259,9 +263,7 @@ impl<J: Jobs> Server<J> {
             let path = Path::new(b"/proc/self/task/").num(thread).with(b"/children");
             proc::each_part::<16>(&path, b' ', |word| {
                 let pid = number(word).and_then(|(n, _)| i32::try_from(n).ok());
-                if let (None, Some(pid)) = (found, pid.filter(|pid| self.is_news(*pid))) {
-                    found = sys::peek_status(pid).map(|status| (pid, status));
-                }
+                found = found.or_else(|| self.if_news(pid?));
             });
         });
         found
