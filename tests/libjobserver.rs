@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         example_below_a_recipe_without_plus,
         example_that_needs_a_pool,
         example_is_charged_once,
+        example_below_jsshim,
         make_below_the_example,
         minimake_below_make,
         minimake_with_a_pool_of_its_own,
@@ -173,9 +174,6 @@ fn needs_libc_only() {
     assert!(dynamic.contains("NODELETE"), "{dynamic}");
     let size = fs::metadata(&library).unwrap().len();
     assert!(size < 128 * 1024, "{size} bytes");
-    let headers = output("readelf", &["-lW", &library]);
-    let stack = headers.lines().find(|line| line.contains("GNU_STACK"));
-    assert!(stack.is_some_and(|line| line.contains(" RW ")), "{stack:?}");
 }
 
 fn header_in_c_and_cpp() {
@@ -288,6 +286,18 @@ fn example_is_charged_once() {
             run().any_peak().both();
             run().once_full();
         }
+    }
+}
+
+fn example_below_jsshim() {
+    for link in LINKS {
+        let Some(program) = example(link) else { return };
+        let argv = [&[&*program, "!"][..], &["$JOB -b 5 -s 60"; 9]].concat();
+        let job = crate::harness::programs::compiled("job");
+        let argv: Vec<_> = argv.iter().map(|word| word.replace("$JOB", &job)).collect();
+        let check =
+            |o: &Outcome| assert!(o.status.success() && o.jobs.started == 9, "{}", o.stderr);
+        Run::new(&argv).cli(3).check(check).once_full();
     }
 }
 

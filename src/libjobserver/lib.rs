@@ -1,8 +1,8 @@
 //! `libjobserver.so` and `.a`: the C library of jobserver(7), on the engine's [`serve`](jsshim_engine::serve).
 //!
 //! What a function does and what its errors are is said once, in the manual pages (`man/`). Here it is only
-//! put together: [`instance`] is the struct of the header and what lies behind it, [`heap`] the memory of its
-//! jobs, [`job`] the start of one; `join`, `start`, `ends`, `environ` and `print` are the functions.
+//! put together: `instance` is the struct of the header and what lies behind it, `heap` the memory of its
+//! jobs, `job` the start of one; `join`, `start`, `ends`, `environ` and `print` are the functions.
 //!
 //! No std and no allocator of Rust's: what fails for want of memory says ENOMEM. Nothing panics. A callback
 //! is called with no borrow of an instance alive, so it may use the library, but must return: C++ exceptions

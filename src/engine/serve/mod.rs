@@ -1,6 +1,7 @@
 //! Being a client or server of a pool by oneself, as a build tool is: jobs are started on slots, their ends
 //! are waited for, their slots go on. This is what libjobserver is made of, and a Rust program can use it
-//! directly.
+//! directly: `examples/minimake.rs` is a build tool of a page on it, made of a [`Server`] with a [`Table`], a
+//! [`Host`] that has the queue, and [`run()`].
 //!
 //! # How it waits
 //!

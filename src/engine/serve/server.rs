@@ -311,3 +311,131 @@ impl<J: Jobs> Server<J> {
 
 /// The longest sleep, in ns, where the end of a job may pass without a sign.
 const UNSURE: u64 = 100_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{obtain, run, wait, Next, Outcome, Work};
+    use super::*;
+    use proptest::prelude::*;
+    use std::process::Command;
+
+    /// Runs so many commands, of which every third fails.
+    struct Build {
+        server: Server<Table<usize, 8>>,
+        left: usize,
+        statuses: Vec<i32>,
+    }
+
+    impl Build {
+        fn new(tokens: &[u8], left: usize) -> Self {
+            let tokens = Tokens::create(tokens).unwrap();
+            let server = Server::new(tokens, Table::default()).ok().unwrap();
+            Self { server, left, statuses: Vec::new() }
+        }
+
+        fn command(&mut self) -> i32 {
+            self.left -= 1;
+            let code = if self.left.is_multiple_of(3) { "exit 3" } else { "exit 0" };
+            Command::new("/bin/sh").args(["-c", code]).spawn().unwrap().id() as i32
+        }
+
+        /// What lies in the pool, sorted.
+        fn drain(&mut self) -> Vec<u8> {
+            let mut bytes: Vec<_> =
+                std::iter::from_fn(|| self.server.tokens.take().unwrap()).collect();
+            bytes.sort_unstable();
+            bytes
+        }
+    }
+
+    impl Host for Build {
+        type Jobs = Table<usize, 8>;
+
+        fn server(&mut self) -> &mut Server<Self::Jobs> {
+            &mut self.server
+        }
+
+        fn ended(&mut self, _: usize, status: i32) {
+            self.statuses.push(status);
+        }
+    }
+
+    impl Work for Build {
+        fn next(&mut self) -> Next {
+            if self.left > 0 {
+                Next::Ready
+            } else {
+                Next::Nothing
+            }
+        }
+
+        fn start(&mut self) -> Result<(i32, usize)> {
+            Ok((self.command(), self.left))
+        }
+    }
+
+    #[test]
+    fn the_loop_runs_all_and_gives_back_all() {
+        let mut build = Build::new(b"\0\xffa", 30);
+        assert_eq!(run(&mut build), Ok(Outcome::Done));
+        assert_eq!(build.statuses.len(), 30);
+        assert_eq!(build.statuses.iter().filter(|s| **s == 3 << 8).count(), 10);
+        assert_eq!(build.drain(), b"\0a\xff");
+        assert!(build.server.implicit);
+        build.server.close(true);
+    }
+
+    #[test]
+    fn the_implicit_slot_goes_to_a_job_on_a_token() {
+        let mut build = Build::new(b"x", 0);
+        let mut masked = Masked::new();
+        for slot in [Slot::Implicit, Slot::Token(b'x')] {
+            // Other tests have children, too.
+            let mut next = || obtain(&mut build, &mut masked, Until::millis(-1));
+            let got = std::iter::repeat_with(&mut next).find_map(|r| r.ok()).unwrap();
+            assert_eq!(got, slot);
+            let pid = super::super::starting(|| {
+                Ok(Command::new("/bin/sleep").arg("100").spawn().unwrap().id() as i32)
+            });
+            let pid = pid.unwrap();
+            build.server.jobs.add(Job { pid, slot: got, tag: 0 });
+        }
+        let first = build.server.jobs.remove(0).unwrap();
+        build.server.put(first.slot);
+        assert!(!build.server.implicit);
+        assert_eq!(build.drain(), b"x");
+        build.server.tokens.give(b'x');
+        build.server.kill_all();
+        sys::kill(first.pid, libc::SIGKILL).unwrap();
+        let mut next = || wait(&mut build, &mut masked, Until::millis(-1));
+        assert_eq!(std::iter::repeat_with(&mut next).find_map(|r| r.ok()), Some(0));
+        assert!(build.server.implicit);
+        let _ = sys::reap(first.pid, true);
+        drop(masked);
+        build.server.close(true);
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_is_a_bag(steps in proptest::collection::vec(proptest::option::of(0usize..10), 0..60)) {
+            let mut table: Table<u32, 8> = Table::default();
+            let mut model: Vec<(i32, u32)> = Vec::new();
+            for (i, step) in (1i32..).zip(steps) {
+                match step {
+                    None if table.reserve().is_ok() => {
+                        table.add(Job { pid: i, slot: Slot::Implicit, tag: i as u32 });
+                        model.push((i, i as u32));
+                    }
+                    None => prop_assert_eq!(model.len(), 8),
+                    Some(at) => {
+                        let gone = table.remove(at).map(|job| (job.pid, job.tag));
+                        let want = (at < model.len()).then(|| model.swap_remove(at));
+                        prop_assert_eq!(gone, want);
+                    }
+                }
+                let now: Vec<_> = table.all().iter().map(|job| (job.pid, job.tag)).collect();
+                prop_assert_eq!(&now, &model);
+            }
+        }
+    }
+}

@@ -72,8 +72,9 @@ pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
 
 /// ppoll(2): for so many ns, or for ever, and with another signal mask meanwhile.
 pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Result<usize> {
-    let ts = timespec(ns.unwrap_or(0));
-    let ts = if ns.is_none() { null() } else { &raw const ts };
+    // The kernel writes the time that is left into it.
+    let mut ts = timespec(ns.unwrap_or(0));
+    let ts = if ns.is_none() { null_mut() } else { &raw mut ts };
     let set = mask.as_ref().map_or(null(), core::ptr::from_ref);
     // SAFETY: the slice is ours for the time of the call; the set has the kernel's eight bytes.
     unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, set, 8usize) }

@@ -3,6 +3,7 @@
  * soak instances SECONDS	below a pool: eight instances, now one, now the other, take and give back
  *				tokens for so long; prints how many jobs that were */
 #include "check.h"
+#include <malloc.h>
 
 static int at_once(void *data)
 {
@@ -35,7 +36,9 @@ static void many(long count)
 	char tokens[64] = "";
 	long first, last;
 	int before, seen = 0;
+	size_t heap;
 
+	heap = mallinfo2().uordblks;
 	memset(&js, 0, sizeof js);
 	for (int i = 0; i < 63; i++)
 		tokens[i] = (char)(i + 1);
@@ -51,6 +54,8 @@ static void many(long count)
 		seen += tokens[i];
 	check(seen == 63 * 64 / 2 && write(js.write, tokens, 63) == 63);
 	check(jobserver_close(&js) == 0 && jobserver_unsetenv(&js) == 0);
+	/* But for what malloc keeps at hand. */
+	check(mallinfo2().uordblks <= heap + 8192);
 	printf("%ld %ld\n", first, last);
 }
 
