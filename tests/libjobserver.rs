@@ -25,7 +25,9 @@ pub fn tests() -> Vec<Test> {
         example_that_needs_a_pool,
         example_is_charged_once,
         example_below_jsshim,
+        pool_of_another_user,
         make_below_the_example,
+        make_below_the_example_below_make,
         minimake_below_make,
         minimake_with_a_pool_of_its_own,
         minimake_in_rust,
@@ -301,20 +303,59 @@ fn example_below_jsshim() {
     }
 }
 
-/// A make in a job joins the pool that the library has made.
+/// The pipe of a make that runs as somebody else cannot be opened again: tokens are taken as they can be.
+fn pool_of_another_user() {
+    // SAFETY: it only tells a number.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("libjobserver::pool_of_another_user needs root");
+        return;
+    }
+    for link in LINKS {
+        let Some(program) = example(link) else { return };
+        let job = format!("{} -b 5 -s 60", crate::harness::programs::compiled("job"));
+        let argv = [&[&*program, "!"][..], &[&*job; 9]].concat();
+        for kind in [Kind::Blocking, Kind::NonBlocking] {
+            let run = Run::new(&argv).pool(kind, 3).by_nobody();
+            run.check(|o| assert_eq!((o.status.code(), o.jobs.started), (Some(0), 9))).once_full();
+        }
+    }
+}
+
+const EIGHT: &str = "N = a b c d e f g h\nall: $(N)\n$(N):\n\t@$$JOB -b 5 -s 60\n";
+
+/// Two makes, each of which has eight jobs.
+fn two_makes(make: &str) -> [String; 2] {
+    let command = format!("{make} -s -f below.mk");
+    [command.clone(), command]
+}
+
+fn all_on_three(run: impl Fn() -> Run) {
+    let run = || {
+        run().file("below.mk", EIGHT).slots(3).check(|o| {
+            assert!(o.status.success() && !o.stderr.contains("warning"), "{}", o.stderr);
+            assert_eq!(o.jobs.started, 16);
+        })
+    };
+    run().any_peak().both();
+    run().once_full();
+}
+
+/// Makes in jobs join the pool that the library has made.
 fn make_below_the_example() {
     let Some(program) = example(Link::Shared) else { return };
     for (make, _) in makes() {
-        let names = "a b c d e f g h";
-        let rules = format!("all: {names}\n{names}:\n\t@$$JOB -b 5 -s 60\n");
-        let command = format!("{make} -s -f below.mk");
-        let run = Run::new(&[&*program, "2", &command, &command]).file("below.mk", &rules).slots(3);
-        let check = |o: &Outcome| {
-            assert!(o.status.success() && !o.stderr.contains("warning"), "{}", o.stderr);
-            assert_eq!(o.jobs.started, 16);
-        };
-        // The second make's first job needs no token.
-        run.may_overdraw().check(check).both();
+        all_on_three(|| {
+            Run::new(&[vec![program.clone(), "2".to_owned()], two_makes(&make).into()].concat())
+        });
+    }
+}
+
+/// And that of the make above.
+fn make_below_the_example_below_make() {
+    let Some(program) = example(Link::Static) else { return };
+    for (make, flags) in makes() {
+        let line = format!("{program} ! '{}'", two_makes(&make).join("' '"));
+        all_on_three(|| below(&make, flags, "+", &line).make(3));
     }
 }
 
