@@ -452,7 +452,7 @@ fn many_jobs_leak_nothing() {
     // A job inherits all that the program has.
     let kinds = "--show-leak-kinds=definite,indirect,possible";
     let flags = ["-q", "--leak-check=full", kinds, "--error-exitcode=9"];
-    let argv = [&["valgrind"][..], &flags, &[&program, "jobs", "40"]].concat();
+    let argv = [&["valgrind"][..], &flags, &[&program, "jobs", "100"]].concat();
     let run = Run::new(&argv).any_peak();
     run.check(|o| assert_eq!((o.status.code(), &*o.stderr), (Some(0), ""))).run(false);
 }

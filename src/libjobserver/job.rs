@@ -33,18 +33,18 @@ impl Tag {
     }
 }
 
-/// Forks a process that runs `func`. Without `shared`, it closes `ends`.
+/// Forks a process that runs `func` and has closed `ends`.
 ///
 /// # Errors
 /// As fork(2).
-pub fn fork(func: Func, data: *mut c_void, ends: Option<[c_int; 2]>) -> Result<c_int> {
+pub fn fork(func: Func, data: *mut c_void, ends: [c_int; 4]) -> Result<c_int> {
     // A signal that came before the child has let go of the handlers would be lost to it.
     let masked = Masked::new();
     // SAFETY: libc's own, so that the handlers of pthread_atfork(3) run.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         forget();
-        ends.into_iter().flatten().for_each(sys::close);
+        ends.into_iter().filter(|fd| *fd >= 0).for_each(sys::close);
         sys::sigmask(libc::SIG_SETMASK, masked.old);
         run(func, data);
     }

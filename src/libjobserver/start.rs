@@ -62,10 +62,17 @@ fn launch(
     Ok(())
 }
 
-/// The descriptors that a job closes with which the pool is not shared.
-fn ends(instance: &mut Instance, shared: bool) -> Option<[c_int; 2]> {
-    let tokens = &instance.server().tokens;
-    (!shared).then_some([tokens.read, tokens.write])
+/// The descriptors that a job closes, even if it executes nothing: the internal ones, and if the pool is not
+/// shared with it, the announced ones.
+fn ends(instance: &mut Instance, shared: bool) -> [c_int; 4] {
+    let server = instance.server();
+    let (own, tokens) = (server.own_fds(), &server.tokens);
+    let [wake, pool] = own;
+    if shared {
+        [wake, pool, -1, -1]
+    } else {
+        [wake, pool, tokens.read, tokens.write]
+    }
 }
 
 /// `struct jobserver_task`

@@ -141,6 +141,12 @@ impl<J: Jobs> Server<J> {
         self.wake.fd
     }
 
+    /// The descriptors that nobody else uses: of the self-pipe, and of the pool (or -1). A forked child that
+    /// executes nothing should close them.
+    pub fn own_fds(&self) -> [i32; 2] {
+        [self.wake.fd, self.tokens.own()]
+    }
+
     /// In a process that was forked in another way than as a job, the jobs, their tokens and the self-pipe
     /// are its parent's: they are forgotten.
     pub fn adopt(&mut self, masked: &Masked) -> Result<()> {

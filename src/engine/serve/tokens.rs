@@ -132,6 +132,11 @@ impl Tokens {
         }
     }
 
+    /// Our own description, or -1.
+    pub(super) fn own(&self) -> i32 {
+        self.own
+    }
+
     /// Is the announced end for reading still there?
     pub fn is_open(&self) -> bool {
         self.is_pool(self.read)

@@ -305,6 +305,30 @@ static void internals_are_closed_on_exec(void)
 	stop(&js);
 }
 
+static int counts_descriptors(void *data)
+{
+	(void)data;
+	return descriptors();
+}
+
+static void jobs_have_no_internals(void)
+{
+	struct jobserver js;
+	int before;
+
+	for (int fd = 3; fd < 64; fd++)
+		close(fd);
+	before = descriptors();
+	create(&js, "a");
+	/* All but the signalfd, which tells of the job's own children if it has any. */
+	for (int shared = 0; shared < 2; shared++) {
+		check(jobserver_launch_job(&js, 0, shared, NULL, counts_descriptors, done) == 0);
+		check(jobserver_collect(&js, -1) == 0);
+		check(WEXITSTATUS(done_status) == before + 2 * shared + 1);
+	}
+	stop(&js);
+}
+
 static int handled;
 
 static void own_handler(int sig, siginfo_t *info, void *context)
@@ -375,5 +399,6 @@ CASES({ "job_and_stranger_end_together", job_and_stranger_end_together },
       { "empty_non_blocking_pipe", empty_non_blocking_pipe },
       { "two_instances", two_instances },
       { "internals_are_closed_on_exec", internals_are_closed_on_exec },
+      { "jobs_have_no_internals", jobs_have_no_internals },
       { "old_action_is_kept", old_action_is_kept },
       { "pending_output_is_written_once", pending_output_is_written_once })

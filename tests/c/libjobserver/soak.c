@@ -1,5 +1,5 @@
-/* soak jobs COUNT		many jobs through one instance on a pool of 64; prints the ns of a job in the
- *				first tenth and in the last
+/* soak jobs COUNT		many jobs through one instance on a pool of 64; prints the ns of a job, for each
+ *				hundredth of them
  * soak instances SECONDS	below a pool: eight instances, now one, now the other, take and give back
  *				tokens for so long; prints how many jobs that were */
 #include "check.h"
@@ -23,9 +23,7 @@ static long jobs(struct jobserver *js, long count)
 	long start = nanos();
 
 	for (long i = 0; i < count; i++) {
-		int r = jobserver_launch_job(js, -1, i % 2, NULL, at_once, done);
-
-		check(r == 0);
+		check(jobserver_launch_job(js, -1, i % 2, NULL, at_once, done) == 0);
 	}
 	return (nanos() - start) / count;
 }
@@ -34,7 +32,7 @@ static void many(long count)
 {
 	struct jobserver js;
 	char tokens[64] = "";
-	long first, last;
+	long each[100];
 	int before, seen = 0;
 	size_t heap;
 
@@ -44,11 +42,10 @@ static void many(long count)
 		tokens[i] = (char)(i + 1);
 	check(jobserver_create(&js, tokens) == 64);
 	before = descriptors();
-	first = jobs(&js, count / 10);
-	jobs(&js, count * 8 / 10);
-	last = jobs(&js, count / 10);
+	for (int i = 0; i < 100; i++)
+		each[i] = jobs(&js, count / 100);
 	check(jobserver_collect(&js, -1) == 0);
-	check(done_count == count / 10 * 2 + count * 8 / 10 && descriptors() == before);
+	check(done_count == count / 100 * 100 && descriptors() == before);
 	check(read(js.poll[1].fd, tokens, 64) == 63);
 	for (int i = 0; i < 63; i++)
 		seen += tokens[i];
@@ -56,7 +53,8 @@ static void many(long count)
 	check(jobserver_close(&js) == 0 && jobserver_unsetenv(&js) == 0);
 	/* But for what malloc keeps at hand. */
 	check(mallinfo2().uordblks <= heap + 8192);
-	printf("%ld %ld\n", first, last);
+	for (int i = 0; i < 100; i++)
+		printf("%ld\n", each[i]);
 }
 
 static int naps(void *data)
