@@ -17,6 +17,7 @@ mod environment;
 mod faults;
 mod harness;
 mod hosts;
+mod libjobserver;
 mod neighbours;
 mod ninja;
 mod proof;
@@ -86,6 +87,7 @@ fn main() {
         table::tests(),
         suites::tests(),
         see::tests(),
+        libjobserver::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

@@ -8,6 +8,7 @@
 //! | [`slots`] | what a job may be; pure |
 //! | [`ledger`], [`record`] | the shared record of all jobs, and one of them |
 //! | [`client`], [`jobs`], [`gate`] | a process that takes slots |
+//! | [`serve`] | being a client or server by oneself: libjobserver, and the loop of a build tool |
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
 //! | [`glob`] | names of programs |
@@ -46,6 +47,7 @@ pub mod proc;
 pub mod record;
 pub mod report;
 pub mod rundir;
+pub mod serve;
 pub mod slots;
 pub mod spec;
 pub mod stall;

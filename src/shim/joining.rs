@@ -14,7 +14,7 @@ use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
 
 use crate::dialect;
 use crate::environ;
-use crate::objects;
+use crate::objects::{self, gnu_hash, Object};
 use crate::state::STATE;
 use crate::telling;
 
@@ -50,10 +50,13 @@ pub fn find(place: &mut Place) -> bool {
     if left_out() {
         return false;
     }
-    let settings = settings();
+    let mut settings = settings();
     let speaks = speaks();
     if speaks && obeys(settings) {
         return false;
+    }
+    if speaks && has_left_pool() {
+        settings.makeflags = STATE.first_flags();
     }
     // By reference: what was found is large.
     match &join::find(settings) {
@@ -271,10 +274,31 @@ fn left_out() -> bool {
         || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
 }
 
-/// Does this program speak the protocol itself? Told by the strings in its read-only memory.
+/// Does this program speak the protocol itself? Told by the strings in its read-only memory, or by
+/// libjobserver among its libraries.
 #[inline(never)]
 fn speaks() -> bool {
-    program_says(b"jobserver-auth") || program_says(b"jobserver-fds")
+    program_says(b"jobserver-auth") || program_says(b"jobserver-fds") || has_libjobserver()
+}
+
+/// Is a library loaded that starts jobs on slots for its program?
+fn has_libjobserver() -> bool {
+    const NAME: &CStr = c"jobserver_launch_job";
+    let mut found = false;
+    objects::each(|info| {
+        let defined = Object::of(info).map(|o| o.find(NAME, gnu_hash(NAME)));
+        found = defined.is_some_and(|d| d.newest != 0);
+        found
+    });
+    found
+}
+
+/// Has this program been told of a pool, and has made one of its own since, as those with libjobserver do? The
+/// known speakers do not change their own environment, but we do.
+fn has_left_pool() -> bool {
+    let auth = |flags: Option<&'static [u8]>| makeflags::parse(flags?).auth;
+    let (first, now) = (auth(STATE.first_flags()), auth(STATE.flags()));
+    first.is_some() && first != now && !dialect::is_speaker()
 }
 
 /// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
@@ -282,7 +306,10 @@ fn speaks() -> bool {
 #[inline(never)]
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
-    flags.auth.is_some() && !join::overrides(settings.pool) && !is_told_otherwise()
+    flags.auth.is_some()
+        && !join::overrides(settings.pool)
+        && !is_told_otherwise()
+        && !has_left_pool()
 }
 
 /// Is this word in the program's read-only memory (the first object)? That of its code is looked at only

@@ -248,18 +248,22 @@ impl State {
 
     /// The value of MAKEFLAGS now, or that of the process' start if only that one names a pool.
     pub fn flags(&self) -> Option<&'static [u8]> {
-        let name = kept::FLAGS;
-        let now = environ::own(name);
+        let now = environ::own(kept::FLAGS);
         if now.is_some_and(kept::names_pool) {
             return now;
         }
+        self.first_flags().filter(|f| kept::names_pool(f)).or(now)
+    }
+
+    /// The value of MAKEFLAGS when the process started.
+    pub fn first_flags(&self) -> Option<&'static [u8]> {
+        let name = kept::FLAGS;
         let start = self.flags.load(Acquire).cast_const();
         // SAFETY: as above; unsetenv(3) takes an entry away, but its string stays.
-        let first = unsafe {
+        unsafe {
             (!start.is_null() && environ::starts_with(start, name))
                 .then(|| CStr::from_ptr(start.wrapping_add(name.len())).to_bytes())
-        };
-        first.filter(|f| kept::names_pool(f)).or(now)
+        }
     }
 
     /// The value of JSSHIM_POOL now, or else when the process started.

@@ -66,10 +66,26 @@ pub fn pipe2(flags: c_int) -> Result<[c_int; 2]> {
 
 /// ppoll(2) with the mask unchanged; `millis` < 0 waits for ever.
 pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
-    let ts = timespec(millis.max(0).wrapping_mul(1_000_000) as u64);
-    let ts = if millis < 0 { null() } else { &raw const ts };
-    // SAFETY: the slice is ours for the time of the call.
-    unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, 0usize, 8usize) }
+    let ns = (millis >= 0).then(|| (millis as u64).wrapping_mul(1_000_000));
+    ppoll(fds, ns, None)
+}
+
+/// ppoll(2): for so many ns, or for ever, and with another signal mask meanwhile.
+pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Result<usize> {
+    // The kernel writes the time that is left into it.
+    let mut ts = timespec(ns.unwrap_or(0));
+    let ts = if ns.is_none() { null_mut() } else { &raw mut ts };
+    let set = mask.as_ref().map_or(null(), core::ptr::from_ref);
+    // SAFETY: the slice is ours for the time of the call; the set has the kernel's eight bytes.
+    unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, set, 8usize) }
+}
+
+/// How many bytes lie in a pipe (`FIONREAD`, ioctl_fionread(2)).
+pub fn level(fd: c_int) -> Result<usize> {
+    let mut n: c_int = 0;
+    // SAFETY: room for one number.
+    unsafe { call!(libc::SYS_ioctl, fd, libc::FIONREAD, &raw mut n)? };
+    Ok(usize::try_from(n).unwrap_or(0))
 }
 
 /// fcntl(2) with an integer argument.

@@ -81,6 +81,51 @@ pub fn peek(pid: i32) -> Peek {
     }
 }
 
+/// A child that has ended and that nobody has collected, and its status as wait(2) gives it. It stays. Of
+/// several, the kernel shows the one that was started first. `None`: there is none.
+pub fn peek_any() -> Option<(i32, i32)> {
+    ended(libc::P_ALL, 0)
+}
+
+/// The status of this child, as wait(2) gives it, if it has ended. It stays.
+pub fn peek_status(pid: i32) -> Option<i32> {
+    ended(libc::P_PID, pid).map(|(_, status)| status)
+}
+
+fn ended(which: libc::idtype_t, id: i32) -> Option<(i32, i32)> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: as in `peek`; of a child that has ended, the fields are those of SIGCHLD.
+    unsafe {
+        call!(libc::SYS_waitid, which, id, info.as_mut_ptr(), how, 0usize).ok()?;
+        let info = info.assume_init();
+        let status = match info.si_code {
+            libc::CLD_EXITED => (info.si_status() & 0xff).wrapping_shl(8),
+            libc::CLD_DUMPED => info.si_status() | 0x80,
+            _ => info.si_status(),
+        };
+        (info.si_pid() > 0).then_some((info.si_pid(), status))
+    }
+}
+
+/// Collects a child that has ended, or with `wait` whenever it does; its status as wait(2) gives it.
+///
+/// # Errors
+/// `AGAIN`: it runs. ECHILD: it is no child, or was collected before.
+pub fn reap(pid: i32, wait: bool) -> Result<i32> {
+    let mut status: c_int = 0;
+    let how = if wait { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: room for one number.
+        match unsafe { call!(libc::SYS_wait4, pid, &raw mut status, how, 0usize) } {
+            Ok(0) => return Err(Errno::AGAIN),
+            Ok(_) => return Ok(status),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
 /// pidfd_open(2), Linux 5.3. The descriptor is CLOEXEC by nature and readable once the process ended.
 pub fn pidfd_open(pid: i32) -> Result<c_int> {
     // SAFETY: numbers only.
