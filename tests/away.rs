@@ -62,7 +62,10 @@ if len(before) < 4:
     os.execv(sys.executable, [sys.executable, *sys.argv, *more])
 print([os.waitpid(int(pid), 0)[1] for pid in before + more])
 ";
-    within(|| Run::new(&[&python(), "host.py"]).file("host.py", program));
+    for (kind, slots) in [(Kind::NonBlocking, 1), (Kind::Fifo, 2), (Kind::Blocking, 3)] {
+        let run = Run::new(&[&python(), "host.py"]).file("host.py", program);
+        run.pool(kind, slots).any_peak().both();
+    }
 }
 
 /// Each door of exec, of a process with four jobs, of which it reaps those that ran before.

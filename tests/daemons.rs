@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Test> {
         crate::test(&format!("daemons::by_{way}"), run)
     };
     let mut list: Vec<_> = WAYS.map(test).into();
-    list.extend(crate::tests![of_python, of_a_shell, says_that_the_pool_is_gone]);
+    list.extend(crate::tests![of_python, of_a_shell, says_that_the_pool_is_gone, leaves_no_ledger]);
     list
 }
 
@@ -104,4 +104,12 @@ fn says_that_the_pool_is_gone() {
     let run = below(&tool("make-4.4.1", "make"), "", "$DAEMON keeps").env("JSSHIM_DEBUG", "1");
     let told = |o: &Outcome| assert!(o.stderr.contains("the pool is gone; overdrafts so far 1;"));
     run.check(told).once();
+}
+
+/// A client ends before its job, where there is no guard, since no token was ever needed.
+fn leaves_no_ledger() {
+    let text = "$JOB & $JOB & wait; (sleep 0.6 &); (sleep 0.3; echo served)";
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        below(&make, "", text).times(3).both();
+    }
 }

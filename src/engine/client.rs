@@ -268,10 +268,15 @@ impl Client {
         self.sweep(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
+        // Where no guard was needed, or can be had, nobody else cleans up, nor looks after orphans.
+        let alone = self.ledger().header.guard.load(Acquire) == 0;
+        if alone {
+            self.ledger().jobs_of(me.index).for_each(|(job, ..)| self.end(job));
+            self.pool.close();
+        }
         self.free_idle(me);
-        // Where no guard was needed, or can be had, nobody else cleans up.
         let root = self.founding.root;
-        if self.ledger().header.guard.load(Acquire) == 0 {
+        if alone {
             self.former().for_each(|client| self.free_idle(client));
             let gone = self.ledger().close_if_idle(self.ledger_path.c());
             if gone && root != 0 && root == sys::getpid() {

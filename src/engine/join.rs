@@ -74,7 +74,7 @@ pub enum Problem {
     Closed,
     /// They are open but are no pipe, or not in these directions.
     NoPipe,
-    /// The same of a process that has outlived its make: the pool has gone. It is limited by its own pool only.
+    /// The process has outlived its make, and the pool has gone with that.
     Gone,
     /// The fifo cannot be opened.
     Fifo(i32),
