@@ -247,7 +247,8 @@ fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
     Err(last)
 }
 
-/// Has the pool that this ledger was made for gone?
+/// Has the pool that this ledger was made for gone? Where a guard lives, or /proc is not there to look into, a
+/// pool that cannot be found may still be in use.
 #[inline(never)]
 fn is_stale(ledger: &Shared) -> bool {
     let h = &ledger.header;
@@ -256,6 +257,9 @@ fn is_stale(ledger: &Shared) -> bool {
             sys::close(fd);
             false
         }
-        Err(e) => e == Errno::NOENT,
+        Err(e) => {
+            let gone = e == Errno::NOENT && !ledger.has_guard();
+            gone && sys::stat(c"/proc/self", false).is_ok()
+        }
     }
 }
