@@ -319,7 +319,8 @@ fn is_of(ledger: &Shared, founding: &Founding) -> bool {
     ledger.header.id() == founding.id && (ledger.is_inhabited() || !is_stale(ledger))
 }
 
-/// Has the pool that this ledger was made for gone?
+/// Has the pool that this ledger was made for gone? Where a guard lives, or /proc is not there to look into, a
+/// pool that cannot be found may still be in use.
 #[inline(never)]
 fn is_stale(ledger: &Shared) -> bool {
     let h = &ledger.header;
@@ -328,6 +329,9 @@ fn is_stale(ledger: &Shared) -> bool {
             sys::close(fd);
             false
         }
-        Err(e) => e == Errno::NOENT,
+        Err(e) => {
+            let gone = e == Errno::NOENT && !ledger.has_guard();
+            gone && sys::stat(c"/proc/self", false).is_ok()
+        }
     }
 }

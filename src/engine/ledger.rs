@@ -18,12 +18,13 @@
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
+mod unguarded;
+
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 use crate::lanes::Lanes;
 use crate::pool::{self, Id, Pool};
-use crate::proc;
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::rundir::Lock;
 use crate::slots::{next, Next, State, View, Word};
@@ -424,31 +425,6 @@ impl Shared {
             // Another was faster.
             None if job.now() == (State::Implicit, h.generation) => {}
             None => drop(owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed)),
-        }
-    }
-
-    /// Is there a guard, or one on its way?
-    pub fn has_guard(&self) -> bool {
-        let guard = self.header.guard.load(Acquire).wrapping_abs();
-        guard != 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
-    }
-
-    /// Gives back the tokens of a client's jobs that the guard cannot give back, since it does not reach the
-    /// pool; and where there is no guard, ends the jobs whose process has ended.
-    #[inline(never)]
-    fn sweep(&self, client: u32, pool: &Pool) {
-        let alone = !self.has_guard();
-        for (index, record) in self.records() {
-            let (state, generation) = record.now();
-            let (h, pid) = (Handle { index, generation }, record.pid.load(Acquire));
-            if record.client.load(Acquire) != client {
-                continue;
-            }
-            if state == State::Ending {
-                self.finish(h, pool);
-            } else if alone && state.is_job() && pid > 0 && proc::has_ended(pid) {
-                self.end(h, pool);
-            }
         }
     }
 

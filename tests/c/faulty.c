@@ -1,12 +1,14 @@
 /* faulty: a host that goes through each kind of door with three jobs at once, and says what became of them.
  * It looks at what it must find as it was: descriptors, signal mask and actions, timers. So do its jobs. */
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -33,16 +35,22 @@ static void note_descriptors(char *open)
 	}
 }
 
-/* A pool of the library's own making may stay open: close-on-exec, a file of its folder. */
-static int is_pool(int fd)
+static const char *file_of(int fd)
 {
-	char link[32], path[512];
+	static char path[512];
+	char link[32];
 	ssize_t n;
 
 	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof path - 1);
 	path[n < 0 ? 0 : n] = 0;
-	return strstr(path, "/pool-") && fcntl(fd, F_GETFD) == FD_CLOEXEC;
+	return path;
+}
+
+/* A pool of the library's own making may stay open: a file of its folder. */
+static int is_pool(int fd)
+{
+	return strstr(file_of(fd), "/pool-") != NULL;
 }
 
 /* What of the signals is not as at a start; 0: nothing. */
@@ -82,8 +90,10 @@ static int job(int n)
 
 	note_descriptors(now);
 	for (int fd = 5; !wrong && fd < 1024; fd++)
-		if (now[fd] && !before[fd] && !is_pool(fd))
+		if (now[fd] && !before[fd] && !is_pool(fd)) {
+			fprintf(stderr, "job: descriptor %d, %s\n", fd, file_of(fd));
 			wrong = 5;
+		}
 	nap(NAP);
 	return wrong ? 70 + wrong : n;
 }
@@ -225,6 +235,8 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && strcmp(argv[1], "client") == 0)
 		return client();
+	/* What this host was given beyond the pool is not for its jobs. */
+	syscall(SYS_close_range, 5, ~0U, CLOSE_RANGE_CLOEXEC);
 	each("spawn", by_spawn);
 	each("fork", by_fork);
 	each("vfork", by_vfork);

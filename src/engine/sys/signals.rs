@@ -145,7 +145,7 @@ pub fn discard_pending(set: u64) {
 pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
     let set = sigset(libc::SIGPIPE) | sigset(libc::SIGXFSZ);
     let before = pending();
-    let mask = sigmask(libc::SIG_BLOCK, set)?;
+    let Ok(mask) = sigmask(libc::SIG_BLOCK, set) else { return write() };
     let result = write();
     // Those of a write come to this thread, at once.
     if result.is_err() {
