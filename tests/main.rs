@@ -14,6 +14,7 @@ mod environment;
 mod harness;
 mod hosts;
 mod libjobserver;
+mod libjobserver_examples;
 mod neighbours;
 mod ninja;
 mod proof;
@@ -76,6 +77,7 @@ fn main() {
         table::tests(),
         suites::tests(),
         libjobserver::tests(),
+        libjobserver_examples::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));
