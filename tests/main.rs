@@ -18,6 +18,7 @@ mod faults;
 mod harness;
 mod hosts;
 mod libjobserver;
+mod libjobserver_examples;
 mod neighbours;
 mod ninja;
 mod proof;
@@ -88,6 +89,7 @@ fn main() {
         suites::tests(),
         see::tests(),
         libjobserver::tests(),
+        libjobserver_examples::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

@@ -25,22 +25,30 @@
 //! | module | one idea |
 //! |---|---|
 //! | `tokens` | the bytes of a pool, taken without ever blocking |
-//! | `wake` | the self-pipes, the handler and the mask |
+//! | `wake`, `watched` | the self-pipes and the handler |
+//! | `mask` | the signal mask of a call |
 //! | `children` | which children of this process are jobs |
-//! | `server` | slots and jobs |
+//! | `table`, `server` | jobs and their slots |
 //! | `waiting` | until there is a slot, or a job has ended |
 //! | `run` | the loop of a build tool |
 
 mod children;
+mod mask;
 mod run;
 mod server;
+mod table;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod waiting;
 mod wake;
+mod watched;
 
 pub use children::starting;
+pub use mask::Masked;
 pub use run::{run, Next, Outcome, Work};
-pub use server::{Host, Job, Jobs, Server, Slot, Table};
+pub use server::{Host, Server};
+pub use table::{Job, Jobs, Slot, Table};
 pub use tokens::Tokens;
 pub use waiting::{obtain, wait, Stop, Until};
-pub use wake::{forget, Masked};
+pub use wake::forget;

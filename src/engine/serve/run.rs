@@ -3,9 +3,11 @@
 use crate::sys::{self, Errno, Result};
 
 use super::children::starting;
-use super::server::{Host, Job, Jobs, Slot};
+use super::mask::{Masked, QUIT};
+use super::server::Host;
+use super::table::{Job, Jobs, Slot};
 use super::waiting::{sweep, Until};
-use super::wake::{self, Masked};
+use super::wake;
 
 /// What a host has to start now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,7 +95,7 @@ fn repeat<H: Work>(host: &mut H, masked: &mut Masked) -> Result<Outcome> {
         }
         let token = ready && room.is_ok() && failed.is_ok();
         // A handler of the program that has run is the program's business.
-        if host.server().sleep(masked, Until::millis(-1), token, wake::QUIT) == Err(Errno::BADF) {
+        if host.server().sleep(masked, Until::millis(-1), token, QUIT) == Err(Errno::BADF) {
             failed = Err(Errno::BADF);
             sys::sleep_millis(10);
         }

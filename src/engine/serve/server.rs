@@ -5,91 +5,11 @@ use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{number, Path};
 
 use super::children;
+use super::mask::{Masked, CHILD};
+use super::table::{Job, Jobs, Slot};
 use super::tokens::Tokens;
 use super::waiting::Until;
-use super::wake::{self, Masked, Wake};
-
-/// On what a job runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Slot {
-    /// The slot that the process itself was started with.
-    Implicit,
-    /// This byte of the pool.
-    Token(u8),
-}
-
-/// A job that runs, and what its host knows it by.
-pub struct Job<T> {
-    /// The process.
-    pub pid: i32,
-    /// Its slot.
-    pub slot: Slot,
-    /// The host's own.
-    pub tag: T,
-}
-
-/// The running jobs. Their order is of no meaning.
-pub trait Jobs {
-    /// What the host knows a job by.
-    type Tag;
-    /// All of them.
-    fn all(&mut self) -> &mut [Job<Self::Tag>];
-    /// Makes room for one more.
-    ///
-    /// # Errors
-    /// ENOMEM: there can be none.
-    fn reserve(&mut self) -> Result<()>;
-    /// Adds one; there is room.
-    fn add(&mut self, job: Job<Self::Tag>);
-    /// Takes one out, by its place.
-    fn remove(&mut self, at: usize) -> Option<Job<Self::Tag>>;
-}
-
-/// At most `N` jobs, without an allocator. `N` limits how many run at once, as the pool does.
-pub struct Table<T, const N: usize> {
-    jobs: [Job<T>; N],
-    len: usize,
-}
-
-impl<T: Copy + Default, const N: usize> Default for Table<T, N> {
-    fn default() -> Self {
-        let none = || Job { pid: 0, slot: Slot::Implicit, tag: T::default() };
-        Self { jobs: core::array::from_fn(|_| none()), len: 0 }
-    }
-}
-
-impl<T: Copy + Default, const N: usize> Jobs for Table<T, N> {
-    type Tag = T;
-
-    fn all(&mut self) -> &mut [Job<T>] {
-        self.jobs.get_mut(..self.len).unwrap_or_default()
-    }
-
-    fn reserve(&mut self) -> Result<()> {
-        if self.len < N {
-            Ok(())
-        } else {
-            Err(Errno(libc::ENOMEM))
-        }
-    }
-
-    fn add(&mut self, job: Job<T>) {
-        if let Some(place) = self.jobs.get_mut(self.len) {
-            *place = job;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Job<T>> {
-        let last = self.all().len().checked_sub(1)?;
-        let jobs = self.all();
-        (at <= last).then(|| jobs.swap(at, last))?;
-        let gone = jobs.get(last)?;
-        let gone = Job { pid: gone.pid, slot: gone.slot, tag: gone.tag };
-        self.len = last;
-        Some(gone)
-    }
-}
+use super::wake::{self, Wake};
 
 /// Who uses a [`Server`]. No borrow of it is held while [`Host::ended`] runs.
 pub trait Host {
@@ -290,7 +210,7 @@ impl<J: Jobs> Server<J> {
         let watch = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let token = if token { self.tokens.pollable() } else { -1 };
         let mut fds = [watch(wake::signals()), watch(self.wake.fd), watch(token)];
-        let mask = (masked.old | wake::CHILD) & !through;
+        let mask = (masked.old | CHILD) & !through;
         let mut left = until.left();
         if !wake::is_sure(masked.old) {
             left = Some(left.unwrap_or(u64::MAX).min(UNSURE));
@@ -317,131 +237,3 @@ impl<J: Jobs> Server<J> {
 
 /// The longest sleep, in ns, where the end of a job may pass without a sign.
 const UNSURE: u64 = 100_000_000;
-
-#[cfg(test)]
-mod tests {
-    use super::super::{obtain, run, wait, Next, Outcome, Work};
-    use super::*;
-    use proptest::prelude::*;
-    use std::process::Command;
-
-    /// Runs so many commands, of which every third fails.
-    struct Build {
-        server: Server<Table<usize, 8>>,
-        left: usize,
-        statuses: Vec<i32>,
-    }
-
-    impl Build {
-        fn new(tokens: &[u8], left: usize) -> Self {
-            let tokens = Tokens::create(tokens).unwrap();
-            let server = Server::new(tokens, Table::default()).ok().unwrap();
-            Self { server, left, statuses: Vec::new() }
-        }
-
-        fn command(&mut self) -> i32 {
-            self.left -= 1;
-            let code = if self.left.is_multiple_of(3) { "exit 3" } else { "exit 0" };
-            Command::new("/bin/sh").args(["-c", code]).spawn().unwrap().id() as i32
-        }
-
-        /// What lies in the pool, sorted.
-        fn drain(&mut self) -> Vec<u8> {
-            let mut bytes: Vec<_> =
-                std::iter::from_fn(|| self.server.tokens.take().unwrap()).collect();
-            bytes.sort_unstable();
-            bytes
-        }
-    }
-
-    impl Host for Build {
-        type Jobs = Table<usize, 8>;
-
-        fn server(&mut self) -> &mut Server<Self::Jobs> {
-            &mut self.server
-        }
-
-        fn ended(&mut self, _: usize, status: i32) {
-            self.statuses.push(status);
-        }
-    }
-
-    impl Work for Build {
-        fn next(&mut self) -> Next {
-            if self.left > 0 {
-                Next::Ready
-            } else {
-                Next::Nothing
-            }
-        }
-
-        fn start(&mut self) -> Result<(i32, usize)> {
-            Ok((self.command(), self.left))
-        }
-    }
-
-    #[test]
-    fn the_loop_runs_all_and_gives_back_all() {
-        let mut build = Build::new(b"\0\xffa", 30);
-        assert_eq!(run(&mut build), Ok(Outcome::Done));
-        assert_eq!(build.statuses.len(), 30);
-        assert_eq!(build.statuses.iter().filter(|s| **s == 3 << 8).count(), 10);
-        assert_eq!(build.drain(), b"\0a\xff");
-        assert!(build.server.implicit);
-        build.server.close(true);
-    }
-
-    #[test]
-    fn the_implicit_slot_goes_to_a_job_on_a_token() {
-        let mut build = Build::new(b"x", 0);
-        let mut masked = Masked::new();
-        for slot in [Slot::Implicit, Slot::Token(b'x')] {
-            // Other tests have children, too.
-            let mut next = || obtain(&mut build, &mut masked, Until::millis(-1));
-            let got = std::iter::repeat_with(&mut next).find_map(|r| r.ok()).unwrap();
-            assert_eq!(got, slot);
-            let pid = super::super::starting(|| {
-                Ok(Command::new("/bin/sleep").arg("100").spawn().unwrap().id() as i32)
-            });
-            let pid = pid.unwrap();
-            build.server.jobs.add(Job { pid, slot: got, tag: 0 });
-        }
-        let first = build.server.jobs.remove(0).unwrap();
-        build.server.put(first.slot);
-        assert!(!build.server.implicit);
-        assert_eq!(build.drain(), b"x");
-        build.server.tokens.give(b'x');
-        build.server.kill_all();
-        sys::kill(first.pid, libc::SIGKILL).unwrap();
-        let mut next = || wait(&mut build, &mut masked, Until::millis(-1));
-        assert_eq!(std::iter::repeat_with(&mut next).find_map(|r| r.ok()), Some(0));
-        assert!(build.server.implicit);
-        let _ = sys::reap(first.pid, true);
-        drop(masked);
-        build.server.close(true);
-    }
-
-    proptest! {
-        #[test]
-        fn a_table_is_a_bag(steps in proptest::collection::vec(proptest::option::of(0usize..10), 0..60)) {
-            let mut table: Table<u32, 8> = Table::default();
-            let mut model: Vec<(i32, u32)> = Vec::new();
-            for (i, step) in (1i32..).zip(steps) {
-                match step {
-                    None if table.reserve().is_ok() => {
-                        table.add(Job { pid: i, slot: Slot::Implicit, tag: i as u32 });
-                        model.push((i, i as u32));
-                    }
-                    None => prop_assert_eq!(model.len(), 8),
-                    Some(at) => {
-                        let gone = table.remove(at).map(|job| (job.pid, job.tag));
-                        let want = (at < model.len()).then(|| model.swap_remove(at));
-                        prop_assert_eq!(gone, want);
-                    }
-                }
-                let now: Vec<_> = table.all().iter().map(|job| (job.pid, job.tag)).collect();
-                prop_assert_eq!(&now, &model);
-            }
-        }
-    }
-}

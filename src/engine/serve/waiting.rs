@@ -2,8 +2,9 @@
 
 use crate::sys::{self, Errno};
 
-use super::server::{Host, Jobs, Slot};
-use super::wake::Masked;
+use super::mask::Masked;
+use super::server::Host;
+use super::table::{Jobs, Slot};
 
 /// When a wait ends.
 #[derive(Clone, Copy)]

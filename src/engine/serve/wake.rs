@@ -6,7 +6,6 @@
 //! may be another file's at once. What is installed and for how many is changed under a lock, which is never
 //! held while anything waits, and whose holder is named, so that the copy in a forked child is known as such.
 
-use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize};
@@ -15,6 +14,8 @@ use crate::pool::move_high;
 use crate::sys::{self, Action, Errno};
 
 use super::children;
+use super::mask::{Masked, CHILD, QUIT};
+use super::watched::Watched;
 
 /// Servers of one process at a time.
 const MOST: usize = 256;
@@ -36,95 +37,11 @@ static LOCK: AtomicI32 = AtomicI32::new(0);
 /// The signalfd of SIGCHLD, or 0.
 static SIGNALS: AtomicI32 = AtomicI32::new(0);
 
-/// SIGCHLD, one bit.
-pub const CHILD: u64 = sys::sigset(libc::SIGCHLD);
-/// The signals that tell a build to stop.
-pub const QUIT: u64 = sys::sigset(libc::SIGINT) | sys::sigset(libc::SIGTERM);
-
-/// What is not blocked: faults, which cannot wait, and what libc uses (32 and 33).
-const NEVER: u64 = sys::sigset(libc::SIGSEGV)
-    | sys::sigset(libc::SIGBUS)
-    | sys::sigset(libc::SIGILL)
-    | sys::sigset(libc::SIGFPE)
-    | sys::sigset(libc::SIGTRAP)
-    | sys::sigset(libc::SIGSYS)
-    | sys::sigset(libc::SIGABRT)
-    | sys::sigset(32)
-    | sys::sigset(33);
-
-/// A signal that is watched, and what it did before.
-struct Watched {
-    signal: c_int,
-    /// For how many; under the lock.
-    users: AtomicU32,
-    /// Under the lock.
-    before: UnsafeCell<Action>,
-    /// [`Action::words`] of `before`, for the handler.
-    chained: (AtomicUsize, AtomicU64),
-}
-
-// SAFETY: `before` is used under the lock only.
-unsafe impl Sync for Watched {}
-
-impl Watched {
-    const fn new(signal: c_int) -> Self {
-        Self {
-            signal,
-            users: AtomicU32::new(0),
-            before: UnsafeCell::new(Action::DEFAULT),
-            chained: (AtomicUsize::new(0), AtomicU64::new(0)),
-        }
-    }
-
-    /// Under the lock: one more.
-    fn begin(&self) {
-        if self.users.fetch_add(1, Relaxed) > 0 {
-            return;
-        }
-        let before = sys::action(self.signal).unwrap_or(Action::DEFAULT);
-        let (handler, flags) = if self.signal == libc::SIGCHLD { before.words() } else { (0, 0) };
-        self.chained.1.store(flags, Relaxed);
-        // Release: the handler sees the flags that belong to this.
-        self.chained.0.store(handler, Release);
-        // SAFETY: under the lock. The handler makes system calls on atomics' values only.
-        unsafe {
-            *self.before.get() = before;
-            // Who ignores SIGINT (nohup, `&` of a shell) goes on ignoring it.
-            if self.signal == libc::SIGCHLD || !before.ignores() {
-                let _ = sys::sigaction(self.signal, &Action::in_place_of(&before, handle));
-            }
-        }
-    }
-
-    /// Under the lock: one less. The last one puts back what was there, unless the program has put something
-    /// of its own in place meanwhile.
-    fn end(&self) {
-        let ours = sys::action(self.signal).is_ok_and(|a| a.is(handle));
-        if self.users.fetch_sub(1, Relaxed) == 1 && ours {
-            // SAFETY: under the lock; what was there before.
-            let _ = unsafe { sys::sigaction(self.signal, &*self.before.get()) };
-        }
-    }
-
-    /// In a forked child.
-    fn forget(&self, to: Option<Action>) {
-        let ours = sys::action(self.signal).is_ok_and(|a| a.is(handle));
-        // SAFETY: this process has one thread.
-        let action = to.unwrap_or(unsafe { *self.before.get() });
-        if ours {
-            // SAFETY: the default, or what was there before.
-            let _ = unsafe { sys::sigaction(self.signal, &action) };
-        }
-        self.users.store(0, Relaxed);
-        self.chained.0.store(0, Relaxed);
-    }
-}
-
 static CHILDREN: Watched = Watched::new(libc::SIGCHLD);
 static QUITS: [Watched; 2] = [Watched::new(libc::SIGINT), Watched::new(libc::SIGTERM)];
 
 /// The handler of all of them: writes the signal's number to each self-pipe.
-extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void) {
+pub extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void) {
     // SeqCst with the swap in `leave`: either this sees the end gone, or `leave` sees this inside.
     INSIDE.fetch_add(1, SeqCst);
     if OWNER.load(Relaxed) == sys::getpid() {
@@ -311,53 +228,4 @@ fn disown(child: Option<Action>) {
     children::clear();
     CHILDREN.forget(child);
     QUITS.iter().for_each(|quit| quit.forget(None));
-}
-
-/// [`sys::sigmask`]; it fails in a sandbox only that forbids it, and then each time.
-fn mask(how: i32, set: u64) -> u64 {
-    sys::sigmask(how, set).unwrap_or(0)
-}
-
-/// A call, in which all signals are blocked. Dropped, it restores the mask of the caller, and pending signals
-/// are delivered.
-pub struct Masked {
-    /// The mask of the caller.
-    pub old: u64,
-    /// A SIGCHLD that the caller had blocked and that was taken off the queue to wait for the next one.
-    taken: Option<libc::siginfo_t>,
-}
-
-impl Masked {
-    /// Blocks all signals.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        Self { old: mask(libc::SIG_BLOCK, !NEVER), taken: None }
-    }
-
-    /// Runs code of the program, with the mask of the caller.
-    pub fn outside<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        mask(libc::SIG_SETMASK, self.old);
-        let result = f();
-        self.old = mask(libc::SIG_BLOCK, !NEVER);
-        result
-    }
-
-    /// SIGCHLD is pending: its handler runs, if the caller would let it.
-    pub fn let_child_in(&mut self) {
-        if self.old & CHILD == 0 {
-            let before = mask(libc::SIG_UNBLOCK, CHILD);
-            mask(libc::SIG_SETMASK, before);
-        } else if let Some(info) = sys::take_pending(CHILD) {
-            self.taken = Some(info);
-        }
-    }
-}
-
-impl Drop for Masked {
-    fn drop(&mut self) {
-        if let Some(info) = self.taken.filter(|_| sys::pending() & CHILD == 0) {
-            sys::requeue(&info);
-        }
-        mask(libc::SIG_SETMASK, self.old);
-    }
 }
