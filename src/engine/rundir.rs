@@ -8,17 +8,22 @@ use crate::text::Path;
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
-    let [first, second] = candidates(given);
-    prepare(first).or_else(|e| if second.bytes().is_empty() { Err(e) } else { prepare(second) })
+    let given = given.filter(|dir| !dir.is_empty());
+    prepare(candidate(given, 0)).or_else(|e| match given {
+        Some(_) => Err(e),
+        None => prepare(candidate(None, 1)),
+    })
 }
 
-/// The directories of [`find`], in its order, whether they are there or not; the second may be empty.
-pub fn candidates(given: Option<&[u8]>) -> [Path; 2] {
-    if let Some(dir) = given.filter(|d| !d.is_empty()) {
-        return [Path::new(dir), Path::default()];
-    }
-    let uid = i64::from(sys::geteuid());
-    [b"/dev/shm/jsshim-".as_slice(), b"/tmp/jsshim-"].map(|dir| Path::new(dir).num(uid))
+/// The first (0) and the second directory of [`find`], whether they are there or not.
+#[inline(never)]
+pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
+    let dir: &[u8] = match (given, which) {
+        (Some(dir), _) => return Path::new(dir),
+        (None, 0) => b"/dev/shm/jsshim-",
+        (None, _) => b"/tmp/jsshim-",
+    };
+    Path::new(dir).num(i64::from(sys::geteuid()))
 }
 
 #[inline(never)]

@@ -162,7 +162,7 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let Own { load_milli, root, slots, overrides } = own;
     let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| {
         let (dir, helper) = (&dir, &helper());
-        let (stats, trace) = (telling::wants_stats(), &telling::trace_file());
+        let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
         let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
         Client::init(place, &setup)
     });
