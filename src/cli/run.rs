@@ -221,7 +221,9 @@ fn make(
     let mut place = MaybeUninit::uninit();
     let (pool, dir, helper) = (&pool, &dir, &helper);
     let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
-    let trace = &trace.map_or(text::Path::default(), |t| text::Path::new(t.as_os_str().as_bytes()));
+    let put =
+        |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
+    let trace = &put;
     let (load_milli, overrides) = (0, false);
     let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
     let client = Client::init(&mut place, &setup).map_err(|e| {

@@ -53,8 +53,8 @@ pub struct Setup<'a> {
     pub overrides: bool,
     /// See [`crate::ledger::Founding::stats`].
     pub stats: bool,
-    /// See [`crate::ledger::Founding::trace`].
-    pub trace: &'a Path,
+    /// Writes [`crate::ledger::Founding::trace`] where it belongs; it is empty before.
+    pub trace: &'a dyn Fn(&mut Path),
 }
 
 impl Client {
@@ -80,7 +80,8 @@ impl Client {
             (&raw mut (*founding).slots).write(setup.slots);
             (&raw mut (*founding).load_milli).write(setup.load_milli);
             (&raw mut (*founding).stats).write(setup.stats);
-            (&raw mut (*founding).trace).copy_from_nonoverlapping(setup.trace, 1);
+            (&raw mut (*founding).trace).write(Path::default());
+            (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(AtomicU64::new(0));
             &mut *at
         };

@@ -31,7 +31,7 @@ use crate::slots::{next, Next, State, View, Word};
 use crate::stats::Stats;
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
-use crate::text::{Path, Text};
+use crate::text::Path;
 use crate::watch::Watch;
 
 /// Records in a ledger, the unused record 0 included.
@@ -255,23 +255,6 @@ impl Shared {
         let Ok(_lock) = Lock::take(path) else { return false };
         let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
         self.header.state.load(SeqCst) == OPEN
-    }
-
-    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on.
-    pub fn end_of_wait(&self, h: Handle, state: State) -> Text<200> {
-        self.start(b"was held, ", h, state)
-    }
-
-    /// The same for any start, after `event`: of one without a slot also why, and how many there were.
-    #[inline(never)]
-    pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
-        let mut text = Text::new(event);
-        if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
-            text.put(record.reason().text()).put(b"; overdrafts so far ");
-            text.put_num(self.header.stats.overdrafts()).put(b"; ");
-        }
-        text.put(b"runs on");
-        text
     }
 
     /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.

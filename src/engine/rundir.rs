@@ -10,40 +10,27 @@ use crate::text::Path;
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
-    let (mut dir, mut last) = (Path::default(), Errno::NOENT);
-    for n in 0..CANDIDATES {
-        if put_candidate(given, n, &mut dir) {
-            match prepare(&dir) {
-                Ok(()) => return Ok(dir),
-                Err(e) => last = e,
-            }
+    let given = given.filter(|dir| !dir.is_empty());
+    let mut last = Errno::NOENT;
+    for which in 0..if given.is_some() { 1 } else { 2 } {
+        let dir = candidate(given, which);
+        match prepare(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(e) => last = e,
         }
     }
     Err(last)
 }
 
-const CANDIDATES: usize = 2;
-
-/// The directories of [`find`], in its order, whether they are there or not; the second may be empty.
-pub fn candidates(given: Option<&[u8]>) -> [Path; CANDIDATES] {
-    let mut dirs = [Path::default(); CANDIDATES];
-    for (n, dir) in dirs.iter_mut().enumerate() {
-        put_candidate(given, n, dir);
-    }
-    dirs
-}
-
-/// The directory `n`, in place of what is in `dir`. `false`: there is none.
-fn put_candidate(given: Option<&[u8]>, n: usize, dir: &mut Path) -> bool {
-    let uid = i64::from(sys::geteuid());
-    *dir = Path::default();
-    match (given.filter(|d| !d.is_empty()), n) {
-        (Some(given), 0) => dir.put(given),
-        (None, 0) => dir.put(b"/dev/shm/jsshim-").put_num(uid),
-        (None, 1) => dir.put(b"/tmp/jsshim-").put_num(uid),
-        _ => return false,
+/// The first (0) and the second directory of [`find`], whether they are there or not.
+#[inline(never)]
+pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
+    let dir: &[u8] = match (given, which) {
+        (Some(dir), _) => return Path::new(dir),
+        (None, 0) => b"/dev/shm/jsshim-",
+        (None, _) => b"/tmp/jsshim-",
     };
-    true
+    Path::new(dir).num(i64::from(sys::geteuid()))
 }
 
 #[inline(never)]

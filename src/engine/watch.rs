@@ -17,7 +17,7 @@ use crate::record::{Handle, Record};
 use crate::slots::State;
 use crate::sync::{AtomicU32, AtomicU8};
 use crate::sys;
-use crate::text::Path;
+use crate::text::{Path, Text};
 use crate::trace::{self, Event, Line};
 
 /// In the header: who asked for what.
@@ -72,11 +72,16 @@ impl Shared {
         }
         if trace::create(f.trace.c()).is_ok() {
             watch.asked.fetch_or(TRACE, Release);
-            let slots = self.header.slots.load(Relaxed);
-            let mut line = Line::default();
-            trace::head(self.header.id(), &self.header.path(), slots, &mut line);
-            self.write(line.bytes());
+            self.write_head();
         }
+    }
+
+    #[inline(never)]
+    fn write_head(&self) {
+        let slots = self.header.slots.load(Relaxed);
+        let mut line = Line::default();
+        trace::head(self.header.id(), &self.header.path(), slots, &mut line);
+        self.write(line.bytes());
     }
 
     /// Are lanes given out? For who has to look for [`Shared::find_home`].
@@ -84,6 +89,7 @@ impl Shared {
         self.header.watch.has(LANES)
     }
 
+    #[inline(never)]
     fn write(&self, lines: &[u8]) {
         let _ = trace::append(self.header.watch.path().c(), lines, false);
     }
@@ -108,6 +114,7 @@ impl Shared {
 
     /// Before a job that runs already is entered as the implicit one of its client: clients in it, who knew of
     /// no job above them, are at home there, and have the client's slot.
+    #[inline(never)]
     pub fn adopt(&self, client: u32, job: Handle, pid: i32) {
         let Some(record) = self.record(client).filter(|_| self.is_watched()) else { return };
         let me = Handle { index: client, generation: record.now().1 }.pack();
@@ -148,21 +155,28 @@ impl Shared {
         }
     }
 
+    #[inline(never)]
     fn take_wait_lane(&self, h: Handle, record: &Record) {
         if self.header.watch.is_traced() && record.lane.load(Relaxed) == 0 {
             record.lane.store(self.claim_lane(Kind::Wait, h.pack()).pack(), Release);
         }
     }
 
+    #[inline(never)]
     fn claim_lane(&self, kind: Kind, owner: u64) -> Lane {
         let is_stale = |owner| Handle::unpack(owner).is_none_or(|h| self.get(h).is_none());
         let Some((lane, fresh)) = self.header.lanes.claim(kind, owner, is_stale) else {
             return Lane::overflow(kind);
         };
         if fresh && self.header.watch.is_traced() {
-            self.write(trace::lane(self.header.id(), lane).bytes());
+            self.name_lane(lane);
         }
         lane
+    }
+
+    #[inline(never)]
+    fn name_lane(&self, lane: Lane) {
+        self.write(trace::lane(self.header.id(), lane).bytes());
     }
 
     /// A record has made a step. `since` is what its time was before.
@@ -215,6 +229,7 @@ impl Shared {
     }
 
     /// The lane of a client's implicit slot.
+    #[inline(never)]
     fn lane_of_client(&self, client: u32) -> Option<Lane> {
         let record = self.record(client)?;
         let home = Handle::expand(record.home.load(Acquire)).and_then(|home| self.get(home));
@@ -239,6 +254,7 @@ impl Shared {
     }
 
     /// A running job has become the implicit one: it goes on on its client's lane.
+    #[inline(never)]
     fn moved(&self, h: Handle, r: &Record, from: State, since: u64) {
         if !self.is_watched() {
             return;
@@ -255,6 +271,7 @@ impl Shared {
     }
 
     /// What runs inside a job that has changed its lane goes with it.
+    #[inline(never)]
     fn carry(&self, home: Handle, from: Lane, to: Lane, now: u64, depth: u32) {
         let Some(depth) = depth.checked_sub(1) else { return };
         for (_, client) in self.records() {
@@ -285,11 +302,33 @@ impl Shared {
         self.header.lanes.release(lane, h.pack());
     }
 
+    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on.
+    pub fn end_of_wait(&self, h: Handle, state: State) -> Text<200> {
+        self.start(b"was held, ", h, state)
+    }
+
+    /// The same for any start, after `event`: of one without a slot also why, and how many there were.
+    #[inline(never)]
+    pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
+        let mut text = Text::new(event);
+        if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
+            text.put(record.reason().text()).put(b"; overdrafts so far ");
+            text.put_num(self.header.stats.overdrafts()).put(b"; ");
+        }
+        text.put(b"runs on");
+        text
+    }
+
     /// Writes an event of a job that was in this state on this lane.
     fn tell(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
-        if !self.header.watch.is_traced() {
-            return;
+        if self.header.watch.is_traced() {
+            self.write_event(h, r, state, lane, time);
         }
+    }
+
+    /// Apart from the rest, because a line needs much stack.
+    #[inline(never)]
+    fn write_event(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
         let client = self.record(r.client.load(Relaxed)).map_or(0, |c| c.pid.load(Relaxed));
         let (state, why) = match state {
             State::Implicit => ("implicit", ""),

@@ -177,7 +177,7 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let made = match &rundir::find(environ::own(b"JSSHIM_DIR=")) {
         Ok(dir) => {
             let helper = &helper();
-            let (stats, trace) = (telling::wants_stats(), &telling::trace_file());
+            let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
             let setup =
                 Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
             Client::init(place, &setup).map(drop)

@@ -49,19 +49,21 @@ pub fn wants_stats() -> bool {
 
 /// `JSSHIM_TRACE`: the file, or nothing. One without a leading slash is in the working directory.
 #[inline(never)]
-pub fn trace_file() -> Path {
-    let Some(file) = value(b"JSSHIM_TRACE=") else { return Path::default() };
-    let mut path = Path::default();
+pub fn trace_file(path: &mut Path) {
+    let Some(file) = value(b"JSSHIM_TRACE=") else { return };
     if file.first() != Some(&b'/') {
-        let mut buf = [0u8; 256];
-        path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
+        put_directory(path);
     }
-    path.put(file);
-    if !path.fits() {
+    if !path.put(file).fits() {
         STATE.warn(b"the path in JSSHIM_TRACE is too long; no trace is written");
-        return Path::default();
+        *path = Path::default();
     }
-    path
+}
+
+#[inline(never)]
+fn put_directory(path: &mut Path) {
+    let mut buf = [0u8; 256];
+    path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
 }
 
 fn identity(fd: i32) -> Option<(u64, u64)> {

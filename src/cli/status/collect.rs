@@ -33,9 +33,12 @@ pub fn status() -> Status {
 /// The ledgers in the run-time directories.
 fn ledgers() -> Vec<PathBuf> {
     let told = std::env::var_os("JSSHIM_DIR");
-    let dirs = rundir::candidates(told.as_ref().map(|d| d.as_bytes()));
-    let dirs = dirs.iter().map(|dir| Path::new(OsStr::from_bytes(dir.bytes())));
-    let files = dirs.flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+    let told = told.as_ref().map(|d| d.as_bytes()).filter(|d| !d.is_empty());
+    let dirs = (0..if told.is_some() { 1 } else { 2 }).map(|n| rundir::candidate(told, n));
+    let files = dirs.flat_map(|dir| {
+        let dir = fs::read_dir(OsStr::from_bytes(dir.bytes()));
+        dir.into_iter().flatten().flatten()
+    });
     let paths = files.map(|f| f.path());
     paths.filter(|path| path.extension().is_some_and(|e| e == "ledger")).collect()
 }

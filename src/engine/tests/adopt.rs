@@ -29,7 +29,7 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
         slots: 3,
         overrides: false,
         stats: false,
-        trace: &none,
+        trace: &|_| {},
     };
     let mut places = [const { MaybeUninit::uninit() }; 3];
     let [before, after, stranger] = places.each_mut().map(|at| Client::init(at, &setup).unwrap());

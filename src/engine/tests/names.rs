@@ -53,7 +53,7 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     let pool = &Pool::new((st.st_dev, st.st_ino, 0), at, None);
     let none = &Path::default();
     let (load_milli, root, slots, overrides) = (0, 0, 0, false);
-    let (helper, stats, trace) = (none, false, none);
+    let (helper, stats, trace) = (none, false, &|_: &mut Path| {});
     let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
     let mut place = MaybeUninit::uninit();
     let this = Client::init(&mut place, &setup).ok()?;
