@@ -302,12 +302,8 @@ impl Shared {
         self.header.lanes.release(lane, h.pack());
     }
 
-    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on.
-    pub fn end_of_wait(&self, h: Handle, state: State) -> Text<200> {
-        self.start(b"was held, ", h, state)
-    }
-
-    /// The same for any start, after `event`: of one without a slot also why, and how many there were.
+    /// For `JSSHIM_DEBUG`: the start of a job, after `event` and up to what it runs on; of one without a slot
+    /// also why, and how many there were.
     #[inline(never)]
     pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
         let mut text = Text::new(event);

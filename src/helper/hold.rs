@@ -47,7 +47,7 @@ fn tell(ledger: &Shared, spec: &Spec, target: &CStr, start: State) {
     if start == State::Overdraft && ledger.get(spec.job).is_some() {
         let target = target.to_bytes();
         let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
-        let mut text = ledger.end_of_wait(spec.job, start);
+        let mut text = ledger.start(b"was held, ", spec.job, start);
         report::debug_of(name, text.put(b" overdraft").bytes());
     }
 }

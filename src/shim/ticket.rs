@@ -113,7 +113,7 @@ pub fn hold_here(client: &Client, job: Handle) {
 
 fn debug_end_of_wait(client: &Client, job: Handle, state: Slot) {
     if STATE.debug.load(Relaxed) {
-        debug_line(client.ledger().end_of_wait(job, state).bytes(), state);
+        debug_line(client.ledger().start(b"was held, ", job, state).bytes(), state);
     }
 }
 
