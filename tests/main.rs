@@ -26,6 +26,7 @@ mod suites;
 mod table;
 mod threads;
 mod tidy;
+mod wrapper;
 mod xargs;
 
 use libtest_mimic::{Arguments, Trial};
@@ -74,6 +75,7 @@ fn main() {
         settings::tests(),
         table::tests(),
         suites::tests(),
+        wrapper::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

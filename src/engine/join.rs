@@ -54,6 +54,14 @@ pub fn overrides(pool: Option<&[u8]>) -> bool {
     pool.is_some_and(|value| value.starts_with(OVERRIDE))
 }
 
+/// Is the pool that MAKEFLAGS names by two descriptors the one of `JSSHIM_POOL`?
+pub fn is_told(auth: &Auth<'_>, pool: Option<&[u8]>) -> bool {
+    let Auth::Fds { read, write } = *auth else { return false };
+    let pair = |(dev, ino, _): Id| (dev, ino);
+    let told = pool.and_then(decode).map(|(id, _)| pair(id));
+    told.is_some() && inherited(read, write).map(pair) == told
+}
+
 /// What was found.
 #[allow(clippy::large_enum_variant)] // there is no allocator to box with
 pub enum Found {
@@ -179,15 +187,29 @@ fn path_to(r: i32, id: Id, told: Option<(Id, Path)>) -> Path {
         .unwrap_or_else(|| fd_path(sys::getpid(), r))
 }
 
-/// The pool that the nearest ancestor has under these numbers.
+/// The pool that the nearest ancestor has under these numbers. Many a program between has a pipe of its own
+/// there, such as a shell that starts a pipeline: one that does not make pools by its name is believed
+/// only if another one farther up has the same, or if there is nobody else.
 #[inline(never)]
 fn by_ancestor(r: i32, w: i32) -> Option<Pool> {
-    let mut nearest = proc::ancestors().filter_map(|pid| pair(pid, r, w));
-    let (id, path) = nearest.next()?;
+    let with_pair = || proc::ancestors().filter_map(|pid| pair(pid, r, w).map(|id| (pid, id)));
+    let above = |pid: i32| with_pair().skip_while(move |(other, _)| *other != pid).skip(1);
+    let shared = |pid: i32, id: Id| above(pid).any(|(_, other)| other == id);
+    let owner = with_pair().find(|(pid, id)| makes_pools(*pid) || shared(*pid, *id));
+    let (_, id) = owner.or_else(|| with_pair().next())?;
     // The one farthest up is make itself: its descriptors last as long as the pool.
-    let far = nearest.filter(|(other, _)| *other == id).last();
-    let path = far.map_or(path, |(_, path)| path);
+    let (pid, _) = with_pair().filter(|(_, other)| *other == id).last()?;
+    let path = fd_path(pid, r);
     opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
+}
+
+/// Is this process known to make pools, by its name (`comm` of proc(5))?
+fn makes_pools(pid: i32) -> bool {
+    let mut buf = [0u8; 16];
+    let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
+    let name = buf.get(..n).unwrap_or(b"");
+    let known: [&[u8]; 6] = [b"make", b"gmake", b"remake", b"cargo", b"ninja", b"jsshim"];
+    known.iter().any(|start| name.starts_with(start))
 }
 
 /// The pool that this process had when it started and has lost since, where an ancestor still has it, at
@@ -237,14 +259,14 @@ fn holds_anywhere(pid: i32, id: Id) -> Option<Path> {
 /// Two open ends of one pipe, in these directions, in another process. The permission bits of the links
 /// in /proc/PID/fd tell the directions (proc(5)).
 #[inline(never)]
-fn pair(pid: i32, r: i32, w: i32) -> Option<(Id, Path)> {
+fn pair(pid: i32, r: i32, w: i32) -> Option<Id> {
     let (pr, pw) = (fd_path(pid, r), fd_path(pid, w));
     let (sr, sw) = (sys::stat(pr.c(), true).ok()?, sys::stat(pw.c(), true).ok()?);
     let (lr, lw) = (sys::stat(pr.c(), false).ok()?, sys::stat(pw.c(), false).ok()?);
     let one = (sr.st_dev, sr.st_ino) == (sw.st_dev, sw.st_ino)
         && sr.st_mode & libc::S_IFMT == libc::S_IFIFO;
     let ways = lr.st_mode & 0o400 != 0 && lw.st_mode & 0o200 != 0;
-    (one && ways).then(|| ((sr.st_dev, sr.st_ino, sys::birth(pr.c())), pr))
+    (one && ways).then(|| (sr.st_dev, sr.st_ino, sys::birth(pr.c())))
 }
 
 /// The value of `JSSHIM_POOL` for a pool: `dev:ino:birth:path`, the numbers in hexadecimal.

@@ -242,7 +242,9 @@ fn speaks() -> bool {
 /// do otherwise? A make or ninja that is given a `-jN` of its own takes no notice of the pool.
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
-    flags.auth.is_some() && !join::overrides(settings.pool) && !is_told_otherwise()
+    let Some(auth) = flags.auth else { return false };
+    let counts = !join::overrides(settings.pool) || join::is_told(&auth, settings.pool);
+    counts && !is_told_otherwise()
 }
 
 /// Is this word in the program's read-only memory (the first object)? That of its code is looked at only
