@@ -7,6 +7,7 @@ mod arch;
 mod badflags;
 mod cli;
 mod dialects;
+mod doctor;
 mod doors;
 mod drivers;
 mod elf;
@@ -19,6 +20,7 @@ mod proof;
 mod python;
 mod settings;
 mod shells;
+mod ship;
 mod signals;
 mod soak;
 mod stalls;
@@ -70,6 +72,8 @@ fn main() {
         soak::tests(),
         stalls::tests(),
         cli::tests(),
+        doctor::tests(),
+        ship::tests(),
         arch::tests(),
         neighbours::tests(),
         settings::tests(),

@@ -1,8 +1,10 @@
 //! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
 
+mod doctor;
+mod program;
 mod run;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, Subcommand};
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -23,9 +25,14 @@ Environment:
 Exit status: that of CMD; 127 if CMD is not found, 126 if it cannot be run, 2 for wrong usage.";
 
 /// Makes CMD and all below it take a slot of make's job server for each concurrent job.
+///
+/// A program that has the name of a subcommand is run by `jsshim -- NAME`.
 #[derive(Parser)]
-#[command(version, after_help = ENVIRONMENT)]
+#[command(version, after_help = ENVIRONMENT, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
+    #[command(subcommand)]
+    tool: Option<Tool>,
     /// Slots of the pool that is made if there is none above
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     jobs: Option<u32>,
@@ -34,9 +41,28 @@ struct Cli {
     command: Vec<std::ffi::OsString>,
 }
 
+/// What else can be asked for. The first word decides.
+#[derive(Subcommand)]
+enum Tool {
+    Doctor(doctor::Args),
+    /// Print the completions of a shell
+    Completions {
+        /// bash, zsh or fish, among others
+        shell: clap_complete::Shell,
+    },
+}
+
 fn main() {
     let cli = Cli::parse();
-    let failure = run::run(cli.jobs, &cli.command);
+    let failure = match cli.tool {
+        Some(Tool::Doctor(args)) => std::process::exit(doctor::main(&args)),
+        Some(Tool::Completions { shell }) => return complete(shell),
+        None => run::run(cli.jobs, &cli.command),
+    };
     eprintln!("jsshim: {}", failure.message);
     std::process::exit(failure.status);
+}
+
+fn complete(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "jsshim", &mut std::io::stdout());
 }

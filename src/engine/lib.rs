@@ -10,7 +10,7 @@
 //! | [`client`], [`jobs`], [`gate`] | a process that takes slots |
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
-//! | [`glob`] | names of programs |
+//! | [`glob`], [`speaker`] | names of programs, and of those that speak the protocol |
 //! | [`guard`], [`stall`] | starting the process that looks after the rest; its look at deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
@@ -44,6 +44,7 @@ pub mod record;
 pub mod report;
 pub mod rundir;
 pub mod slots;
+pub mod speaker;
 pub mod spec;
 pub mod stall;
 mod sync;

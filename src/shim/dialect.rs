@@ -9,6 +9,7 @@ use core::ffi::{c_char, CStr};
 use jsshim_engine::join::{self, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::speaker::is_gnu_make;
 use jsshim_engine::{own, pool, sys};
 
 use crate::early::export;
@@ -30,11 +31,6 @@ pub fn program() -> &'static [u8] {
             CStr::from_ptr(name).to_bytes()
         }
     }
-}
-
-/// Is this a name of GNU make?
-pub fn is_gnu_make(name: &[u8]) -> bool {
-    matches!(name, b"make" | b"gmake" | b"remake") || name.starts_with(b"make-4")
 }
 
 /// bmake dies of MAKEFLAGS in GNU make's form.

@@ -9,7 +9,7 @@ use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
+use jsshim_engine::{glob, makeflags, own, proc, rundir, speaker, stall, sys, target};
 
 use crate::dialect;
 use crate::environ;
@@ -235,7 +235,7 @@ fn left_out() -> bool {
 /// Does this program speak the protocol itself? Told by the strings in its read-only memory.
 #[inline(never)]
 fn speaks() -> bool {
-    program_says(b"jobserver-auth") || program_says(b"jobserver-fds")
+    speaker::WORDS.into_iter().any(program_says)
 }
 
 /// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
@@ -299,23 +299,7 @@ unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
 fn is_told_otherwise() -> bool {
     let mut buf = [0u8; 2048];
     let n = proc::read_file(&Path::new(b"/proc/self/cmdline"), &mut buf).unwrap_or(0);
-    let mut words = buf.get(..n).unwrap_or(b"").split(|b| *b == 0);
-    let program = words.next().unwrap_or(b"");
-    let name = program.rsplit(|b| *b == b'/').next().unwrap_or(b"");
-    let known = name.starts_with(b"ninja") || dialect::is_gnu_make(name);
-    known && words.any(names_jobs)
-}
-
-/// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
-fn names_jobs(word: &[u8]) -> bool {
-    match word.strip_prefix(b"-") {
-        Some([b'-', rest @ ..]) => rest.starts_with(b"jobs"),
-        Some(letters) => {
-            let mut letters = letters.iter().take_while(|b| !b"CfIloOW".contains(b));
-            letters.any(|b| *b == b'j')
-        }
-        None => false,
-    }
+    speaker::is_told_otherwise(buf.get(..n).unwrap_or(b"").split(|b| *b == 0))
 }
 
 fn is_ninja() -> bool {
