@@ -12,6 +12,7 @@ mod doors;
 mod drivers;
 mod elf;
 mod environment;
+mod examples;
 mod harness;
 mod hosts;
 mod neighbours;
@@ -74,6 +75,7 @@ fn main() {
         cli::tests(),
         doctor::tests(),
         ship::tests(),
+        examples::tests(),
         arch::tests(),
         neighbours::tests(),
         settings::tests(),
