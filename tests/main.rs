@@ -7,6 +7,7 @@ mod arch;
 mod badflags;
 mod cli;
 mod dialects;
+mod docs;
 mod doctor;
 mod doors;
 mod drivers;
@@ -55,6 +56,7 @@ fn main() {
     // More would only wait for the processor, and what waits is what is tested.
     arguments.test_threads.get_or_insert(2);
     let mut tests = tidy::tests();
+    tests.extend(docs::plain_tests());
     let mut real = [
         elf::tests(),
         ninja::tests(),
@@ -76,6 +78,7 @@ fn main() {
         doctor::tests(),
         ship::tests(),
         examples::tests(),
+        docs::tests(),
         arch::tests(),
         neighbours::tests(),
         settings::tests(),
