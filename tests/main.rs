@@ -10,10 +10,13 @@ mod cli;
 mod cost;
 mod daemons;
 mod dialects;
+mod docs;
+mod doctor;
 mod doors;
 mod drivers;
 mod elf;
 mod environment;
+mod examples;
 mod faults;
 mod harness;
 mod hosts;
@@ -27,6 +30,7 @@ mod security;
 mod see;
 mod settings;
 mod shells;
+mod ship;
 mod signals;
 mod soak;
 mod stalls;
@@ -34,6 +38,7 @@ mod suites;
 mod table;
 mod threads;
 mod tidy;
+mod wrapper;
 mod xargs;
 
 use libtest_mimic::{Arguments, Trial};
@@ -59,6 +64,7 @@ fn main() {
     // More would only wait for the processor, and what waits is what is tested.
     arguments.test_threads.get_or_insert(2);
     let mut tests = tidy::tests();
+    tests.extend(docs::plain_tests());
     let mut real = [
         elf::tests(),
         cost::tests(),
@@ -79,6 +85,10 @@ fn main() {
         stalls::tests(),
         cli::tests(),
         daemons::tests(),
+        doctor::tests(),
+        ship::tests(),
+        examples::tests(),
+        docs::tests(),
         arch::tests(),
         away::tests(),
         neighbours::tests(),
@@ -90,6 +100,7 @@ fn main() {
         see::tests(),
         libjobserver::tests(),
         libjobserver_examples::tests(),
+        wrapper::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

@@ -1,10 +1,12 @@
 //! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
 
+mod doctor;
+mod program;
 mod report;
 mod run;
 mod status;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -51,6 +53,12 @@ struct Cli {
 enum Tool {
     Report(report::Args),
     Status(status::Args),
+    Doctor(doctor::Args),
+    /// Print the completions of a shell
+    Completions {
+        /// bash, zsh or fish, among others
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() {
@@ -58,8 +66,14 @@ fn main() {
     let failure = match cli.tool {
         Some(Tool::Report(args)) => std::process::exit(report::main(&args)),
         Some(Tool::Status(args)) => std::process::exit(status::main(&args)),
+        Some(Tool::Doctor(args)) => std::process::exit(doctor::main(&args)),
+        Some(Tool::Completions { shell }) => return complete(shell),
         None => run::run(cli.jobs, cli.trace.as_deref(), &cli.command),
     };
     eprintln!("jsshim: {}", failure.message);
     std::process::exit(failure.status);
+}
+
+fn complete(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "jsshim", &mut std::io::stdout());
 }

@@ -54,6 +54,14 @@ pub fn overrides(pool: Option<&[u8]>) -> bool {
     pool.is_some_and(|value| value.starts_with(OVERRIDE))
 }
 
+/// Is the pool that MAKEFLAGS names by two descriptors the one of `JSSHIM_POOL`?
+pub fn is_told(auth: &Auth<'_>, pool: Option<&[u8]>) -> bool {
+    let Auth::Fds { read, write } = *auth else { return false };
+    let pair = |(dev, ino, _): Id| (dev, ino);
+    let told = pool.and_then(decode).map(|(id, _)| pair(id));
+    told.is_some() && inherited(read, write).map(pair) == told
+}
+
 /// What was found.
 #[allow(clippy::large_enum_variant)] // there is no allocator to box with
 pub enum Found {
@@ -252,15 +260,29 @@ fn farthest_anywhere(id: Id) -> Option<Way<'static>> {
     proc::ancestors().filter_map(has).last()
 }
 
-/// The pool that the nearest ancestor has under these numbers.
+/// The pool that the nearest ancestor has under these numbers. Many a program between has a pipe of its own
+/// there, such as a shell that starts a pipeline: one that does not make pools by its name is believed
+/// only if another one farther up has the same, or if there is nobody else.
 #[inline(never)]
 fn by_ancestor(r: i32, w: i32) -> Option<Hit<'static>> {
-    let mut nearest = proc::ancestors().filter_map(|pid| Some((pid, pair(pid, r, w)?)));
-    let (pid, id) = nearest.next()?;
+    let with_pair = || proc::ancestors().filter_map(|pid| pair(pid, r, w).map(|id| (pid, id)));
+    let above = |pid: i32| with_pair().skip_while(move |(other, _)| *other != pid).skip(1);
+    let shared = |pid: i32, id: Id| above(pid).any(|(_, other)| other == id);
+    let owner = with_pair().find(|(pid, id)| makes_pools(*pid) || shared(*pid, *id));
+    let (_, id) = owner.or_else(|| with_pair().next())?;
     // The one farthest up is make itself: its descriptors last as long as the pool.
-    let far = nearest.filter(|(_, other)| *other == id).last();
-    let way = Way::Fd(far.map_or(pid, |(pid, _)| pid), r);
+    let (pid, _) = with_pair().filter(|(_, other)| *other == id).last()?;
+    let way = Way::Fd(pid, r);
     way.leads_to(id).then_some(Hit { id, way, inherited: None })
+}
+
+/// Is this process known to make pools, by its name (`comm` of proc(5))?
+fn makes_pools(pid: i32) -> bool {
+    let mut buf = [0u8; 16];
+    let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
+    let name = buf.get(..n).unwrap_or(b"");
+    let known: [&[u8]; 6] = [b"make", b"gmake", b"remake", b"cargo", b"ninja", b"jsshim"];
+    known.iter().any(|start| name.starts_with(start))
 }
 
 /// The pool that this process had when it started and has lost since, where an ancestor still has it, at

@@ -11,8 +11,8 @@
 //! | [`serve`] | being a client or server by oneself: libjobserver, and the loop of a build tool |
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
-//! | [`glob`] | names of programs |
 //! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
+//! | [`glob`], [`speaker`] | names of programs, and of those that speak the protocol |
 //! | [`guard`], [`stall`] | starting the process that looks after the rest; its look at deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
@@ -49,6 +49,7 @@ pub mod report;
 pub mod rundir;
 pub mod serve;
 pub mod slots;
+pub mod speaker;
 pub mod spec;
 pub mod stall;
 pub mod stats;

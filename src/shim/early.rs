@@ -70,7 +70,7 @@ pub fn look() {
     if top && jobs {
         found_pool(flags);
     } else if !top && dialect::is_speaker() {
-        auth.inspect(|auth| dialect::translate(flags, auth));
+        dialect::translate(flags, auth.as_ref());
         // What its children are told must be told to the first one, too.
         STATE.eager.store(!joining::obeys(joining::settings()), Release);
     }

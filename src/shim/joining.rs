@@ -10,7 +10,7 @@ use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::target::Kind;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
+use jsshim_engine::{glob, makeflags, own, proc, rundir, speaker, stall, sys, target};
 
 use crate::dialect;
 use crate::environ;
@@ -278,7 +278,7 @@ fn left_out() -> bool {
 /// libjobserver among its libraries.
 #[inline(never)]
 fn speaks() -> bool {
-    program_says(b"jobserver-auth") || program_says(b"jobserver-fds") || has_libjobserver()
+    speaker::WORDS.into_iter().any(program_says) || has_libjobserver()
 }
 
 /// Is a library loaded that starts jobs on slots for its program?
@@ -306,10 +306,9 @@ fn has_left_pool() -> bool {
 #[inline(never)]
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
-    flags.auth.is_some()
-        && !join::overrides(settings.pool)
-        && !is_told_otherwise()
-        && !has_left_pool()
+    let Some(auth) = flags.auth else { return false };
+    let counts = !join::overrides(settings.pool) || join::is_told(&auth, settings.pool);
+    counts && !is_told_otherwise() && !has_left_pool()
 }
 
 /// Is this word in the program's read-only memory (the first object)? That of its code is looked at only
@@ -362,28 +361,16 @@ unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
 /// Is this a make or a ninja whose command line has a number of jobs?
 #[inline(never)]
 fn is_told_otherwise() -> bool {
-    if !is_ninja() && !dialect::is_gnu_make(dialect::program()) {
+    if !is_ninja() && !speaker::is_gnu_make(dialect::program()) {
         return false;
     }
     // The first word is the program; of the others, the start tells.
     let (mut told, mut first) = (false, true);
     proc::each_part::<64>(&Path::new(b"/proc/self/cmdline"), 0, |word| {
-        told |= !first && names_jobs(word);
+        told |= !first && speaker::names_jobs(word);
         first = false;
     });
     told
-}
-
-/// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
-fn names_jobs(word: &[u8]) -> bool {
-    match word.strip_prefix(b"-") {
-        Some([b'-', rest @ ..]) => rest.starts_with(b"jobs"),
-        Some(letters) => {
-            let mut letters = letters.iter().take_while(|b| !b"CfIloOW".contains(b));
-            letters.any(|b| *b == b'j')
-        }
-        None => false,
-    }
 }
 
 fn is_ninja() -> bool {

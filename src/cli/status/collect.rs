@@ -13,7 +13,7 @@ use jsshim_engine::slots;
 use jsshim_engine::{name, pool, proc, rundir, sys, target};
 
 use super::model::{Escaped, Job, Pool, Process, State, Statistics, Status};
-use crate::run;
+use crate::program;
 
 /// A process that is younger may not have loaded its libraries yet.
 const SETTLED_SECONDS: f64 = 1.0;
@@ -198,8 +198,9 @@ impl Tree {
             return None;
         }
         let file = CString::new(link.clone()).ok()?;
-        if let Some(why) =
-            target::foretell(&file).ok().and_then(|kind| run::out_of_reach(Path::new(&link), kind))
+        if let Some(why) = target::foretell(&file)
+            .ok()
+            .and_then(|kind| program::out_of_reach(Path::new(&link), kind))
         {
             return Some(why.to_owned());
         }
