@@ -5,9 +5,11 @@
 #include "check.h"
 #include <malloc.h>
 
+/* At its exit, valgrind would look for leaks in it. */
 static int at_once(void *data)
 {
-	_exit(data != NULL);
+	kill(getpid(), SIGKILL);
+	return data != NULL;
 }
 
 static long nanos(void)
