@@ -79,7 +79,7 @@ impl Client {
             (&raw mut (*founding).load_milli).write(setup.load_milli);
             (&raw mut (*founding).stats).write(setup.stats);
             (&raw mut (*founding).trace).write(Path::default());
-            (setup.trace)(&mut *(&raw mut (*founding).trace));
+            (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(AtomicU64::new(0));
             &mut *at
         };

@@ -340,6 +340,7 @@ impl Shared {
     /// record stays as it is, for the guard.
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
+        self.release_lane(h, record);
         if !pool.give_all(record, h.generation) {
             return;
         }
