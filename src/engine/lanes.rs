@@ -77,6 +77,13 @@ impl Lanes {
         self.of(kind).0.load(Relaxed)
     }
 
+    /// How many lanes are in use now.
+    #[cfg(test)]
+    pub fn in_use(&self) -> usize {
+        let used = |kind| self.of(kind).1.iter().filter(|at| at.load(Relaxed) != 0).count();
+        Kind::ALL.into_iter().map(used).sum()
+    }
+
     /// Takes a lane for `owner`; says also whether it was never used before. `None`: there is none left.
     /// `is_stale` says of an owner that it has gone without giving up its lane.
     pub fn claim(

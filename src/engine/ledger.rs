@@ -344,6 +344,7 @@ impl Shared {
     /// record stays, for whoever can.
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
+        self.release_lane(h, record);
         let given = pool.give_all(record, h.generation);
         let owner = record.client.load(Relaxed);
         let client = self.record(owner);

@@ -45,8 +45,9 @@ fn group(id: Id, kind: Kind) -> i64 {
 /// The line of an event.
 pub fn line(id: Id, e: &Event<'_>) -> Line {
     let mut t = Line::new(b"{\"name\":\"");
+    // A parent that waits before its fork knows not yet what the child will be.
     let name = e.name.bytes();
-    put_json(&mut t, if name.is_empty() { b"(unknown)" } else { name });
+    put_json(&mut t, if name.is_empty() { b"(fork)" } else { name });
     t.put(b"\",\"cat\":\"").put(e.state).put(b"\",\"ph\":\"X\",\"ts\":");
     micros(&mut t, e.time.0).put(b",\"dur\":");
     micros(&mut t, e.time.1.saturating_sub(e.time.0)).put(b",\"pid\":");

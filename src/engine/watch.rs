@@ -53,6 +53,14 @@ impl Watch {
     }
 }
 
+/// What a process is in the ledger.
+enum Above {
+    /// This job.
+    Job(Handle),
+    /// A client, and no job: what runs below is in one of its jobs.
+    Client,
+}
+
 /// Depth to which clients are in jobs of clients; what is deeper keeps its lane.
 const DEPTH: u32 = 16;
 
@@ -96,19 +104,40 @@ impl Shared {
 
     /// Notes in which job of the ledger this client runs, if in any: it is the process of that job, or
     /// below it.
+    ///
+    /// A child may be faster than its parent, who has yet to note its pid: then it waits a moment.
     #[inline(never)]
     pub fn find_home(&self, me: Handle) {
-        let of = |pid: i32| {
-            let mut all = self.records();
-            all.find_map(|(index, r)| {
-                let (state, generation) = r.now();
-                let is = state.is_job() && r.pid.load(Relaxed) == pid;
-                is.then_some(Handle { index, generation })
-            })
-        };
-        let home = of(sys::getpid()).or_else(|| proc::ancestors().find_map(of));
-        if let (Some(home), Some(record)) = (home, self.get(me)) {
-            record.home.store(home.compact(), Release);
+        for _ in 0..100 {
+            let found = proc::line_of(sys::getpid()).find_map(|pid| self.job_or_client(pid, me));
+            match (found, self.get(me)) {
+                (Some(Above::Job(home)), Some(record)) => {
+                    return record.home.store(home.compact(), Release);
+                }
+                (Some(Above::Client), Some(_)) => sys::sleep_millis(1),
+                _ => return,
+            }
+        }
+    }
+
+    fn job_or_client(&self, pid: i32, me: Handle) -> Option<Above> {
+        let mut client = None;
+        for (index, r) in self.records().filter(|(_, r)| r.pid.load(Relaxed) == pid) {
+            let (state, generation) = r.now();
+            match state {
+                State::Client if index != me.index => client = Some(Above::Client),
+                _ if state.is_job() => return Some(Above::Job(Handle { index, generation })),
+                _ => {}
+            }
+        }
+        client
+    }
+
+    /// Gives up the lane of a job whose token is about to go back, if it has one of its own. Whoever is
+    /// about to give it back does this before.
+    pub fn release_lane(&self, h: Handle, record: &Record) {
+        if let Some(lane) = Lane::unpack(record.lane.load(Acquire)).filter(|_| self.is_watched()) {
+            self.header.lanes.release(lane, h.pack());
         }
     }
 
@@ -292,6 +321,11 @@ impl Shared {
 
     #[inline(never)]
     fn ended(&self, h: Handle, r: &Record, from: State) {
+        self.release_lane(h, r);
+        // Others may have finished it already.
+        if self.get(h).is_none() {
+            return;
+        }
         let Some(lane) = Lane::unpack(r.lane.swap(0, AcqRel)) else { return };
         if from.is_job() && self.header.watch.is_traced() {
             let now = sys::now();
@@ -299,7 +333,6 @@ impl Shared {
             let gate = if from.is_held() { r.queued.load(Relaxed) } else { 0 };
             self.tell(h, r, from, lane, (since.saturating_sub(gate), now));
         }
-        self.header.lanes.release(lane, h.pack());
     }
 
     /// For `JSSHIM_DEBUG`: the start of a job, after `event` and up to what it runs on; of one without a slot

@@ -188,7 +188,10 @@ impl Guard<'_> {
     /// Does the rest of what a process that was killed in the middle had begun.
     fn complete(&self, h: Handle, record: &Record) {
         match record.state() {
-            State::Implicit => drop(self.pool.give(record, h.generation)),
+            State::Implicit if record.has_token(h.generation) => {
+                self.ledger.release_lane(h, record);
+                self.pool.give(record, h.generation);
+            }
             State::Held | State::Waiting => drop(self.ledger.accept_gift(h)),
             _ => {}
         }

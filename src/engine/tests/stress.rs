@@ -3,6 +3,7 @@
 
 use std::thread;
 
+use crate::lanes::Kind;
 use crate::ledger::{Founding, Shared};
 use crate::pool::Pool;
 use crate::record::Handle;
@@ -36,6 +37,7 @@ impl Scene {
             trace: Path::default(),
         };
         let ledger = Shared::create(path.c(), &founding).unwrap();
+        ledger.ask(&founding);
         Self { ledger, path, ends }
     }
 
@@ -49,6 +51,9 @@ impl Scene {
         left[..n].sort_unstable();
         assert_eq!(&left[..n], TOKENS, "every token is back, with its value");
         assert!(self.ledger.close_if_idle(self.path.c()), "every record is free");
+        let (lanes, most) = (&self.ledger.header.lanes, TOKENS.len() + CLIENTS);
+        assert!(lanes.peak(Kind::Slot) as usize <= most, "never more lanes than slots");
+        assert_eq!(lanes.in_use(), 0, "every lane is given up");
         self.ends.into_iter().for_each(sys::close);
     }
 }
@@ -115,7 +120,10 @@ fn racing_clients_lose_and_make_no_token() {
                     match state {
                         State::Ending => scene.ledger.finish(job, &pool),
                         State::Held => drop(scene.ledger.accept_gift(job)),
-                        State::Implicit => drop(pool.give(record, generation)),
+                        State::Implicit => {
+                            scene.ledger.release_lane(job, record);
+                            pool.give(record, generation);
+                        }
                         State::Client => scene.ledger.settle(index, &pool),
                         _ => {}
                     }
