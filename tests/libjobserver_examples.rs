@@ -247,7 +247,7 @@ fn minimake_in_rust() {
     let program = program.to_str().unwrap();
     let root = source().join("..");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(&root).args(["build", "-q", "--release", "-p", "jsshim-tests"]);
+    cargo.current_dir(&root).args(["build", "-q", "--offline", "--release", "-p", "jsshim-tests"]);
     let out = cargo.args(["--example", "minimake"]).output().unwrap();
     assert!(out.status.success(), "{out:?}");
     fs::copy(root.join("target/release/examples/minimake"), program).unwrap();

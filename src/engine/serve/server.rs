@@ -108,9 +108,10 @@ impl<J: Jobs> Server<J> {
         }
     }
 
-    /// Collects one job that has ended, if there is any. Its slot is the caller's to [put](Self::put).
+    /// Collects one job that has ended, if there is any, and gives its status. Its slot is the caller's to
+    /// [put](Self::put).
     pub fn next_ended(&mut self) -> Option<(Job<J::Tag>, i32)> {
-        let (pid, _) = sys::peek_any()?;
+        let Some((pid, _)) = sys::peek_any() else { return self.next_vanished() };
         if let Some(at) = self.jobs.all().iter().position(|job| job.pid == pid) {
             return self.collect(at);
         }
@@ -123,6 +124,18 @@ impl<J: Jobs> Server<J> {
         let status = sys::reap(pid, false).ok()?;
         children::remove(pid);
         Some((self.jobs.remove(at)?, status))
+    }
+
+    /// The program has had SIGCHLD ignored since, so that no job leaves a status behind: it is -1.
+    fn next_vanished(&mut self) -> Option<(Job<J::Tag>, i32)> {
+        if !sys::action(libc::SIGCHLD).is_ok_and(|a| a.reaps()) {
+            return None;
+        }
+        let gone = |job: &Job<J::Tag>| sys::peek(job.pid) == Peek::Gone;
+        let at = self.jobs.all().iter().position(gone)?;
+        let job = self.jobs.remove(at)?;
+        children::remove(job.pid);
+        Some((job, -1))
     }
 
     /// Takes out the job of a process that the program has collected itself.

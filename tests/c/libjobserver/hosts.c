@@ -160,6 +160,20 @@ static void handler_replaced(void)
 	stop(&js);
 }
 
+/* From then on nobody learns a status, but the ends are seen. */
+static void sigchld_ignored_later(void)
+{
+	struct jobserver js;
+
+	create(&js, "a");
+	signal(SIGCHLD, SIG_IGN);
+	for (int i = 0; i < 5; i++)
+		check(jobserver_launch_job(&js, -1, true, NULL, job_ends, done) == 0);
+	check(jobserver_collect(&js, -1) == 0 && done_count == 5 && done_status == -1);
+	check(level(&js) == 1);
+	check(jobserver_close(&js) == 0 && signal(SIGCHLD, SIG_DFL) == SIG_IGN);
+}
+
 /* ---- threads ---- */
 
 static void count(void *data, int status)
@@ -464,6 +478,7 @@ CASES({ "popen_and_system", popen_and_system },
       { "sigchld_blocked", sigchld_blocked },
       { "sigwait_in_a_thread", sigwait_in_a_thread },
       { "handler_replaced", handler_replaced },
+      { "sigchld_ignored_later", sigchld_ignored_later },
       { "an_instance_per_thread", an_instance_per_thread },
       { "jobs_of_another_thread", jobs_of_another_thread },
       { "callbacks_launch", callbacks_launch },
