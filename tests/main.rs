@@ -10,7 +10,9 @@ mod dialects;
 mod doors;
 mod drivers;
 mod elf;
+mod ends;
 mod environment;
+mod guards;
 mod harness;
 mod hosts;
 mod neighbours;
@@ -67,6 +69,8 @@ fn main() {
         drivers::tests(),
         badflags::tests(),
         soak::tests(),
+        ends::tests(),
+        guards::tests(),
         stalls::tests(),
         cli::tests(),
         arch::tests(),

@@ -134,7 +134,9 @@ impl Client {
 
     /// Gives a claimed job a slot if one is free now: the implicit one, else a token. Jobs that are held
     /// already are due first.
-    pub fn start_now(&self, job: Handle) -> Option<State> {
+    ///
+    /// `before_token` is called before one is read from the pool: from then on somebody must look after it.
+    pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
         if self.has_held() {
             return None;
         }
@@ -144,6 +146,7 @@ impl Client {
         if self.ledger().too_loaded() {
             return None;
         }
+        before_token();
         let record = self.ledger().get(job)?;
         if self.pool.take(record, job.generation) != Taken::Yes {
             return None;
@@ -213,8 +216,8 @@ impl Client {
             self.ledger().free(me);
         }
         // Where no guard was needed, or can be had, nobody else cleans up.
-        let root = self.founding.root;
-        if self.ledger().header.guard.load(Acquire) == 0 {
+        let (root, guard) = (self.founding.root, self.ledger().header.guard.load(Acquire));
+        if guard == 0 || sys::kill(guard, 0) == Err(Errno::SRCH) {
             let gone = self.ledger().close_if_idle(self.ledger_path.c());
             if gone && root != 0 && root == sys::getpid() {
                 let _ = sys::unlink(self.pool.path.c());

@@ -1,7 +1,7 @@
 //! Which pool is ours? Reads what the environment says, and finds a way to the pipe it names.
 
 use crate::makeflags::{self, Auth};
-use crate::pool::{self, fd_path, Id, Pool};
+use crate::pool::{self, fd_path, holder, holds, Id, Pool};
 use crate::proc;
 use crate::record::Handle;
 use crate::sys::{self, Result};
@@ -175,7 +175,7 @@ fn path_to(r: i32, id: Id, told: Option<(Id, Path)>) -> Path {
     told.filter(|(told, path)| *told == id && opens(path, id).is_ok())
         .map(|(_, path)| path)
         .or_else(|| proc::ancestors().filter_map(|pid| holds(pid, r, id)).last())
-        .or_else(|| proc::ancestors().filter_map(|pid| holds_anywhere(pid, id)).last())
+        .or_else(|| proc::ancestors().filter_map(|pid| holder(pid, id)).last())
         .unwrap_or_else(|| fd_path(sys::getpid(), r))
 }
 
@@ -198,7 +198,7 @@ fn by_identity(end: End, r: i32) -> Option<Pool> {
     if End::of(r) == end {
         return None;
     }
-    let path = proc::ancestors().filter_map(|pid| holds_anywhere(pid, (dev, ino, 0))).last()?;
+    let path = proc::ancestors().filter_map(|pid| holder(pid, (dev, ino, 0))).last()?;
     let id = (dev, ino, sys::birth(path.c()));
     opens(&path, id).is_ok().then(|| Pool::new(id, path, None))
 }
@@ -218,20 +218,6 @@ pub fn inherited(r: i32, w: i32) -> Option<Id> {
         && sr.st_mode & libc::S_IFMT == libc::S_IFIFO;
     let ways = mode(r)? != libc::O_WRONLY && mode(w)? != libc::O_RDONLY;
     (one && ways).then(|| (sr.st_dev, sr.st_ino, sys::birth(fd_path(0, r).c())))
-}
-
-/// Does `pid` hold this pipe at `fd`? Gives the path.
-fn holds(pid: i32, fd: i32, id: Id) -> Option<Path> {
-    let path = fd_path(pid, fd);
-    let st = sys::stat(path.c(), true).ok()?;
-    ((st.st_dev, st.st_ino) == (id.0, id.1)).then_some(path)
-}
-
-/// Does `pid` hold this pipe at any number?
-fn holds_anywhere(pid: i32, id: Id) -> Option<Path> {
-    let mut found = None;
-    proc::each_fd(pid, |fd| found = found.or_else(|| holds(pid, fd, id)));
-    found
 }
 
 /// Two open ends of one pipe, in these directions, in another process. The permission bits of the links

@@ -10,6 +10,10 @@
 //! swaps it out writes it back to the pool: so a byte is never in two hands, and a process that is
 //! killed between the `read` and its next instruction has lost nothing.
 //!
+//! The guard, of which there is one at most, holds a lock on the first byte of the file ([`LIFE`]); who
+//! starts one, on the second ([`START`]). Locks go with their holder, so no number of a process has to be
+//! trusted for long.
+//!
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
 //! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
@@ -17,29 +21,38 @@
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
+mod founding;
+
 use core::ffi::CStr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use crate::pool::{self, Id, Pool};
+use crate::proc;
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View, Word};
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
 
+pub use founding::Founding;
+
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x02");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
+/// The byte of the file on which the guard holds a lock.
+pub const LIFE: i64 = 0;
+/// The byte on which a starter of the guard holds one.
+pub const START: i64 = 1;
 
 /// What the file starts with. The plain values are written before the file has a name.
 #[repr(C, align(4096))]
 pub struct Header {
     magic: AtomicU64,
     state: AtomicU32,
-    /// The guard's pid; 0 when there is none, -1 while one is being started.
+    /// The guard's pid; 0 when there was none yet.
     pub guard: AtomicI32,
     /// The guard's descriptor of the pool, by which others can open it; -1 if it has none.
     pub guard_fd: AtomicI32,
@@ -55,6 +68,10 @@ pub struct Header {
     pub load_milli: AtomicU32,
     /// How many jobs have started without a slot so far.
     pub overdrafts: AtomicU32,
+    /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
+    pub root_born: AtomicU32,
+    /// Device and inode of the file itself.
+    file: [AtomicU64; 2],
     path: [AtomicU8; 256],
 }
 
@@ -99,25 +116,17 @@ impl Header {
         p
     }
 
+    /// Is this file (still) the ledger's own, and not one that came later under its name?
+    pub fn is_at(&self, file: Result<libc::stat>) -> bool {
+        let [dev, ino] = &self.file;
+        file.is_ok_and(|st| (st.st_dev, st.st_ino) == (dev.load(Relaxed), ino.load(Relaxed)))
+    }
+
     fn set_path(&self, path: &Path) {
         for (at, b) in self.path.iter().zip(path.c().to_bytes_with_nul()) {
             at.store(*b, Relaxed);
         }
     }
-}
-
-/// What a ledger is told when it is made.
-pub struct Founding {
-    /// Which pool.
-    pub id: Id,
-    /// How to open the pool.
-    pub path: Path,
-    /// See [`Header::root`].
-    pub root: i32,
-    /// See [`Header::slots`].
-    pub slots: u32,
-    /// See [`Header::load_milli`].
-    pub load_milli: u32,
 }
 
 fn map(fd: i32) -> Result<&'static Shared> {
@@ -145,27 +154,6 @@ impl Shared {
             (MAGIC, CLOSED) => Err(Errno::NOENT),
             _ => Err(Errno::INVAL),
         }
-    }
-
-    /// Makes the ledger under a name that only this process uses, then gives it its real one.
-    ///
-    /// # Errors
-    /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
-    pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
-        let tmp = Path::new(path.to_bytes()).with(b".").num(sys::getpid());
-        if !tmp.fits() {
-            return Err(Errno::INVAL);
-        }
-        let _ = sys::unlink(tmp.c());
-        let fd = sys::open(tmp.c(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
-        let made = sys::reserve(fd, core::mem::size_of::<Self>()).and_then(|()| map(fd));
-        sys::close(fd);
-        let made = made.and_then(|shared| {
-            shared.header.found(founding);
-            sys::link(tmp.c(), path).map(|()| shared)
-        });
-        let _ = sys::unlink(tmp.c());
-        made
     }
 
     /// A record that may be used, unless the index is nonsense.
@@ -233,8 +221,7 @@ impl Shared {
             }
         }
         // A guard that was killed while it closed has left the word behind.
-        let guard = self.header.guard.load(Acquire).wrapping_abs();
-        let orphaned = guard == 0 || sys::kill(guard, 0) == Err(Errno::SRCH);
+        let orphaned = !proc::lives(self.header.guard.load(Acquire));
         if orphaned && self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst).is_ok() {
             return Some(h);
         }
@@ -353,6 +340,16 @@ impl Shared {
         }
     }
 
+    /// Ends a job whose bytes have nowhere to go back to: the pool is gone.
+    pub fn write_off(&self, h: Handle, pool: &Pool) {
+        if let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) {
+            for place in record.places() {
+                let _ = place.seal(h.generation);
+            }
+            self.finish(h, pool);
+        }
+    }
+
     /// Finds a use for the implicit slot of a client, if it is free ([`next`]).
     pub fn settle(&self, client: u32, pool: &Pool) {
         let Some(owner) = self.record(client) else { return };
@@ -468,28 +465,17 @@ impl Shared {
     /// For the guard: if no record is in use, removes the file and closes the ledger. The file goes
     /// first, so that who finds the ledger closed finds no name in its way. Says whether it is closed.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
-        self.header.state.store(CLOSING, SeqCst);
+        let state = &self.header.state;
+        if state.compare_exchange(OPEN, CLOSING, SeqCst, SeqCst) == Err(CLOSED) {
+            return true;
+        }
         fence(SeqCst);
         let idle = self.records().all(|(_, r)| r.state() == State::Free);
-        if idle {
+        if idle && self.header.is_at(sys::stat(path, false)) {
             let _ = sys::unlink(path);
         }
         // A client may have thought us dead and opened it again.
         let to = if idle { CLOSED } else { OPEN };
-        self.header.state.compare_exchange(CLOSING, to, SeqCst, SeqCst).is_ok() && idle
-    }
-}
-
-impl Header {
-    fn found(&self, f: &Founding) {
-        for (at, part) in self.id.iter().zip([f.id.0, f.id.1, f.id.2]) {
-            at.store(part, Relaxed);
-        }
-        self.root.store(f.root, Relaxed);
-        self.slots.store(f.slots, Relaxed);
-        self.load_milli.store(f.load_milli, Relaxed);
-        self.set_path(&f.path);
-        self.state.store(OPEN, SeqCst);
-        self.magic.store(MAGIC, Release);
+        state.compare_exchange(CLOSING, to, SeqCst, SeqCst).is_ok() && idle
     }
 }

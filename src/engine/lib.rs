@@ -11,7 +11,7 @@
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
 //! | [`glob`] | names of programs |
-//! | [`guard`], [`stall`] | starting the process that looks after the rest; its look at deadlocks |
+//! | [`guard`], [`watch`], [`stall`] | starting the process that looks after the rest; who lives; deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
@@ -52,3 +52,4 @@ pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod watch;

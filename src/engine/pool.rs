@@ -50,6 +50,20 @@ pub fn fd_path(pid: i32, fd: i32) -> Path {
     proc::of(pid).with(b"/fd/").num(fd)
 }
 
+/// The path of a descriptor that a process has of this pipe, if it has one.
+pub fn holder(pid: i32, id: Id) -> Option<Path> {
+    let mut found = None;
+    proc::each_fd(pid, |fd| found = found.or_else(|| holds(pid, fd, id)));
+    found
+}
+
+/// Does `pid` hold this pipe at `fd`? Gives the path.
+pub fn holds(pid: i32, fd: i32, id: Id) -> Option<Path> {
+    let path = fd_path(pid, fd);
+    let st = sys::stat(path.c(), true).ok()?;
+    ((st.st_dev, st.st_ino) == (id.0, id.1)).then_some(path)
+}
+
 /// Opens `path`, if it is this pipe.
 pub fn open(path: &Path, id: Id, flags: i32) -> Result<i32> {
     // Without O_NONBLOCK an open for reading would wait for a writer (fifo(7)).

@@ -59,6 +59,9 @@ pub struct Record {
     pub implicit: AtomicU64,
     /// Where a younger sibling puts a byte that is due to this job first.
     pub gift: Place,
+    /// When its process started, in clock ticks as [`crate::proc::Stat`] has them, if the guard has seen to
+    /// it; otherwise 0. A guard that comes later knows by it that the number is that of another now.
+    pub born: AtomicU32,
     /// Since when it waits, or runs, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
     name: [AtomicU64; 2],
@@ -261,6 +264,7 @@ impl Record {
         self.places().iter().for_each(|p| p.reset(generation));
         self.reason.store(Reason::None as u16, Relaxed);
         self.pid.store(0, Relaxed);
+        self.born.store(0, Relaxed);
         self.client.store(client, Relaxed);
         self.implicit.store(0, Relaxed);
         self.since.store(u64::MAX, Relaxed);

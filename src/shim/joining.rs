@@ -156,7 +156,19 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
         let (dir, helper) = (&dir, &helper());
         Client::init(place, &Setup { pool, dir, helper, load_milli, root, slots, overrides })
     });
-    made.map_err(|e| refuse(e.0)).is_ok()
+    match made {
+        Ok(client) => {
+            // Where there was a guard, there may be somebody who needs one.
+            if client.ledger().header.guard.load(Relaxed) != 0 {
+                client.guard(STATE.env.load(Relaxed).cast_const(), true);
+            }
+            true
+        }
+        Err(e) => {
+            refuse(e.0);
+            false
+        }
+    }
 }
 
 #[inline(never)]
