@@ -19,6 +19,7 @@ mod scene;
 
 use std::fmt::Write;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::fd::RawFd;
 use std::process::ExitStatus;
 
@@ -74,7 +75,7 @@ pub struct Run {
     inherited: Vec<(RawFd, String)>,
     preload: Preload,
     nobody: bool,
-    slots: Option<usize>,
+    pub slots: Option<usize>,
     must_exceed: bool,
     must_fill: bool,
     may_overdraw: bool,
@@ -82,7 +83,7 @@ pub struct Run {
     settles: Option<u32>,
     breaks: bool,
     unordered: bool,
-    warnings: usize,
+    warnings: RangeInclusive<usize>,
     times: usize,
     ignored: Option<String>,
     checks: Vec<Check>,
@@ -110,7 +111,7 @@ impl Run {
             settles: None,
             breaks: false,
             unordered: false,
-            warnings: 0,
+            warnings: 0..=0,
             times: 1,
             ignored: None,
             checks: Vec::new(),
@@ -229,7 +230,13 @@ impl Run {
 
     /// The library says one line on standard error.
     pub fn warns(mut self) -> Run {
-        self.warnings = 1;
+        self.warnings = 1..=1;
+        self
+    }
+
+    /// The library says so many lines on standard error.
+    pub fn may_warn(mut self, lines: RangeInclusive<usize>) -> Run {
+        self.warnings = lines;
         self
     }
 
@@ -270,6 +277,11 @@ impl Run {
         for _ in 0..self.times {
             self.judge(&plain, &self.run_until(true, |peak| self.is_full(peak)));
         }
+    }
+
+    /// Runs with the library and compares with an earlier run without it.
+    pub fn against(&self, plain: &Outcome) {
+        self.judge(plain, &self.run(true));
     }
 
     fn is_full(&self, peak: usize) -> bool {
@@ -318,7 +330,8 @@ impl Run {
         let mut said = sorted(&shimmed.stderr);
         said.retain(|line| !line.starts_with("jsshim:"));
         let warnings = shimmed.stderr.lines().count() - said.len();
-        assert_eq!(warnings, self.warnings, "lines from the library");
+        let wanted = &self.warnings;
+        assert!(wanted.contains(&warnings), "{warnings} lines from the library, not {wanted:?}");
         if said != sorted(&plain.stderr) {
             panic!("standard error differs{}", difference(&plain.stderr, &shimmed.stderr));
         }

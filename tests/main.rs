@@ -4,14 +4,18 @@
 //! the toolbox, names it in JSSHIM_TOOLBOX, and then every test runs and a missing program is an error.
 
 mod arch;
+mod away;
 mod badflags;
 mod cli;
+mod cost;
+mod daemons;
 mod dialects;
 mod doors;
 mod drivers;
 mod elf;
 mod ends;
 mod environment;
+mod faults;
 mod guards;
 mod harness;
 mod hosts;
@@ -19,6 +23,7 @@ mod neighbours;
 mod ninja;
 mod proof;
 mod python;
+mod security;
 mod settings;
 mod shells;
 mod signals;
@@ -55,6 +60,7 @@ fn main() {
     let mut tests = tidy::tests();
     let mut real = [
         elf::tests(),
+        cost::tests(),
         ninja::tests(),
         xargs::tests(),
         shells::tests(),
@@ -73,9 +79,13 @@ fn main() {
         guards::tests(),
         stalls::tests(),
         cli::tests(),
+        daemons::tests(),
         arch::tests(),
+        away::tests(),
         neighbours::tests(),
         settings::tests(),
+        faults::tests(),
+        security::tests(),
         table::tests(),
         suites::tests(),
     ];

@@ -53,7 +53,11 @@ fn prepare(jobs: Option<u32>, words: &[OsString]) -> Result<Command> {
         std::process::exit(0);
     }
     let mut command = Command::new(path);
-    command.arg0(name).args(args).env("LD_PRELOAD", preload(&library));
+    command.arg0(name).args(args);
+    // Its ld.so would say once more that ours does not fit.
+    if kind != Kind::Foreign {
+        command.env("LD_PRELOAD", preload(&library));
+    }
     for (name, value) in pool(jobs, makeflags.as_deref(), &library)? {
         command.env(name, value);
     }

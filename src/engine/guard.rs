@@ -40,13 +40,14 @@ pub fn ensure(
 fn start(ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
     let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger_path.c().as_ptr(), null()];
     let plan = Plan { path: helper.c().as_ptr(), argv: argv.as_ptr(), envp };
-    let mask = sys::sigmask(libc::SIG_BLOCK, u64::MAX);
-    // SAFETY: all signals are blocked; both functions only clone, exec and exit.
-    let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
-    if let Ok(pid) = middle {
-        sys::reap_clone(pid);
+    if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
+        // SAFETY: all signals are blocked; both functions only clone, exec and exit.
+        let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
+        if let Ok(pid) = middle {
+            sys::reap_clone(pid);
+        }
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     }
-    sys::sigmask(libc::SIG_SETMASK, mask);
 }
 
 struct Plan {

@@ -17,11 +17,12 @@
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
 //! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
-//! them sees the other. Everything else is `AcqRel`: a state publishes the fields written before it.
+//! them sees the other. Names are given and taken under a lock ([`crate::rundir::Lock`]), which no client needs that finds
+//! its ledger open. Everything else is `AcqRel`: a state publishes the fields written before it.
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
-mod founding;
+mod life;
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -34,7 +35,7 @@ use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
 
-pub use founding::Founding;
+pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
@@ -206,34 +207,30 @@ impl Shared {
         None
     }
 
-    /// Makes this process a client. `None`: the table is full, or the ledger closes.
-    pub fn enter(&self, pid: i32) -> Option<Handle> {
+    /// Makes this process a client. `path` is the ledger's. `None`: the table is full, or the ledger closes.
+    pub fn enter(&self, pid: i32, path: &CStr) -> Option<Handle> {
         let h = self.claim(0)?;
         let record = self.record(h.index)?;
         record.pid.store(pid, Relaxed);
+        record.since.store(sys::now(), Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
-        for _ in 0..200 {
-            match self.header.state.load(SeqCst) {
-                OPEN => return Some(h),
-                CLOSING => sys::yield_now(),
-                _ => break,
-            }
-        }
-        // A guard that was killed while it closed has left the word behind.
-        let orphaned = !proc::lives(self.header.guard.load(Acquire));
-        if orphaned && self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst).is_ok() {
+        if self.header.state.load(SeqCst) == OPEN || self.reopen(path) {
             return Some(h);
         }
         self.free(h);
         None
     }
 
-    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on; of a start without a slot
-    /// also why, and how many there were.
-    #[inline(never)]
+    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on.
     pub fn end_of_wait(&self, h: Handle, state: State) -> Text<200> {
-        let mut text = Text::new(b"was held, ");
+        self.start(b"was held, ", h, state)
+    }
+
+    /// The same for any start, after `event`: of one without a slot also why, and how many there were.
+    #[inline(never)]
+    pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
+        let mut text = Text::new(event);
         if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
             text.put(record.reason().text()).put(b"; overdrafts so far ");
             text.put_num(self.header.overdrafts.load(Relaxed)).put(b"; ");
@@ -323,18 +320,19 @@ impl Shared {
 
     /// Does what is left to do for a job that is ending. Any number of processes may do it at once, and
     /// the guard does it again: each part is done by exactly one. Where the pool cannot be reached the
-    /// record stays as it is, for the guard.
+    /// record stays, for whoever can.
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
-        if !pool.give_all(record, h.generation) {
-            return;
-        }
+        let given = pool.give_all(record, h.generation);
         let owner = record.client.load(Relaxed);
         let client = self.record(owner);
         let was_implicit = client
             .is_some_and(|c| c.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed).is_ok());
-        self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
-        record.step(h.generation, State::Free);
+        if given {
+            self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+            record.step(h.generation, State::Free);
+        }
+        // The implicit slot is not the token's: it goes on even where the guard cannot reach the pool.
         if was_implicit {
             self.settle(owner, pool);
         }
@@ -402,6 +400,31 @@ impl Shared {
         }
     }
 
+    /// Is there a guard, or one on its way?
+    pub fn has_guard(&self) -> bool {
+        let guard = self.header.guard.load(Acquire).wrapping_abs();
+        guard != 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
+    }
+
+    /// Gives back the tokens of a client's jobs that the guard cannot give back, since it does not reach the
+    /// pool; and where there is no guard, ends the jobs whose process has ended.
+    #[inline(never)]
+    fn sweep(&self, client: u32, pool: &Pool) {
+        let alone = !self.has_guard();
+        for (index, record) in self.records() {
+            let (state, generation) = record.now();
+            let (h, pid) = (Handle { index, generation }, record.pid.load(Acquire));
+            if record.client.load(Acquire) != client {
+                continue;
+            }
+            if state == State::Ending {
+                self.finish(h, pool);
+            } else if alone && state.is_job() && pid > 0 && proc::has_ended(pid) {
+                self.end(h, pool);
+            }
+        }
+    }
+
     /// A job that waits looks after itself: it writes again by what others find it, and sees to what
     /// somebody who was killed has left half done. Says whether it has to wait on.
     pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
@@ -410,6 +433,7 @@ impl Shared {
         record.client.store(client, Relaxed);
         self.header.high.fetch_max(h.index, SeqCst);
         self.accept_gift(h);
+        self.sweep(client, pool);
         self.settle(client, pool);
         let has_client = self.record(client).is_some_and(|r| r.state() == State::Client);
         has_client && record.now() == (State::Waiting, h.generation)
@@ -460,22 +484,5 @@ impl Shared {
             record.wake();
         }
         before.is_some() || record.now() == (State::Token, h.generation)
-    }
-
-    /// For the guard: if no record is in use, removes the file and closes the ledger. The file goes
-    /// first, so that who finds the ledger closed finds no name in its way. Says whether it is closed.
-    pub fn close_if_idle(&self, path: &CStr) -> bool {
-        let state = &self.header.state;
-        if state.compare_exchange(OPEN, CLOSING, SeqCst, SeqCst) == Err(CLOSED) {
-            return true;
-        }
-        fence(SeqCst);
-        let idle = self.records().all(|(_, r)| r.state() == State::Free);
-        if idle && self.header.is_at(sys::stat(path, false)) {
-            let _ = sys::unlink(path);
-        }
-        // A client may have thought us dead and opened it again.
-        let to = if idle { CLOSED } else { OPEN };
-        state.compare_exchange(CLOSING, to, SeqCst, SeqCst).is_ok() && idle
     }
 }

@@ -62,7 +62,7 @@ pub struct Record {
     /// When its process started, in clock ticks as [`crate::proc::Stat`] has them, if the guard has seen to
     /// it; otherwise 0. A guard that comes later knows by it that the number is that of another now.
     pub born: AtomicU32,
-    /// Since when it waits, or runs, in ns (`CLOCK_BOOTTIME`).
+    /// Since when it waits, or runs, or is a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
     name: [AtomicU64; 2],
 }
@@ -148,6 +148,15 @@ impl Place {
     pub fn put(&self, generation: u32, byte: u8) -> bool {
         let full = Token::full(generation, byte);
         self.change(generation, |t| (t == Token::empty(generation)).then_some(full)).is_some()
+    }
+
+    /// Undoes a [`Place::take`] or [`Place::seal`] whose byte cannot go where it belongs now. `false`: a read
+    /// has been announced meanwhile.
+    #[must_use]
+    pub fn put_back(&self, generation: u32, byte: u8) -> bool {
+        let full = Token::full(generation, byte);
+        let unused = |t| t == Token::empty(generation) || t == Token::sealed(generation);
+        self.change(generation, |t| unused(t).then_some(full)).is_some()
     }
 
     /// Starts a new use.

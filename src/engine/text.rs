@@ -27,6 +27,9 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
+    /// More bytes than it can hold.
+    pub const ROOM: usize = N;
+
     /// A text that starts as `s`.
     pub fn new(s: impl AsRef<[u8]>) -> Self {
         Self::default().with(s)

@@ -92,7 +92,10 @@ impl Watches {
                 n = n.saturating_add(1);
             }
         }
-        let _ = sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), millis);
+        // More than RLIMIT_NOFILE are refused, say.
+        if sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), millis).is_err() {
+            sys::sleep_millis(millis.unsigned_abs() as u32);
+        }
     }
 }
 
@@ -111,7 +114,11 @@ impl Watch {
 
     fn look(&mut self) -> bool {
         if !self.dead {
-            self.dead = if self.fd < 0 { !proc::lives(self.pid) } else { has_ended(self.fd) };
+            let by_number = self.fd < 0;
+            self.dead = match by_number {
+                true => !proc::lives(self.pid),
+                false => proc::has_ended_by(self.fd, self.pid),
+            };
         }
         if self.dead && self.fd >= 0 {
             // What has ended stays readable: it would let nobody sleep.
@@ -127,12 +134,6 @@ impl Watch {
         }
         *self = NONE;
     }
-}
-
-/// Has the process behind a pidfd ended?
-pub fn has_ended(pidfd: i32) -> bool {
-    let mut one = [libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 }];
-    matches!(sys::poll(&mut one, 0), Ok(1..))
 }
 
 /// Is this number that of another process by now? An earlier guard has seen when the first one started.
@@ -157,7 +158,7 @@ mod tests {
         let ledger = Shared::create(path.c(), &founding).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id() as i32;
-        let h = ledger.enter(pid).unwrap();
+        let h = ledger.enter(pid, path.c()).unwrap();
         let record = ledger.get(h).unwrap();
         let mut watches = Watches::new();
         assert!(!watches.is_dead(h, record, pid));

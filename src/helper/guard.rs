@@ -16,7 +16,7 @@ use jsshim_engine::slots::State;
 use jsshim_engine::stall::Breaker;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Path;
-use jsshim_engine::watch::{self, Watches};
+use jsshim_engine::watch::Watches;
 
 use crate::double::{self, Role};
 use crate::stale;
@@ -108,7 +108,7 @@ fn serve(path: Path, stall: u64, sweeps: bool) -> ! {
 /// Leaves the session, directory and descriptors of whoever started it. Its signals stay blocked: it ends
 /// when nothing is left to look after, and what ends a build reaches that without it.
 fn detach() {
-    sys::sigmask(libc::SIG_SETMASK, u64::MAX);
+    let _ = sys::sigmask(libc::SIG_SETMASK, u64::MAX);
     sys::setsid();
     let _ = sys::chdir(c"/");
     if sys::close_from(0).is_err() {
@@ -176,11 +176,12 @@ impl Guard<'_> {
     }
 
     fn root_lives(&self) -> bool {
+        let root = self.ledger.header.root.load(Acquire);
         match self.root {
             _ if !self.has_root => false,
             // Gone already, or pidfds are not to be had.
-            -1 => proc::lives(self.ledger.header.root.load(Acquire)),
-            pidfd => !watch::has_ended(pidfd),
+            -1 => proc::lives(root),
+            pidfd => !proc::has_ended_by(pidfd, root),
         }
     }
 

@@ -55,12 +55,12 @@ fn is_cargo(name: &[u8]) -> bool {
 /// Puts the pool that MAKEFLAGS names into this program's words, if it does not know these.
 pub fn translate(flags: Option<&[u8]>, auth: &Auth<'_>) {
     let name = program();
-    let (make, cargo) = (is_gnu_make(name), is_cargo(name));
+    let (make, cargo, ninja) = (is_gnu_make(name), is_cargo(name), name.starts_with(b"ninja"));
     match *auth {
         _ if is_bmake() => hide(flags),
         Auth::Fds { read, write } if read >= 0 && write >= 0 => {
             let open = join::inherited(read, write).is_some();
-            if name.starts_with(b"ninja") {
+            if ninja {
                 // Some builds know both, and then make's own word is the best.
                 if program_says(b"fifo:") && !(open && program_says(b"'pipe' mode detected")) {
                     as_fifo(flags);
@@ -70,6 +70,10 @@ pub fn translate(flags: Option<&[u8]>, auth: &Auth<'_>) {
             }
         }
         Auth::Fifo(_) if cargo || make && !program_says(b"jobserver-style") => {
+            as_descriptors(flags);
+        }
+        // Kitware's builds before 1.13.
+        Auth::Fifo(_) if ninja && program_says(b"--jobserver-auth=") && !program_says(b"fifo:") => {
             as_descriptors(flags);
         }
         _ => {}

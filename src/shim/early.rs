@@ -11,7 +11,6 @@ use jsshim_engine::{proc, report, sys};
 use crate::dialect;
 use crate::environ;
 use crate::joining;
-use crate::kept;
 use crate::state::STATE;
 
 extern "C" {
@@ -30,10 +29,8 @@ pub fn look() {
                 pool |= rest.starts_with(b"SHIM_POOL=");
                 held = held.or_else(|| join::handle(rest.strip_prefix(b"SHIM_HELD=")?));
             }
-            [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', rest @ ..] => {
-                if let Some(entry) = kept::entry(rest) {
-                    STATE.set_preload(entry);
-                }
+            [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', ..] => {
+                STATE.set_preload(word);
             }
             [b'M', b'A', b'K', b'E', b'F', b'L', b'A', b'G', b'S', b'=', rest @ ..] => {
                 flags = Some(rest);

@@ -14,7 +14,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{c_char, CStr};
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
 use jsshim_engine::client::{Client, POOL_NAME};
 use jsshim_engine::jobs::Jobs;
@@ -62,8 +62,8 @@ pub struct State {
     end: [AtomicU64; 2],
     /// MAKEFLAGS, as the process was started with it.
     flags: AtomicPtr<c_char>,
-    /// This library in LD_PRELOAD, as the process was started with it: where, and how long.
-    preload: [AtomicUsize; 2],
+    /// LD_PRELOAD, as the process was started with it.
+    preload: AtomicPtr<c_char>,
     /// A forked child that must wait for its slot at its first exec or spawn: its record.
     held: AtomicU64,
     /// What the fork call sites of this process are for.
@@ -95,7 +95,7 @@ pub static STATE: State = State {
     eager: AtomicBool::new(false),
     end: [const { AtomicU64::new(0) }; 2],
     flags: AtomicPtr::new(core::ptr::null_mut()),
-    preload: [const { AtomicUsize::new(0) }; 2],
+    preload: AtomicPtr::new(core::ptr::null_mut()),
     env: AtomicPtr::new(core::ptr::null_mut()),
 };
 
@@ -206,23 +206,18 @@ impl State {
         }
     }
 
-    /// The constructor: how LD_PRELOAD names this library.
-    pub fn set_preload(&self, entry: &'static [u8]) {
-        let [at, len] = &self.preload;
-        at.store(entry.as_ptr() as usize, Relaxed);
-        len.store(entry.len(), Release);
+    /// The constructor: where LD_PRELOAD is.
+    pub fn set_preload(&self, word: &'static CStr) {
+        self.preload.store(word.as_ptr().cast_mut(), Release);
     }
 
     /// How LD_PRELOAD named this library when the process started, if it did. Some hosts write over that
     /// memory (setproctitle(3)); then it is not known.
     pub fn preload(&self) -> Option<&'static [u8]> {
-        let [at, len] = &self.preload;
-        let (len, at) = (len.load(Acquire), at.load(Relaxed));
-        // SAFETY: a part of the environment that the kernel laid out, which stays mapped.
-        let entry = (at != 0).then(|| unsafe {
-            core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len)
-        })?;
-        kept::entry(entry).filter(|e| e.len() == len)
+        let word = self.preload.load(Acquire).cast_const();
+        // SAFETY: a string of the environment that the kernel laid out, which stays mapped.
+        let word = (!word.is_null()).then(|| unsafe { CStr::from_ptr(word) })?;
+        word.to_bytes().strip_prefix(kept::PRELOAD).and_then(kept::entry)
     }
 
     /// The variables of ours that the process was started with.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 
 use super::time::timespec;
-use super::Result;
+use super::{Errno, Result};
 
 /// open(2), always with `O_CLOEXEC` and `O_NOCTTY`.
 pub fn open(path: &CStr, flags: c_int, mode: u32) -> Result<c_int> {
@@ -157,9 +157,25 @@ pub fn glance(path: &CStr) -> Result<(u64, u64, u32)> {
 }
 
 /// fallocate(2): reserves `len` bytes, so that a full file system says so now and not with SIGBUS later.
+/// EFBIG: more than RLIMIT_FSIZE, of which the kernel would say so with a SIGXFSZ to the host.
 pub fn reserve(fd: c_int, len: usize) -> Result<()> {
+    if limit(libc::RLIMIT_FSIZE).is_ok_and(|most| most < len as u64) {
+        return Err(Errno(libc::EFBIG));
+    }
     // SAFETY: numbers only.
     unsafe { call!(libc::SYS_fallocate, fd, 0usize, 0usize, len).map(drop) }
+}
+
+/// flock(2), never waiting: EAGAIN where another has it.
+pub fn lock(fd: c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB).map(drop) }
+}
+
+/// Undoes [`lock`], also for copies of the descriptor in forked children.
+pub fn unlock(fd: c_int) {
+    // SAFETY: numbers only.
+    let _ = unsafe { call!(libc::SYS_flock, fd, libc::LOCK_UN) };
 }
 
 /// getdents64(2): raw directory records.
@@ -174,13 +190,17 @@ pub fn close_from(first: c_int) -> Result<()> {
     unsafe { call!(libc::SYS_close_range, first, u32::MAX, 0usize).map(drop) }
 }
 
+/// A soft limit of this process (getrlimit(2)).
+fn limit(which: libc::__rlimit_resource_t) -> Result<u64> {
+    let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: room for one struct.
+    unsafe { call!(libc::SYS_prlimit64, 0usize, which, null::<c_void>(), &raw mut lim)? };
+    Ok(lim.rlim_cur)
+}
+
 /// The soft limit on open descriptors.
 pub fn open_files_limit() -> u64 {
-    let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let which = libc::RLIMIT_NOFILE;
-    // SAFETY: room for one struct.
-    let r = unsafe { call!(libc::SYS_prlimit64, 0usize, which, null::<c_void>(), &raw mut lim) };
-    r.map_or(256, |_| lim.rlim_cur)
+    limit(libc::RLIMIT_NOFILE).unwrap_or(256)
 }
 
 /// Raises the soft limit on open descriptors to the hard one, for a process of our own.
@@ -198,7 +218,6 @@ pub fn raise_open_files_limit() {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Errno;
     use super::*;
 
     #[test]

@@ -17,13 +17,14 @@ pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {
     }
 }
 
-/// May the process, by its effective ids, execute the file? faccessat2(2), access(2) before Linux 5.8.
-pub fn may_execute(path: &CStr) -> Result<()> {
+/// May the process, by its effective ids, do this with the file (`X_OK`, `W_OK`)? faccessat2(2); access(2) before
+/// Linux 5.8, and in sandboxes whose filter does not know the other and says EPERM.
+pub fn may(path: &CStr, what: i32) -> Result<()> {
     let (at, p) = (libc::AT_FDCWD, path.as_ptr());
     // SAFETY: `path` ends in a NUL.
     unsafe {
-        match call!(libc::SYS_faccessat2, at, p, libc::X_OK, libc::AT_EACCESS) {
-            Err(Errno(libc::ENOSYS)) => call!(libc::SYS_faccessat, at, p, libc::X_OK),
+        match call!(libc::SYS_faccessat2, at, p, what, libc::AT_EACCESS) {
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => call!(libc::SYS_faccessat, at, p, what),
             r => r,
         }
         .map(drop)

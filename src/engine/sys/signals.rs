@@ -42,11 +42,11 @@ pub const fn sigset(sig: c_int) -> u64 {
 }
 
 /// rt_sigprocmask(2) with `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`; gives the mask before.
-pub fn sigmask(how: c_int, set: u64) -> u64 {
+pub fn sigmask(how: c_int, set: u64) -> Result<u64> {
     let mut old = 0u64;
     // SAFETY: both sets have the kernel's eight bytes.
-    let _ = unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize) };
-    old
+    unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize)? };
+    Ok(old)
 }
 
 /// The signals that are blocked and pending (rt_sigpending(2)).
@@ -63,6 +63,20 @@ pub fn discard_pending(set: u64) {
     // SAFETY: all arguments are ours; no siginfo is asked for.
     let _ =
         unsafe { call!(libc::SYS_rt_sigtimedwait, &raw const set, 0usize, &raw const ts, 8usize) };
+}
+
+/// A write(2) without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
+pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set = sigset(libc::SIGPIPE) | sigset(libc::SIGXFSZ);
+    let before = pending();
+    let mask = sigmask(libc::SIG_BLOCK, set)?;
+    let result = write();
+    // Those of a write come to this thread, at once.
+    if result.is_err() {
+        discard_pending(set & !before);
+    }
+    let _ = sigmask(libc::SIG_SETMASK, mask);
+    result
 }
 
 /// The three interval timers of a process, stopped (setitimer(2)).
@@ -88,5 +102,26 @@ impl Timers {
                 let _ = unsafe { call!(libc::SYS_setitimer, which, &raw const *old, 0usize) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{close, pipe2, write, Errno};
+    use super::*;
+
+    #[test]
+    fn a_write_that_nobody_reads_ends_nobody() {
+        let [r, w] = pipe2(libc::O_CLOEXEC).unwrap();
+        close(r);
+        // The test harness ignores SIGPIPE; for once it does what it does by default.
+        let default = Action { handler: libc::SIG_DFL, ..Action::IGNORE };
+        // SAFETY: no handler.
+        let before = unsafe { sigaction(libc::SIGPIPE, &default) }.unwrap();
+        assert_eq!(without_signals(|| write(w, b"x")), Err(Errno::PIPE));
+        assert_eq!(pending() & sigset(libc::SIGPIPE), 0);
+        // SAFETY: what was there.
+        let _ = unsafe { sigaction(libc::SIGPIPE, &before) };
+        close(w);
     }
 }

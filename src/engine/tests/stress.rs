@@ -56,7 +56,7 @@ fn pool(ends: [i32; 2]) -> Pool {
 fn client(scene: &Scene, seed: usize) {
     let pool = scene.pool();
     let ledger = scene.ledger;
-    let me = ledger.enter(sys::getpid()).unwrap();
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let mut jobs: Vec<Handle> = vec![];
     let mut dice = seed as u64 * 2 + 1;
     for _ in 0..ROUNDS {
@@ -123,11 +123,11 @@ fn racing_clients_lose_and_make_no_token() {
 #[test]
 fn a_closed_ledger_takes_no_client() {
     let scene = Scene::new("closed");
-    let me = scene.ledger.enter(sys::getpid()).unwrap();
+    let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     assert!(!scene.ledger.close_if_idle(scene.path.c()));
     scene.ledger.free(me);
     assert!(scene.ledger.close_if_idle(scene.path.c()));
-    assert!(scene.ledger.enter(sys::getpid()).is_none());
+    assert!(scene.ledger.enter(sys::getpid(), scene.path.c()).is_none());
     assert!(Shared::open(scene.path.c()).is_err());
     scene.ends.into_iter().for_each(sys::close);
 }
@@ -135,7 +135,7 @@ fn a_closed_ledger_takes_no_client() {
 #[test]
 fn a_full_ledger_says_so() {
     let scene = Scene::new("full");
-    let me = scene.ledger.enter(sys::getpid()).unwrap();
+    let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let jobs: Vec<_> = std::iter::from_fn(|| scene.ledger.claim(me.index)).collect();
     assert_eq!(jobs.len(), crate::ledger::RECORDS - 2);
     jobs.into_iter().for_each(|job| scene.ledger.free(job));
@@ -148,7 +148,7 @@ fn a_full_ledger_says_so() {
 fn a_byte_goes_to_the_sibling_that_is_due() {
     let scene = Scene::new("gift");
     let (ledger, pool) = (scene.ledger, scene.pool());
-    let me = ledger.enter(sys::getpid()).unwrap();
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let [older, younger] = [(); 2].map(|()| {
         let job = ledger.claim(me.index).unwrap();
         ledger.step(job, State::Held);

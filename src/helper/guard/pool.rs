@@ -5,6 +5,7 @@
 use core::sync::atomic::Ordering::{Acquire, Release};
 
 use jsshim_engine::hold;
+use jsshim_engine::join;
 use jsshim_engine::pool::{self, Pool};
 use jsshim_engine::record::{Handle, Reason};
 use jsshim_engine::slots::State;
@@ -39,8 +40,11 @@ impl Guard<'_> {
     /// The same by a process of the ledger that has it open.
     pub(super) fn hold_by_another(&mut self) -> bool {
         let id = self.pool.id;
-        let pids = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
-        let found = pids.filter_map(|(_, r)| pool::holder(r.pid.load(Acquire), id)).next();
+        let mut pids = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
+        let found = pids.find_map(|(_, r)| {
+            let pid = r.pid.load(Acquire);
+            join::holds_anywhere(pid, id).map(|fd| pool::fd_path(pid, fd))
+        });
         let path = found.unwrap_or(self.ledger.header.path());
         self.hold(&path)
     }

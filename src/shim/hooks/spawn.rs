@@ -243,7 +243,10 @@ impl Door {
             return None;
         }
         // SAFETY: the host's path and arrays.
-        unsafe { redirect::plain(file, argv, envp) }
+        unsafe {
+            let foreign = || redirect::is_foreign(CStr::from_ptr(file), self.search);
+            redirect::plain(file, argv, envp, foreign)
+        }
     }
 
     fn target(&self, file: &CStr) -> Foretold {

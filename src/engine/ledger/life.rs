@@ -1,11 +1,14 @@
-//! How a ledger comes to be: whole, or not at all.
+//! How a ledger comes to be, whole or not at all, and how it goes.
 
 use core::ffi::CStr;
-use core::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use super::{map, Header, Shared, MAGIC, OPEN};
+use super::{map, Header, Shared, CLOSED, CLOSING, MAGIC, OPEN};
 use crate::pool::Id;
 use crate::proc;
+use crate::rundir::Lock;
+use crate::slots::State;
+use crate::sync::fence;
 use crate::sys::{self, Errno, Result};
 use crate::text::{self, Path};
 
@@ -47,7 +50,8 @@ impl Shared {
 
     #[inline(never)]
     fn create_named(path: &CStr, founding: &Founding) -> Result<&'static Self> {
-        let tmp = Path::new(path.to_bytes()).with(b".").num(sys::getpid());
+        let mut tmp = Path::default();
+        tmp.put(path.to_bytes()).put(b".").put_num(sys::getpid());
         if !tmp.fits() {
             return Err(Errno::INVAL);
         }
@@ -69,6 +73,52 @@ impl Shared {
         let shared = map(fd)?;
         shared.header.found(founding, &sys::fstat(fd)?);
         name(fd).map(|()| shared)
+    }
+
+    /// Somebody closes the ledger, or was killed while at it: who has the lock knows. Says whether it is open.
+    #[inline(never)]
+    pub(super) fn reopen(&self, path: &CStr) -> bool {
+        let Ok(_lock) = Lock::take(path) else { return false };
+        let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
+        self.header.state.load(SeqCst) == OPEN
+    }
+
+    /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
+    /// may have been faster, and its name may be another ledger's by now.
+    pub fn close_if_idle(&self, path: &CStr) -> bool {
+        if !self.is_idle() {
+            return false;
+        }
+        let Ok(_lock) = Lock::take(path) else { return false };
+        let ours = self.header.is_at(sys::stat(path, false));
+        // Who was killed while at it has left `Closing`, or the name.
+        let idle = self.header.state.swap(CLOSING, SeqCst) == CLOSED || {
+            fence(SeqCst);
+            self.is_idle()
+        };
+        // Only now is the name this ledger's for sure, and nobody comes in any more.
+        self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
+        if idle && ours {
+            let _ = sys::unlink(path);
+        }
+        idle
+    }
+
+    fn is_idle(&self) -> bool {
+        self.records().all(|(_, r)| r.state() == State::Free)
+    }
+
+    /// Does any process that it knows still run?
+    pub fn is_inhabited(&self) -> bool {
+        self.records().filter(|(_, r)| r.state() != State::Free).any(|(_, r)| {
+            let pid = r.pid.load(Acquire);
+            pid > 0 && sys::kill(pid, 0) != Err(Errno::SRCH)
+        })
+    }
+
+    /// Closes it whatever is in it, for who has the lock and gives its name to another.
+    pub fn give_up(&self) {
+        self.header.state.store(CLOSED, SeqCst);
     }
 }
 
