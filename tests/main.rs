@@ -15,9 +15,11 @@ mod doctor;
 mod doors;
 mod drivers;
 mod elf;
+mod ends;
 mod environment;
 mod examples;
 mod faults;
+mod guards;
 mod harness;
 mod hosts;
 mod libjobserver;
@@ -82,6 +84,8 @@ fn main() {
         drivers::tests(),
         badflags::tests(),
         soak::tests(),
+        ends::tests(),
+        guards::tests(),
         stalls::tests(),
         cli::tests(),
         daemons::tests(),

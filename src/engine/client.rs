@@ -152,7 +152,9 @@ impl Client {
 
     /// Gives a claimed job a slot if one is free now: the implicit one, else a token. Jobs that are held
     /// already are due first.
-    pub fn start_now(&self, job: Handle) -> Option<State> {
+    ///
+    /// `before_token` is called before one is read from the pool: from then on somebody must look after it.
+    pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
         if self.has_held() {
             return None;
         }
@@ -162,6 +164,7 @@ impl Client {
         if self.ledger().too_loaded() {
             return None;
         }
+        before_token();
         let record = self.ledger().get(job)?;
         if self.pool.take(record, job.generation) != Taken::Yes {
             return None;
@@ -270,7 +273,7 @@ impl Client {
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
         // Where no guard was needed, or can be had, nobody else cleans up, nor looks after orphans.
-        let alone = self.ledger().header.guard.load(Acquire) == 0;
+        let alone = !self.ledger().has_guard();
         if alone {
             self.ledger().jobs_of(me.index).for_each(|(job, ..)| self.end(job));
             self.pool.close();

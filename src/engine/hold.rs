@@ -330,7 +330,7 @@ fn is_open_as(pid: i32, fd: i32, end: (u64, u64)) -> bool {
 
 /// Which ends of a pipe a process has (0: this one): reading, writing. The permission bits of the links tell
 /// the direction (proc(5)).
-fn ends_at(pid: i32, pipe: (u64, u64)) -> (bool, bool) {
+pub fn ends_at(pid: i32, pipe: (u64, u64)) -> (bool, bool) {
     let (mut reads, mut writes) = (false, false);
     proc::each_fd(pid, |fd| {
         if is_open_as(pid, fd, pipe) {

@@ -325,7 +325,7 @@ fn holds(pid: i32, fd: i32, id: Id) -> bool {
 
 /// The first number at which `pid` holds this pipe.
 #[inline(never)]
-fn holds_anywhere(pid: i32, id: Id) -> Option<i32> {
+pub fn holds_anywhere(pid: i32, id: Id) -> Option<i32> {
     let mut found = None;
     proc::each_fd(pid, |fd| found = found.or_else(|| holds(pid, fd, id).then_some(fd)));
     found

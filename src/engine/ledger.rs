@@ -10,23 +10,27 @@
 //! swaps it out writes it back to the pool: so a byte is never in two hands, and a process that is
 //! killed between the `read` and its next instruction has lost nothing.
 //!
+//! The guard, of which there is one at most, holds a lock on the first byte of the file ([`LIFE`]); who
+//! starts one, on the second ([`START`]). Locks go with their holder, so no number of a process has to be
+//! trusted for long.
+//!
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
 //! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
-//! them sees the other. Names are given and taken under a lock ([`Lock`]), which no client needs that finds
+//! them sees the other. Names are given and taken under a lock ([`crate::rundir::Lock`]), which no client needs that finds
 //! its ledger open. Everything else is `AcqRel`: a state publishes the fields written before it.
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
+mod life;
 mod unguarded;
 
 use core::ffi::CStr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use crate::lanes::Lanes;
 use crate::pool::{self, Id, Pool};
 use crate::record::{Handle, Reason, Record, UNRECORDED};
-use crate::rundir::Lock;
 use crate::slots::{next, Next, State, View, Word};
 use crate::stats::Stats;
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
@@ -34,19 +38,25 @@ use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 use crate::watch::Watch;
 
+pub use life::Founding;
+
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x02");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
+/// The byte of the file on which the guard holds a lock.
+pub const LIFE: i64 = 0;
+/// The byte on which a starter of the guard holds one.
+pub const START: i64 = 1;
 
 /// What the file starts with. The plain values are written before the file has a name.
 #[repr(C, align(4096))]
 pub struct Header {
     magic: AtomicU64,
     state: AtomicU32,
-    /// The guard's pid; 0 when there is none, -1 while one is being started.
+    /// The guard's pid; 0 when there was none yet.
     pub guard: AtomicI32,
     /// The guard's descriptor of the pool, by which others can open it; -1 if it has none.
     pub guard_fd: AtomicI32,
@@ -60,6 +70,10 @@ pub struct Header {
     pub slots: AtomicU32,
     /// No start while the load is above this many thousandths; 0: no limit (`-l`).
     pub load_milli: AtomicU32,
+    /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
+    pub root_born: AtomicU32,
+    /// Device and inode of the file itself.
+    file: [AtomicU64; 2],
     path: [AtomicU8; 256],
     /// Who asked for lanes and a trace.
     pub watch: Watch,
@@ -110,29 +124,17 @@ impl Header {
         p
     }
 
+    /// Is this file (still) the ledger's own, and not one that came later under its name?
+    pub fn is_at(&self, file: Result<libc::stat>) -> bool {
+        let [dev, ino] = &self.file;
+        file.is_ok_and(|st| (st.st_dev, st.st_ino) == (dev.load(Relaxed), ino.load(Relaxed)))
+    }
+
     fn set_path(&self, path: &Path) {
         for (at, b) in self.path.iter().zip(path.c().to_bytes_with_nul()) {
             at.store(*b, Relaxed);
         }
     }
-}
-
-/// What a ledger is told when it is made.
-pub struct Founding {
-    /// Which pool.
-    pub id: Id,
-    /// How to open the pool.
-    pub path: Path,
-    /// See [`Header::root`].
-    pub root: i32,
-    /// See [`Header::slots`].
-    pub slots: u32,
-    /// See [`Header::load_milli`].
-    pub load_milli: u32,
-    /// Statistics are wanted.
-    pub stats: bool,
-    /// A trace is wanted there; empty: none.
-    pub trace: Path,
 }
 
 fn map(fd: i32) -> Result<&'static Shared> {
@@ -160,28 +162,6 @@ impl Shared {
             (MAGIC, CLOSED) => Err(Errno::NOENT),
             _ => Err(Errno::INVAL),
         }
-    }
-
-    /// Makes the ledger under a name that only this process uses, then gives it its real one.
-    ///
-    /// # Errors
-    /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
-    pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
-        let mut tmp = Path::default();
-        tmp.put(path.to_bytes()).put(b".").put_num(sys::getpid());
-        if !tmp.fits() {
-            return Err(Errno::INVAL);
-        }
-        let _ = sys::unlink(tmp.c());
-        let fd = sys::open(tmp.c(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
-        let made = sys::reserve(fd, core::mem::size_of::<Self>()).and_then(|()| map(fd));
-        sys::close(fd);
-        let made = made.and_then(|shared| {
-            shared.header.found(founding);
-            sys::link(tmp.c(), path).map(|()| shared)
-        });
-        let _ = sys::unlink(tmp.c());
-        made
     }
 
     /// A record that may be used, unless the index is nonsense.
@@ -247,14 +227,6 @@ impl Shared {
         }
         self.free(h);
         None
-    }
-
-    /// Somebody closes the ledger, or was killed while at it: who has the lock knows. Says whether it is open.
-    #[inline(never)]
-    fn reopen(&self, path: &CStr) -> bool {
-        let Ok(_lock) = Lock::take(path) else { return false };
-        let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
-        self.header.state.load(SeqCst) == OPEN
     }
 
     /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.
@@ -357,6 +329,16 @@ impl Shared {
         // The implicit slot is not the token's: it goes on even where the guard cannot reach the pool.
         if was_implicit {
             self.settle(owner, pool);
+        }
+    }
+
+    /// Ends a job whose bytes have nowhere to go back to: the pool is gone.
+    pub fn write_off(&self, h: Handle, pool: &Pool) {
+        if let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) {
+            for place in record.places() {
+                let _ = place.seal(h.generation);
+            }
+            self.finish(h, pool);
         }
     }
 
@@ -471,57 +453,5 @@ impl Shared {
             record.wake();
         }
         before.is_some() || record.now() == (State::Token, h.generation)
-    }
-
-    /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
-    /// may have been faster, and its name may be another ledger's by now.
-    pub fn close_if_idle(&self, path: &CStr) -> bool {
-        if !self.is_idle() {
-            return false;
-        }
-        let Ok(_lock) = Lock::take(path) else { return false };
-        let open = self.header.state.compare_exchange(OPEN, CLOSING, SeqCst, SeqCst);
-        if let Err(state) = open {
-            return state == CLOSED;
-        }
-        fence(SeqCst);
-        let idle = self.is_idle();
-        // Only now is the name this ledger's for sure, and nobody comes in any more.
-        self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
-        if idle {
-            let _ = sys::unlink(path);
-        }
-        idle
-    }
-
-    fn is_idle(&self) -> bool {
-        self.records().all(|(_, r)| r.state() == State::Free)
-    }
-
-    /// Does any process that it knows still run?
-    pub fn is_inhabited(&self) -> bool {
-        self.records().filter(|(_, r)| r.state() != State::Free).any(|(_, r)| {
-            let pid = r.pid.load(Acquire);
-            pid > 0 && sys::kill(pid, 0) != Err(Errno::SRCH)
-        })
-    }
-
-    /// Closes it whatever is in it, for who has the lock and gives its name to another.
-    pub fn give_up(&self) {
-        self.header.state.store(CLOSED, SeqCst);
-    }
-}
-
-impl Header {
-    fn found(&self, f: &Founding) {
-        for (at, part) in self.id.iter().zip([f.id.0, f.id.1, f.id.2]) {
-            at.store(part, Relaxed);
-        }
-        self.root.store(f.root, Relaxed);
-        self.slots.store(f.slots, Relaxed);
-        self.load_milli.store(f.load_milli, Relaxed);
-        self.set_path(&f.path);
-        self.state.store(OPEN, SeqCst);
-        self.magic.store(MAGIC, Release);
     }
 }

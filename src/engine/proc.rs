@@ -85,7 +85,7 @@ pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize
     n
 }
 
-/// Does a process run, as far as can be told without a pidfd?
+/// Does a process run, as far as can be told without a pidfd? Its number may have been given to another.
 pub fn lives(pid: i32) -> bool {
     if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
         return false;
@@ -136,6 +136,16 @@ pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
 /// Calls `f` with each number that is a name in a folder, and with the descriptor by which it is read.
 /// `false`: it cannot be listed.
 pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
+    each_name(folder, |name, dir| {
+        if let Some(number) = number(name).and_then(|(n, _)| i32::try_from(n).ok()) {
+            f(number, dir);
+        }
+    })
+}
+
+/// Calls `f` with each name in a folder, and with the descriptor by which it is read. `false`: it cannot
+/// be listed.
+pub fn each_name(folder: &Path, mut f: impl FnMut(&[u8], i32)) -> bool {
     let Ok(dir) = sys::open(folder.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
         return false;
     };
@@ -144,7 +154,7 @@ pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
     let listed = loop {
         match sys::getdents(dir, &mut buf) {
             Ok(0) => break true,
-            Ok(n) => entries(buf.get(..n).unwrap_or(&[])).for_each(|number| f(number, dir)),
+            Ok(n) => entries(buf.get(..n).unwrap_or(&[])).for_each(|name| f(name, dir)),
             // The process may have ended meanwhile.
             Err(_) => break false,
         }
@@ -153,8 +163,8 @@ pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
     listed
 }
 
-/// The numbers among the names of a getdents64(2) buffer.
-fn entries(mut buf: &[u8]) -> impl Iterator<Item = i32> + '_ {
+/// The names in a getdents64(2) buffer.
+fn entries(mut buf: &[u8]) -> impl Iterator<Item = &[u8]> + '_ {
     core::iter::from_fn(move || {
         // struct linux_dirent64: inode 8, offset 8, length 2, type 1, name.
         let len = u16::from_ne_bytes([*buf.get(16)?, *buf.get(17)?]) as usize;
@@ -162,7 +172,7 @@ fn entries(mut buf: &[u8]) -> impl Iterator<Item = i32> + '_ {
         buf = rest;
         Some(this)
     })
-    .filter_map(|record| i32::try_from(number(record.get(19..)?)?.0).ok())
+    .filter_map(|record| record.get(19..)?.split(|b| *b == 0).next())
 }
 
 /// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.

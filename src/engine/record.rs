@@ -47,7 +47,7 @@ impl Reason {
 }
 
 /// What a job is called.
-pub type Name = Text<72>;
+pub type Name = Text<64>;
 
 /// A client or a job. What is looked for in scans is in the first of two cache lines.
 #[repr(C, align(128))]
@@ -68,11 +68,14 @@ pub struct Record {
     pub gift: Place,
     /// Of a client: the job in which it runs ([`Handle::compact`]), or 0.
     pub home: AtomicU32,
+    /// When its process started, in clock ticks as [`crate::proc::Stat`] has them, if the guard has seen to
+    /// it; otherwise 0. A guard that comes later knows by it that the number is that of another now.
+    pub born: AtomicU32,
     /// Since when it waits, or runs, or is a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
     /// How long it has waited in its client before it was held; once it runs, in all. In ns.
     pub queued: AtomicU64,
-    name: [AtomicU64; 9],
+    name: [AtomicU64; 8],
 }
 
 /// Room for one token's byte ([`Token`]). Everything but the kernel's own write is a compare-and-swap
@@ -292,6 +295,7 @@ impl Record {
         self.places().iter().for_each(|p| p.reset(generation));
         self.reason.store(Reason::None as u16, Relaxed);
         self.pid.store(0, Relaxed);
+        self.born.store(0, Relaxed);
         self.client.store(client, Relaxed);
         self.implicit.store(0, Relaxed);
         self.since.store(u64::MAX, Relaxed);

@@ -11,6 +11,12 @@ pub struct Text<const N: usize> {
     cut: bool,
 }
 
+/// The folder of a path.
+pub fn parent(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+    path.get(..end).unwrap_or(b"")
+}
+
 /// Room for a path. Longer ones are refused by those who build them.
 pub type Path = Text<256>;
 
@@ -101,6 +107,13 @@ impl<const N: usize> Text<N> {
     /// The text.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Of a path, the folder.
+    pub fn parent(&self) -> Self {
+        let mut folder = Self::default();
+        folder.push(parent(self.bytes()));
+        folder
     }
 
     /// The text for C.

@@ -16,8 +16,10 @@
     clippy::panic
 )]
 
+mod double;
 mod guard;
 mod hold;
+mod stale;
 mod start;
 
 use jsshim_engine::text::Path;

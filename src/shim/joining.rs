@@ -180,11 +180,19 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
             let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
             let setup =
                 Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
-            Client::init(place, &setup).map(drop)
+            Client::init(place, &setup).map(look_after)
         }
         Err(e) => Err(*e),
     };
     made.inspect(|()| telling::keep_stderr()).map_err(|e| refuse(e.0)).is_ok()
+}
+
+/// Where the ledger had a guard, there may be somebody who needs one.
+#[inline(never)]
+fn look_after(client: &Client) {
+    if client.ledger().header.guard.load(Relaxed) != 0 {
+        client.guard(STATE.env.load(Relaxed).cast_const(), true);
+    }
 }
 
 #[inline(never)]

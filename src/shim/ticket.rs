@@ -51,12 +51,13 @@ fn begin_recorded() -> Ticket {
         STATE.warn(b"the ledger is full; this process is not gated");
         return Ticket::Pass;
     };
-    let ticket = slot(client, job, joining::gate_mode());
-    if client.ledger().get(job).is_none_or(|r| r.state() != Slot::Implicit) {
-        let now_and_then = job.generation.is_multiple_of(16);
-        client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
-    }
-    ticket
+    slot(client, job, joining::gate_mode())
+}
+
+/// Makes sure that somebody looks after a token that is about to be taken, and after a job that is held.
+fn guard(client: &Client, job: Handle) {
+    let now_and_then = job.generation.is_multiple_of(16);
+    client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
 }
 
 /// A slot for this process, which is about to become another program while a job runs on its implicit slot.
@@ -151,9 +152,9 @@ fn enter_first(client: &Client, pid: i32) {
 
 #[inline(never)]
 fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
-    let now = client.start_now(job).or_else(|| {
+    let now = client.start_now(job, || guard(client, job)).or_else(|| {
         client.sweep(&STATE.jobs);
-        client.start_now(job)
+        client.start_now(job, || ())
     });
     let state = now.or_else(|| match gate {
         joining::Gate::Child => None,
@@ -163,6 +164,7 @@ fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
         debug(b"starts a job on", state);
         return Ticket::Runs(job);
     }
+    guard(client, job);
     client.ledger().step(job, Slot::Held);
     // Our implicit slot may have fallen free just before: then nobody else would grant it.
     client.settle();

@@ -94,6 +94,34 @@ pub fn fcntl(fd: c_int, cmd: c_int, arg: c_int) -> Result<c_int> {
     unsafe { call!(libc::SYS_fcntl, fd, cmd, arg).map(|v| v as c_int) }
 }
 
+/// Locks the byte at `at` of a file for this description of it, without waiting (`F_OFD_SETLK`). The lock
+/// goes with the last descriptor of the description, so it is never that of a dead process.
+///
+/// # Errors
+/// EAGAIN: another description has it. Others where the file system knows no locks.
+pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
+    byte_lock(fd, libc::F_OFD_SETLK, at).map(drop)
+}
+
+/// Has another description of the file locked the byte at `at` (`F_OFD_GETLK`)?
+///
+/// # Errors
+/// Where the file system knows no locks.
+pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
+    byte_lock(fd, libc::F_OFD_GETLK, at).map(|kind| kind != libc::F_UNLCK)
+}
+
+fn byte_lock(fd: c_int, how: c_int, at: i64) -> Result<c_int> {
+    // SAFETY: a struct of numbers.
+    let mut lock = unsafe { MaybeUninit::<libc::flock>::zeroed().assume_init() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    (lock.l_start, lock.l_len) = (at, 1);
+    // SAFETY: one struct to read and write.
+    unsafe { call!(libc::SYS_fcntl, fd, how, &raw mut lock)? };
+    Ok(c_int::from(lock.l_type))
+}
+
 /// Clears `O_NONBLOCK` on a description that is the caller's own.
 pub fn set_blocking(fd: c_int) -> Result<()> {
     let flags = fcntl(fd, libc::F_GETFL, 0)?;
@@ -207,6 +235,23 @@ pub fn raise_open_files_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_goes_with_its_description() {
+        let path = std::env::temp_dir().join(format!("jsshim-lock-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let path = crate::text::Path::new(path.as_os_str().as_encoded_bytes());
+        let [one, two] = [0; 2].map(|_| open(path.c(), libc::O_RDWR, 0).unwrap());
+        assert_eq!(is_byte_locked(two, 0), Ok(false));
+        lock_byte(one, 0).unwrap();
+        assert_eq!((is_byte_locked(two, 0), is_byte_locked(two, 1)), (Ok(true), Ok(false)));
+        assert_eq!(lock_byte(two, 0), Err(Errno::AGAIN));
+        lock_byte(two, 1).unwrap();
+        close(one);
+        assert_eq!(is_byte_locked(two, 0), Ok(false));
+        close(two);
+        super::super::unlink(path.c()).unwrap();
+    }
 
     #[test]
     fn splice_takes_one_byte_and_never_blocks() {

@@ -132,6 +132,33 @@ pub fn pidfd_open(pid: i32) -> Result<c_int> {
     unsafe { call!(libc::SYS_pidfd_open, pid, 0usize).map(|fd| fd as c_int) }
 }
 
+/// fork(2) of a process with one thread and no libc.
+///
+/// # Safety
+/// As fork(2): of a host's process, libc would not know of it.
+pub unsafe fn fork() -> Result<i32> {
+    // SAFETY: by the contract; a stack of 0 is a copy of this one.
+    unsafe {
+        call!(libc::SYS_clone, libc::SIGCHLD, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32)
+    }
+}
+
+/// Waits until a child ends or stops; gives its status (waitpid(2) with `WUNTRACED`).
+///
+/// # Errors
+/// ECHILD: it is no child.
+pub fn wait_child(pid: i32) -> Result<c_int> {
+    let mut status: c_int = 0;
+    loop {
+        // SAFETY: room for one number.
+        let r = unsafe { call!(libc::SYS_wait4, pid, &raw mut status, libc::WUNTRACED, 0usize) };
+        match r {
+            Err(Errno::INTR) => {}
+            r => return r.map(|_| status),
+        }
+    }
+}
+
 /// Collects a child of our own making that sends no SIGCHLD (`__WCLONE`).
 pub fn reap_clone(pid: i32) {
     loop {
