@@ -17,6 +17,8 @@ use crate::harness::{ledgers, procs};
 const SHORT: usize = 150;
 /// When the pool must be full after the last process of a build; asked of the machine only in a long run.
 const SOON: Duration = Duration::from_secs(1);
+/// What the library may say in a process that has lost its make.
+const ORPHANED: [&str; 2] = ["jobserver unavailable", "make above has ended"];
 /// A hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -88,8 +90,9 @@ impl Round {
             self.fail("make complains of its pool");
         }
         // Whoever has lost the ancestors by which the pool is found must say so.
-        let complains =
-            |line: &str| line.starts_with("jsshim:") && !line.contains("jobserver unavailable");
+        let complains = |line: &str| {
+            line.starts_with("jsshim:") && !ORPHANED.iter().any(|said| line.contains(said))
+        };
         if stderr.lines().any(complains) && !self.root_killed {
             self.fail("the library complains");
         }

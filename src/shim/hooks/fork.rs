@@ -1,9 +1,11 @@
 //! The doors through which a process doubles: fork(2), vfork(2), clone(2) and their other names.
 
 use core::ffi::{c_char, c_int, c_void};
+use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::record::Handle;
 use jsshim_engine::slots::State as Slot;
+use jsshim_engine::sys;
 
 use crate::arch::thread_pointer;
 use crate::doors::behind;
@@ -125,6 +127,13 @@ impl Forking {
             STATE.sites.forked(self.site);
         }
         match (self.ticket, STATE.client()) {
+            (Ticket::Runs(job), Some(client)) => {
+                // The parent may be killed before it can note it.
+                if let Some(record) = client.ledger().get(job) {
+                    record.pid.store(sys::getpid(), Release);
+                }
+                STATE.forked(None);
+            }
             (Ticket::Held(job), Some(client)) if self.worker => {
                 STATE.forked(None);
                 ticket::hold_here(client, job);
