@@ -74,7 +74,7 @@ fn lua_objects() -> &'static str {
 }
 
 fn lua(run: Run) -> Run {
-    run.file("bin/as", "#!/bin/sh\n$JOB -b 5 -s 30\nexec as \"$@\"\n")
+    run.file("bin/as", "#!/bin/sh\n$JOB -b 5 -s 300\nexec as \"$@\"\n")
         .file("make", TELLING_MAKE)
         .env("LUA", lua_objects())
         .check(|o| {
