@@ -250,11 +250,11 @@ fn one_guard_and_one_ledger() {
         .env("PYTHON", &python())
         .file("closing.py", CLOSING)
         .file("inner.sh", GUARDS)
-        .check(|o| assert_eq!(o.text(), "same ledger\n1\n", "and guards"))
+        .check(|o| assert_eq!(o.text(), "same ledger\n2\n", "a guard and its double"))
         .once();
 }
 
-/// A guard is what has the ledger's name for an argument.
+/// The two processes of a guard have the ledger's name for an argument.
 const GUARDS: &str = r#"
 ls -i $JSSHIM_DIR | grep ledger >before
 for i in 1 2 3 4; do $JOB -s 50 & done; wait

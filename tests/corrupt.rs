@@ -2,12 +2,17 @@
 //! every job has run once, and the pool has no token more than before. One may be lost.
 
 use std::fs::{self, File};
+use std::mem::offset_of;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+
+use jsshim_engine::ledger::Header;
+use jsshim_engine::record::Record;
+use jsshim_engine::slots::State;
 
 use crate::harness::pool::{Kind, Pool};
 use crate::harness::procs::Mark;
@@ -21,31 +26,31 @@ pub fn tests() -> Vec<Test> {
 const TIMEOUT: Duration = Duration::from_secs(60);
 const JOBS: usize = 6;
 
-/// Where the records begin, how long one is, and how many of them may be looked at.
-const RECORDS: usize = 4096;
-const RECORD: usize = 64;
+/// How many records may be looked at.
 const FIRST: usize = 8;
 
-/// What of the header is in use: its fields, and of the path that ends it more than any test's has.
-const HEADER: usize = 72 + 64;
+/// The states of a scene's records, and how many there are of each.
+const STATES: [(State, usize); 4] =
+    [(State::Client, 1), (State::Implicit, 1), (State::Token, 1), (State::Waiting, 2)];
 
-/// The states of a record, in its first byte.
-const CLIENT: u8 = 2;
-const WAITING: u8 = 4;
-const IMPLICIT: u8 = 5;
-const TOKEN: u8 = 6;
-
-/// A byte of the header, or of the first record in a state.
+/// A byte of the header, or of the first record in a state, of which the first byte is that.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Header(usize),
-    Record(u8, usize),
+    Record(State, usize),
 }
 
+/// Of the header its fields, the first 64 bytes of the path behind them, and who asked for what; of a record
+/// all but its name, which nothing depends on.
 fn places() -> Vec<Place> {
-    let record = |state| (0..RECORD).map(move |at| Place::Record(state, at));
-    let records = [CLIENT, IMPLICIT, TOKEN, WAITING].into_iter().flat_map(record);
-    (0..HEADER).map(Place::Header).chain(records).collect()
+    let watch = offset_of!(Header, watch);
+    let header = (0..watch - 256 + 64).chain(watch..watch + 4);
+    let record = |(state, _)| (0..size_of::<Record>() / 2).map(move |at| Place::Record(state, at));
+    header.map(Place::Header).chain(STATES.into_iter().flat_map(record)).collect()
+}
+
+fn record_at(index: usize) -> u64 {
+    (size_of::<Header>() + index * size_of::<Record>()) as u64
 }
 
 /// Most of the time each host sleeps, so many at once do.
@@ -136,12 +141,12 @@ impl Scene {
     fn change(&self, place: Place, mask: u8) {
         let (ledger, states) = self.ledger();
         let at = match place {
-            Place::Header(at) => at,
+            Place::Header(at) => at as u64,
             Place::Record(state, at) => {
-                let index = states.iter().position(|s| *s == state).unwrap();
-                RECORDS + index * RECORD + at
+                let index = states.iter().position(|s| *s == state as u8).unwrap();
+                record_at(index) + at as u64
             }
-        } as u64;
+        };
         let mut byte = [0];
         ledger.read_exact_at(&mut byte, at).unwrap();
         ledger.write_all_at(&[byte[0] ^ mask], at).unwrap();
@@ -154,8 +159,8 @@ impl Scene {
             let file = self.find();
             states = file.as_ref().map(states_of);
             if let (Some(file), Some(states)) = (file, states) {
-                let count = |state| states.iter().filter(|s| **s == state).count();
-                if [CLIENT, IMPLICIT, TOKEN, WAITING].map(count) == [1, 1, 1, 2] {
+                let count = |state| states.iter().filter(|s| **s == state as u8).count();
+                if STATES.into_iter().all(|(state, n)| count(state) == n) {
                     return (file, states);
                 }
             }
@@ -188,9 +193,8 @@ impl Scene {
 /// The states of the first records; zeros where the file is not whole yet.
 fn states_of(file: &File) -> [u8; FIRST] {
     let mut states = [0; FIRST];
-    for (state, index) in states.iter_mut().zip(0..) {
-        let _ =
-            file.read_exact_at(std::slice::from_mut(state), RECORDS as u64 + index * RECORD as u64);
+    for (index, state) in states.iter_mut().enumerate() {
+        let _ = file.read_exact_at(std::slice::from_mut(state), record_at(index));
     }
     states
 }

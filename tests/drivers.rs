@@ -21,7 +21,7 @@ type Row = (&'static str, fn(Kind) -> Run);
 
 const REPEATS: usize = 3;
 
-pub fn tests() -> Vec<Test> {
+fn rows() -> impl Iterator<Item = &'static Row> {
     let tables = [
         build::ROWS,
         compilers::ROWS,
@@ -31,7 +31,16 @@ pub fn tests() -> Vec<Test> {
         shells::ROWS,
         system::ROWS,
     ];
-    let mut list: Vec<_> = tables.into_iter().flatten().enumerate().map(test).collect();
+    tables.into_iter().flatten()
+}
+
+/// The row of this name.
+pub fn row(name: &str) -> fn(Kind) -> Run {
+    rows().find(|row| row.0 == name).unwrap_or_else(|| panic!("no row {name}")).1
+}
+
+pub fn tests() -> Vec<Test> {
+    let mut list: Vec<_> = rows().enumerate().map(test).collect();
     let tables = [build::BELOW_MAKE, compilers::BELOW_MAKE, shells::BELOW_MAKE, system::BELOW_MAKE];
     list.extend(tables.into_iter().flatten().map(|row| below_make(*row)));
     list.extend(build::tests());

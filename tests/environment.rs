@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
         scrubbed_by_sudo,
         scrubbed_below_make,
         flags_lost_on_the_way,
+        a_pipe_in_between,
         put_back_once,
         put_back_in_the_same_words,
         put_behind_others,
@@ -116,6 +117,23 @@ fn scrubbed_below_make() {
 /// The library stays, and only make's word goes.
 fn flags_lost_on_the_way() {
     on_each_pool("env -u MAKEFLAGS sh -c \"$EIGHT\"; MAKEFLAGS= sh -c \"$EIGHT\"");
+}
+
+/// Something between has a pipe of its own under the numbers of the pool that make has closed, as a shell has
+/// that starts a pipeline, and gcc when it starts anything.
+fn a_pipe_in_between() {
+    const BETWEEN: &str = "
+import os, subprocess, sys
+r, w = os.pipe()
+os.dup2(r, 3), os.dup2(w, 4)
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+";
+    let run = Run::new(&["make", "-s", "-j2"]).make(2).env("PYTHON", &python());
+    run.file("Makefile", "all:\n\t@$$PYTHON between.py sh host\n")
+        .file("between.py", BETWEEN)
+        .file("host", &format!("export LD_PRELOAD=$JSSHIM_LIB\n{EIGHT}\nsh -c '{EIGHT}'"))
+        .preload_inside()
+        .both();
 }
 
 /// Prints the lines of its environment that name the library or a pool.

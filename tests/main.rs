@@ -4,22 +4,36 @@
 //! the toolbox, names it in JSSHIM_TOOLBOX, and then every test runs and a missing program is an error.
 
 mod arch;
+mod away;
 mod badflags;
 mod cli;
 mod corrupt;
+mod cost;
+mod daemons;
 mod dialects;
+mod docs;
+mod doctor;
 mod doors;
 mod drivers;
 mod elf;
+mod ends;
 mod environment;
+mod examples;
+mod faults;
+mod guards;
 mod harness;
 mod hosts;
+mod libjobserver;
+mod libjobserver_examples;
 mod neighbours;
 mod ninja;
 mod proof;
 mod python;
+mod security;
+mod see;
 mod settings;
 mod shells;
+mod ship;
 mod signals;
 mod soak;
 mod stalls;
@@ -27,6 +41,7 @@ mod suites;
 mod table;
 mod threads;
 mod tidy;
+mod wrapper;
 mod xargs;
 
 use libtest_mimic::{Arguments, Trial};
@@ -52,8 +67,10 @@ fn main() {
     // More would only wait for the processor, and what waits is what is tested.
     arguments.test_threads.get_or_insert(2);
     let mut tests = tidy::tests();
+    tests.extend(docs::plain_tests());
     let mut real = [
         elf::tests(),
+        cost::tests(),
         ninja::tests(),
         xargs::tests(),
         shells::tests(),
@@ -68,14 +85,28 @@ fn main() {
         drivers::tests(),
         badflags::tests(),
         soak::tests(),
+        ends::tests(),
+        guards::tests(),
         stalls::tests(),
         corrupt::tests(),
         cli::tests(),
+        daemons::tests(),
+        doctor::tests(),
+        ship::tests(),
+        examples::tests(),
+        docs::tests(),
         arch::tests(),
+        away::tests(),
         neighbours::tests(),
         settings::tests(),
+        faults::tests(),
+        security::tests(),
         table::tests(),
         suites::tests(),
+        see::tests(),
+        libjobserver::tests(),
+        libjobserver_examples::tests(),
+        wrapper::tests(),
     ];
     if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
         tests.extend(real.iter_mut().flat_map(std::mem::take));

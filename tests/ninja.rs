@@ -190,6 +190,8 @@ fn aware_of_the_pool_below_make() {
         ("1.10.2", on_path("make")),
         ("1.11.1", on_path("make")),
         ("1.13.0", on_path("make")),
+        ("1.10.2", tool("make-4.4.1", "make")),
+        ("1.11.1", tool("make-4.4.1", "make")),
         ("1.13.0", tool("make-4.4.1", "make")),
     ] {
         let ninja = tool(&format!("ninja-{version}"), "ninja");

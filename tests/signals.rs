@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Test> {
         flags_of_a_handler,
         sigchld_blocked,
         handlers_that_jump_out_of_a_start,
+        handlers_that_jump_out_of_system,
         handlers_that_start_jobs,
         alarms_without_restart,
     ];
@@ -102,6 +103,13 @@ fn handlers_that_jump_out_of_a_start() {
     for door in ["all", "0", "2", "3"] {
         let run = || host(&["jumps", door]).env("JSSHIM_GATE", "parent").settles(12);
         on_two_pools(run);
+    }
+}
+
+/// The slot of the shell that libc kills then is free.
+fn handlers_that_jump_out_of_system() {
+    for before in ["0", "4"] {
+        on_two_pools(|| host(&["leaves-system", before]).may_overdraw().settles(8));
     }
 }
 

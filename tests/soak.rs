@@ -1,4 +1,9 @@
-//! One host, ten thousand children: nothing may grow.
+//! Long runs: one host with ten thousand children, in which nothing may grow; and builds in which every
+//! process may be killed at any time.
+
+mod kills;
+mod scenes;
+mod storm;
 
 use crate::harness::pool::Kind;
 use crate::harness::programs::compiled;
@@ -12,7 +17,9 @@ pub fn tests() -> Vec<Test> {
         let name = format!("soak::ten_thousand_by_{door}");
         crate::test(&name, move || ten_thousand(door, kind))
     };
-    kinds.map(test).into()
+    let mut list: Vec<Test> = kinds.map(test).into();
+    list.push(crate::test("soak::kill_storm", storm::kill_storm));
+    list
 }
 
 fn ten_thousand(door: &str, kind: Kind) {

@@ -5,13 +5,13 @@
 //! read its results; a *part* is what it can run by itself, mostly a file. Chosen are the parts that
 //! have to do with processes, signals, terminals and descriptors.
 //!
-//! Left out, besides what suite.py names: perl's dist/IO/t/io_sock.t, which leaves a process behind, and
-//! bash's test.tests, which writes to fixed names in /tmp.
+//! Left out, besides what suite.py and make.sh name: perl's dist/IO/t/io_sock.t, which leaves a process
+//! behind.
 
 use std::collections::BTreeMap;
 
 use crate::harness::pool::Kind;
-use crate::harness::programs::{artifact, script, tool};
+use crate::harness::programs::{artifact, on_path, script, tool};
 use crate::harness::Run;
 use crate::Test;
 
@@ -21,9 +21,11 @@ pub fn tests() -> Vec<Test> {
         python_on_a_busy_pool,
         python_multiprocessing,
         perl,
+        bash,
         bash_jobs,
         zsh,
         mksh,
+        make_of_debian,
         make_4_4,
     ]
 }
@@ -187,6 +189,20 @@ fn perl() {
     suite.least(3000).same_results(&VARIANTS);
 }
 
+/// One kind of pool: some of them show how many descriptors the shell was given.
+fn bash() {
+    let suite = Suite::new(
+        "bash",
+        Some("suite-bash"),
+        "trap.tests trap4.sub read.tests procsub.tests coproc.tests execscript lastpipe.tests
+        posixpipe.tests set-e.tests builtins.tests comsub.tests comsub-posix.tests func.tests
+        heredoc.tests herestr.tests redir.tests vredir.tests set-x.tests mapfile.tests invert.tests
+        input.tests exportfunc.tests",
+    );
+    let variants = ["auto", "child"].map(|gate| (Kind::NonBlocking, 9, gate));
+    suite.least(1000).same_results(&variants);
+}
+
 /// These have up to six jobs at once, and jobs that sleep for minutes until they are killed.
 fn bash_jobs() {
     let suite = Suite::new(
@@ -218,6 +234,12 @@ const MAKE: &str = "
     features/recursion features/reinvoke features/errors features/shell_assignment functions/shell
     options/dash-n options/dash-k options/dash-l options/dash-q options/dash-t
     variables/MAKEFLAGS variables/MAKELEVEL variables/MAKE_RESTARTS variables/SHELL";
+
+fn make_of_debian() {
+    let mut suite = Suite::new("make", Some("suite-debian-make"), MAKE).least(30);
+    suite.make = on_path("make");
+    suite.same_results(&VARIANTS[..1]);
+}
 
 fn make_4_4() {
     let mut suite = Suite::new("make", Some("suite-make-4.4.1"), MAKE).least(30);

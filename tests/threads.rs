@@ -109,7 +109,11 @@ fn starts_take_little_stack() {
     };
     for door in ["posix_spawn", "fork", "popen"] {
         compare(run(&["first", door]).pool(Kind::Fifo, 4), ALONE);
-        compare(run(&["joins", door]).pool(Kind::Fifo, 4), BESIDE);
+        // Where there is no pool, it is made.
+        compare(run(&["first", door]), BESIDE);
+        for kind in [Kind::NonBlocking, Kind::Fifo] {
+            compare(run(&["joins", door]).pool(kind, 4), BESIDE);
+        }
     }
     compare(run(&["alone"]).pool(Kind::Fifo, 4), ALONE);
     for (slots, gate) in [(4, "auto"), (1, "parent"), (1, "child")] {

@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Test> {
 const MOST_LINES: usize = 500;
 
 /// The files of the project with one of these endings, each with its text.
-fn files(below: &[&str], endings: &[&str]) -> Vec<(PathBuf, String)> {
+pub fn files(below: &[&str], endings: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for part in below {
         collect(&source().join("..").join(part), endings, &mut found);

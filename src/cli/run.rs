@@ -1,10 +1,8 @@
 //! Find the library, find or make the pool, become the command.
 
-use std::ffi::{CString, OsStr, OsString};
-use std::io::Read;
+use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +10,11 @@ use std::process::Command;
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
-use jsshim_engine::target::{self, Kind};
 use jsshim_engine::{own, rundir, text};
+
+use jsshim_engine::target::Kind;
+
+use crate::program::{find, library, out_of_reach};
 
 /// Why the command was not run.
 pub struct Failure {
@@ -23,15 +24,17 @@ pub struct Failure {
     pub status: i32,
 }
 
-fn failure(status: i32, message: impl Into<String>) -> Failure {
+/// A [`Failure`].
+pub fn failure(status: i32, message: impl Into<String>) -> Failure {
     Failure { message: message.into(), status }
 }
 
-type Result<T> = std::result::Result<T, Failure>;
+/// What can fail so.
+pub type Result<T> = std::result::Result<T, Failure>;
 
 /// Runs the command; returns only if that failed.
-pub fn run(jobs: Option<u32>, command: &[OsString]) -> Failure {
-    match prepare(jobs, command) {
+pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Failure {
+    match prepare(jobs, trace, command) {
         Err(f) => f,
         Ok(mut command) => {
             let e = command.exec();
@@ -40,7 +43,7 @@ pub fn run(jobs: Option<u32>, command: &[OsString]) -> Failure {
     }
 }
 
-fn prepare(jobs: Option<u32>, words: &[OsString]) -> Result<Command> {
+fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Result<Command> {
     let (name, args) = words.split_first().ok_or_else(|| failure(2, "no command"))?;
     let library = library()?;
     let (path, kind) = find(name)?;
@@ -53,71 +56,23 @@ fn prepare(jobs: Option<u32>, words: &[OsString]) -> Result<Command> {
         std::process::exit(0);
     }
     let mut command = Command::new(path);
-    command.arg0(name).args(args).env("LD_PRELOAD", preload(&library));
-    for (name, value) in pool(jobs, makeflags.as_deref(), &library)? {
+    command.arg0(name).args(args);
+    // Its ld.so would say once more that ours does not fit.
+    if kind != Kind::Foreign {
+        command.env("LD_PRELOAD", preload(&library));
+    }
+    let trace = trace.map_or_else(asked_trace, |path| fresh_trace(path).map(Some))?;
+    if let Some(path) = &trace {
+        command.env("JSSHIM_TRACE", path);
+    }
+    for (name, value) in pool(jobs, makeflags.as_deref(), &library, trace.as_deref())? {
         command.env(name, value);
     }
     Ok(command)
 }
 
-/// The library next to this program, or where an installation puts it.
-fn library() -> Result<PathBuf> {
-    let exe = std::env::current_exe().map_err(|e| failure(2, format!("/proc: {e}")))?;
-    let dir = exe.parent().unwrap_or(Path::new("/"));
-    let places = ["libjsshim.so", "../lib/jsshim/libjsshim.so"];
-    let found = places.iter().map(|p| dir.join(p)).find(|p| p.is_file());
-    let found = found.and_then(|p| p.canonicalize().ok());
-    found.ok_or_else(|| {
-        let dir = dir.display();
-        failure(2, format!("libjsshim.so is neither in {dir} nor in {dir}/../lib/jsshim"))
-    })
-}
-
-fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
-    let shown = name.display();
-    let file = CString::new(name.as_bytes()).map_err(|_| failure(2, "NUL in the command"))?;
-    let dirs = std::env::var_os("PATH");
-    match target::search(&file, dirs.as_ref().map(|d| d.as_bytes())) {
-        Ok((path, kind)) => Ok((OsStr::from_bytes(path.bytes()).into(), kind)),
-        Err(e) if e.0 == libc::ENOENT && !Path::new(name).exists() => {
-            Err(failure(127, format!("{shown}: command not found")))
-        }
-        Err(e) => {
-            let e = std::io::Error::from_raw_os_error(e.0);
-            Err(failure(126, format!("{shown}: cannot be run: {e}")))
-        }
-    }
-}
-
-/// Why the loader would not preload our library into this program, if it would not.
-fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
-    let meta = path.metadata().ok()?;
-    let changes = |bit: u32, id: u32, ours: u32| meta.mode() & bit != 0 && id != ours;
-    // SAFETY: both only ask for a number.
-    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
-    match kind {
-        Kind::Static => Some("is statically linked"),
-        Kind::Foreign => Some("is a program of another ABI (32-bit)"),
-        _ if changes(0o4000, meta.uid(), uid) => Some("is setuid"),
-        _ if changes(0o2000, meta.gid(), gid) && meta.permissions().mode() & 0o010 != 0 => {
-            Some("is setgid")
-        }
-        _ if is_go(path) => Some("is a Go program, which makes system calls of its own"),
-        _ => None,
-    }
-}
-
-/// Has this program the build note of the Go linker (owner `Go`, type 4)? It stands near the start.
-fn is_go(path: &Path) -> bool {
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path);
-    let read = file.and_then(|f| f.take(16 * 1024).read_to_end(&mut head));
-    let is_note = |w: &[u8]| w.starts_with(&[4, 0, 0, 0]) && w.ends_with(b"\x04\0\0\0Go\0\0");
-    read.is_ok() && head.windows(16).any(is_note)
-}
-
 /// `LD_PRELOAD` with the library behind what is there.
-fn preload(library: &Path) -> OsString {
+pub fn preload(library: &Path) -> OsString {
     let mut list = std::env::var_os("LD_PRELOAD").unwrap_or_default();
     let is_sep = |b: &u8| matches!(b, b':' | b' ');
     if list.as_bytes().split(is_sep).any(|p| p == library.as_os_str().as_bytes()) {
@@ -130,11 +85,36 @@ fn preload(library: &Path) -> OsString {
     list
 }
 
+/// The file of `JSSHIM_TRACE`, which may have been begun by others.
+fn asked_trace() -> Result<Option<PathBuf>> {
+    let file = std::env::var_os("JSSHIM_TRACE").filter(|v| !v.is_empty() && v != "0");
+    file.map(|file| absolute(Path::new(&file))).transpose()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let cannot = |e| failure(2, format!("{}: {e}", path.display()));
+    let path = std::path::absolute(path).map_err(cannot)?;
+    if path.as_os_str().len() > text::Path::ROOM {
+        return Err(failure(2, format!("{}: the path is too long", path.display())));
+    }
+    Ok(path)
+}
+
+/// A new file for `--trace`, in place of an old one.
+fn fresh_trace(path: &Path) -> Result<PathBuf> {
+    let path = absolute(path)?;
+    match std::fs::write(&path, "[\n") {
+        Ok(()) => Ok(path),
+        Err(e) => Err(failure(2, format!("cannot write {}: {e}", path.display()))),
+    }
+}
+
 /// The variables that lead to the pool: the one above, or one that is made now.
 fn pool(
     jobs: Option<u32>,
     flags: Option<&[u8]>,
     library: &Path,
+    trace: Option<&Path>,
 ) -> Result<Vec<(&'static str, OsString)>> {
     let told = std::env::var_os("JSSHIM_POOL");
     let told = told.as_ref().map(|w| w.as_bytes());
@@ -147,12 +127,13 @@ fn pool(
         }
         // The library says what is wrong, in the program that needs a slot.
         Found::Unusable(_) => Ok(vec![]),
-        Found::One if jobs.is_none() => make(1, flags, library),
-        Found::One | Found::None => make(slots(jobs)?, flags, library),
+        Found::One if jobs.is_none() => make(1, flags, library, trace),
+        Found::One | Found::None => make(slots(jobs)?, flags, library, trace),
     }
 }
 
-fn slots(jobs: Option<u32>) -> Result<u32> {
+/// How many slots a pool of our own gets.
+pub fn slots(jobs: Option<u32>) -> Result<u32> {
     let word = std::env::var_os("JSSHIM_JOBS").filter(|w| !w.is_empty());
     match (jobs, word) {
         (Some(n), _) => Ok(n),
@@ -163,7 +144,12 @@ fn slots(jobs: Option<u32>) -> Result<u32> {
     }
 }
 
-fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'static str, OsString)>> {
+fn make(
+    slots: u32,
+    flags: Option<&[u8]>,
+    library: &Path,
+    trace: Option<&Path>,
+) -> Result<Vec<(&'static str, OsString)>> {
     let cannot = |what: &str, e: jsshim_engine::sys::Errno| {
         let e = std::io::Error::from_raw_os_error(e.0);
         failure(2, format!("cannot make {what}: {e}"))
@@ -182,7 +168,12 @@ fn make(slots: u32, flags: Option<&[u8]>, library: &Path) -> Result<Vec<(&'stati
     let root = std::process::id() as i32;
     let mut place = MaybeUninit::uninit();
     let (pool, dir, helper) = (&pool, &dir, &helper);
-    let setup = Setup { pool, dir, helper, load_milli: 0, root, slots, overrides: false };
+    let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
+    let put =
+        |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
+    let trace = &put;
+    let (load_milli, overrides) = (0, false);
+    let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
     let client = Client::init(&mut place, &setup).map_err(|e| {
         let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
         cannot("the ledger", e)

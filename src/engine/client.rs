@@ -2,17 +2,19 @@
 
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::jobs::Jobs;
 use crate::ledger::{Founding, Shared};
 use crate::pool::{self, Pool, Taken};
+use crate::proc;
 use crate::record::Handle;
+use crate::rundir::{self, Lock};
 use crate::slots::State;
 use crate::sync::{AtomicPtr, AtomicU64};
 use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{Path, Text};
-use crate::{guard, join, rundir};
+use crate::{guard, join};
 
 /// The private variable by which the pool travels.
 pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
@@ -49,6 +51,10 @@ pub struct Setup<'a> {
     pub slots: u32,
     /// See [`join::OVERRIDE`].
     pub overrides: bool,
+    /// See [`crate::ledger::Founding::stats`].
+    pub stats: bool,
+    /// Writes [`crate::ledger::Founding::trace`] where it belongs; it is empty before.
+    pub trace: &'a dyn Fn(&mut Path),
 }
 
 impl Client {
@@ -63,9 +69,9 @@ impl Client {
         // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
         let this = unsafe {
             (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));
-            (&raw mut (*at).ledger_path).write(rundir::ledger(setup.dir, setup.pool.id));
+            (&raw mut (*at).ledger_path).write(Path::default());
             setup.pool.copy_to(&raw mut (*at).pool);
-            (&raw mut (*at).pool_word).write(Text::new(POOL_NAME));
+            (&raw mut (*at).pool_word).write(Text::default());
             (&raw mut (*at).helper).copy_from_nonoverlapping(setup.helper, 1);
             let founding = &raw mut (*at).founding;
             (&raw mut (*founding).id).write(setup.pool.id);
@@ -73,13 +79,17 @@ impl Client {
             (&raw mut (*founding).root).write(setup.root);
             (&raw mut (*founding).slots).write(setup.slots);
             (&raw mut (*founding).load_milli).write(setup.load_milli);
+            (&raw mut (*founding).stats).write(setup.stats);
+            (&raw mut (*founding).trace).write(Path::default());
+            (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(AtomicU64::new(0));
             &mut *at
         };
+        rundir::put_ledger(setup.dir, setup.pool.id, &mut this.ledger_path);
         if !this.ledger_path.fits() {
             return Err(Errno(libc::ENAMETOOLONG));
         }
-        this.pool_word.put(if setup.overrides { join::OVERRIDE } else { b"" });
+        this.pool_word.put(POOL_NAME).put(if setup.overrides { join::OVERRIDE } else { b"" });
         join::encode_to(&this.pool, &mut this.pool_word);
         let ledger = attach(&this.ledger_path, &this.founding)?;
         this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
@@ -106,6 +116,9 @@ impl Client {
             return Some(me as u32);
         }
         let fresh = self.enter()?;
+        if self.ledger().is_watched() {
+            self.ledger().find_home(fresh);
+        }
         match self.me.compare_exchange(0, fresh.pack(), AcqRel, Acquire) {
             Ok(_) => Some(fresh.index),
             Err(other) => {
@@ -115,15 +128,20 @@ impl Client {
         }
     }
 
+    /// The index of this process' record, or 0 if there is none yet.
+    pub fn known(&self) -> u32 {
+        self.me.load(Acquire) as u32
+    }
+
     fn enter(&self) -> Option<Handle> {
         let pid = sys::getpid();
-        if let Some(h) = self.ledger().enter(pid) {
+        if let Some(h) = self.ledger().enter(pid, self.ledger_path.c()) {
             return Some(h);
         }
         // The guard has closed this ledger between our parent's end and now: a new one is due.
         let again = attach(&self.ledger_path, &self.founding).ok()?;
         self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
-        again.enter(pid)
+        again.enter(pid, self.ledger_path.c())
     }
 
     /// A record for a new job. `None`: the table is full.
@@ -134,7 +152,9 @@ impl Client {
 
     /// Gives a claimed job a slot if one is free now: the implicit one, else a token. Jobs that are held
     /// already are due first.
-    pub fn start_now(&self, job: Handle) -> Option<State> {
+    ///
+    /// `before_token` is called before one is read from the pool: from then on somebody must look after it.
+    pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
         if self.has_held() {
             return None;
         }
@@ -144,6 +164,7 @@ impl Client {
         if self.ledger().too_loaded() {
             return None;
         }
+        before_token();
         let record = self.ledger().get(job)?;
         if self.pool.take(record, job.generation) != Taken::Yes {
             return None;
@@ -159,6 +180,48 @@ impl Client {
     pub fn has_held(&self) -> bool {
         let me = self.me.load(Acquire) as u32;
         self.ledger().jobs_of(me).any(|(_, state, _)| state.is_held())
+    }
+
+    /// Does a job run on the implicit slot of this process?
+    pub fn is_busy(&self, jobs: &Jobs) -> bool {
+        self.sweep(jobs);
+        let me = self.ledger().record(self.me.load(Acquire) as u32);
+        me.is_some_and(|r| r.implicit.load(Acquire) != 0)
+    }
+
+    /// The clients that this process was as other programs, before an exec.
+    fn former(&self) -> impl Iterator<Item = Handle> {
+        let (ledger, pid, me) = (self.ledger(), sys::getpid(), self.me.load(Acquire) as u32);
+        let mut start = None;
+        ledger.records().filter_map(move |(index, r)| {
+            let (state, generation) = r.now();
+            if state != State::Client || r.pid.load(Acquire) != pid || index == me {
+                return None;
+            }
+            // Another process may have had this pid, and orphans of it run.
+            let start = *start.get_or_insert_with(|| proc::stat(0).map(|s| s.start_nanos()));
+            let ours = start.is_some_and(|start| r.since.load(Relaxed) >= start);
+            ours.then_some(Handle { index, generation })
+        })
+    }
+
+    /// Adds the jobs that this process has from before an exec, so that their ends are seen here, too. They
+    /// stay that client's: its implicit slot is not the one of this program.
+    pub fn adopt(&self, jobs: &Jobs) {
+        let pid = sys::getpid();
+        for (job, _, r) in self.former().flat_map(|h| self.ledger().jobs_of(h.index)) {
+            let child = r.pid.load(Acquire);
+            if child > 0 && child != pid {
+                jobs.add(child, job);
+            }
+        }
+    }
+
+    /// Frees the record of a client that has no jobs.
+    fn free_idle(&self, client: Handle) {
+        if self.ledger().jobs_of(client.index).next().is_none() {
+            self.ledger().free(client);
+        }
     }
 
     /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
@@ -209,12 +272,16 @@ impl Client {
         self.sweep(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
-        if self.ledger().jobs_of(me.index).next().is_none() {
-            self.ledger().free(me);
+        // Where no guard was needed, or can be had, nobody else cleans up, nor looks after orphans.
+        let alone = !self.ledger().has_guard();
+        if alone {
+            self.ledger().jobs_of(me.index).for_each(|(job, ..)| self.end(job));
+            self.pool.close();
         }
-        // Where no guard was needed, or can be had, nobody else cleans up.
+        self.free_idle(me);
         let root = self.founding.root;
-        if self.ledger().header.guard.load(Acquire) == 0 {
+        if alone {
+            self.former().for_each(|client| self.free_idle(client));
             let gone = self.ledger().close_if_idle(self.ledger_path.c());
             if gone && root != 0 && root == sys::getpid() {
                 let _ = sys::unlink(self.pool.path.c());
@@ -226,28 +293,38 @@ impl Client {
 /// Opens the ledger of a pool, or makes it.
 #[inline(never)]
 fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
-    let mut last = Errno::AGAIN;
-    for _ in 0..8 {
-        match Shared::open(path.c()) {
-            Ok(ledger) if ledger.header.id() == founding.id && !is_stale(ledger) => {
-                return Ok(ledger)
-            }
-            Err(Errno::NOENT) => {}
-            // Another pool's that is gone (numbers are used again), or a broken one.
-            _ => drop(sys::unlink(path.c())),
-        }
-        match Shared::create(path.c(), founding) {
-            Ok(ledger) => return Ok(ledger),
-            Err(e) => last = e,
-        }
-        if last != Errno::EXIST {
-            break;
-        }
+    let ledger = open_or_create(path, founding)?;
+    if founding.stats || !founding.trace.bytes().is_empty() {
+        ledger.ask(founding);
     }
-    Err(last)
+    Ok(ledger)
 }
 
-/// Has the pool that this ledger was made for gone?
+fn open_or_create(path: &Path, founding: &Founding) -> Result<&'static Shared> {
+    if let Ok(ledger) = Shared::open(path.c()) {
+        if is_of(ledger, founding) {
+            return Ok(ledger);
+        }
+    }
+    let _lock = Lock::take(path.c())?;
+    match Shared::open(path.c()) {
+        Ok(ledger) if is_of(ledger, founding) => return Ok(ledger),
+        Ok(ledger) => ledger.give_up(),
+        Err(_) => {}
+    }
+    // Of another pool that is gone (numbers are used again), a closed or a broken one.
+    let _ = sys::unlink(path.c());
+    // Without locks another may have been faster.
+    Shared::create(path.c(), founding).or_else(|e| Shared::open(path.c()).map_err(|_| e))
+}
+
+/// Is this the ledger of this pool, and not of one that had the same number and has gone?
+fn is_of(ledger: &Shared, founding: &Founding) -> bool {
+    ledger.header.id() == founding.id && (ledger.is_inhabited() || !is_stale(ledger))
+}
+
+/// Has the pool that this ledger was made for gone? Where a guard lives, or /proc is not there to look into, a
+/// pool that cannot be found may still be in use.
 #[inline(never)]
 fn is_stale(ledger: &Shared) -> bool {
     let h = &ledger.header;
@@ -256,6 +333,9 @@ fn is_stale(ledger: &Shared) -> bool {
             sys::close(fd);
             false
         }
-        Err(e) => e == Errno::NOENT,
+        Err(e) => {
+            let gone = e == Errno::NOENT && !ledger.has_guard();
+            gone && sys::stat(c"/proc/self", false).is_ok()
+        }
     }
 }

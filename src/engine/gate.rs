@@ -114,7 +114,7 @@ impl Watch {
         let until = sys::now().saturating_add(MOST_MILLIS.saturating_mul(1_000_000));
         loop {
             client.sweep(jobs);
-            if let Some(state) = client.start_now(job) {
+            if let Some(state) = client.start_now(job, || ()) {
                 return Some(state);
             }
             if client.ledger().too_loaded() {
@@ -126,7 +126,7 @@ impl Watch {
             if left == 0 || !matches!(sys::poll(fds, left as i64), Ok(1..)) {
                 // Time over, or a handler of the host ran. One of our jobs may have ended with it.
                 client.sweep(jobs);
-                return client.start_now(job);
+                return client.start_now(job, || ());
             }
             if self.host_is_needed() {
                 return None;

@@ -2,17 +2,18 @@
 
 use core::ffi::c_char;
 use core::ptr::null;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::Acquire;
 
-use crate::ledger::Shared;
+use crate::ledger::{Shared, LIFE, START};
 use crate::sys;
 use crate::text::Path;
 
-/// Starts the guard unless one lives. `header.guard` is its pid, or minus the pid of who starts it.
+/// Starts the guard unless one lives.
 ///
 /// The guard is no child that the host could see: it is the child of a child that shares our memory,
 /// sends no signal at its end and has ended when this returns. Async-signal-safe. A guard seldom dies:
-/// `check` makes sure that a known one lives.
+/// only with `check` it is made sure that the one that is known has not been followed by a stranger of its
+/// number.
 pub fn ensure(
     ledger: &Shared,
     ledger_path: &Path,
@@ -20,28 +21,33 @@ pub fn ensure(
     envp: *const *const c_char,
     check: bool,
 ) {
-    let at = &ledger.header.guard;
-    let seen = at.load(Acquire);
-    let lives = || sys::kill(seen.wrapping_abs(), 0) != Err(sys::Errno::SRCH);
-    if seen > 0 && !check || seen != 0 && lives() || helper.bytes().is_empty() {
+    let seen = ledger.header.guard.load(Acquire);
+    if helper.bytes().is_empty() || seen > 0 && !check && sys::kill(seen, 0).is_ok() {
         return;
     }
-    let starter = sys::getpid().wrapping_neg();
-    // AcqRel: one process wins and starts it.
-    if at.compare_exchange(seen, starter, AcqRel, Relaxed).is_err() {
-        return;
+    // Without descriptors or locks to be had it is started all the same: it makes sure of its own that it
+    // is the only one.
+    let Ok(file) = sys::open(ledger_path.c(), libc::O_RDWR, 0) else {
+        return start(ledger_path, helper, envp);
+    };
+    let other = sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
+    if !other && sys::is_byte_locked(file, LIFE) != Ok(true) {
+        start(ledger_path, helper, envp);
     }
+    sys::close(file);
+}
+
+fn start(ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
     let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger_path.c().as_ptr(), null()];
     let plan = Plan { path: helper.c().as_ptr(), argv: argv.as_ptr(), envp };
-    let mask = sys::sigmask(libc::SIG_BLOCK, u64::MAX);
-    // SAFETY: all signals are blocked; both functions only clone, exec and exit.
-    let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
-    if let Ok(pid) = middle {
-        sys::reap_clone(pid);
+    if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
+        // SAFETY: all signals are blocked; both functions only clone, exec and exit.
+        let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
+        if let Ok(pid) = middle {
+            sys::reap_clone(pid);
+        }
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     }
-    sys::sigmask(libc::SIG_SETMASK, mask);
-    // Where it did not come up, the next who needs one may try again.
-    let _ = at.compare_exchange(starter, 0, AcqRel, Relaxed);
 }
 
 struct Plan {
@@ -51,7 +57,7 @@ struct Plan {
 }
 
 extern "C" fn first(plan: usize) -> ! {
-    // SAFETY: as in `ensure`; the plan lives on the stack of the sleeping caller.
+    // SAFETY: as in `start`; the plan lives on the stack of the sleeping caller.
     let _ = unsafe { sys::clone_vm(second, plan) };
     sys::exit(0)
 }

@@ -5,12 +5,13 @@
 //! job the implicit one and sends [`WAKE`], whose handler closes the descriptor that is read. So a
 //! signal just before the read is not lost: the read finds the descriptor closed. The descriptor is
 //! published before the state is looked at, and the state is changed before the signal is sent; one of
-//! the two sides always sees the other. A timer sends it, too, for the case that nobody does.
+//! the two sides always sees the other. A timer sends it, too, for the case that nobody does. Where no
+//! signal can be had, or no guard, the job polls instead.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::ledger::Shared;
-use crate::pool::{self, Pool};
+use crate::pool::{self, Pool, Taken};
 use crate::proc;
 use crate::record::{Handle, Reason, Record};
 use crate::slots::State;
@@ -29,6 +30,9 @@ static READING: AtomicI32 = AtomicI32::new(-1);
 
 /// How often a job that waits looks after itself, in ms: whoever was to wake it may have been killed.
 const LOOK_MILLIS: u32 = 2000;
+
+/// How often it does so where no signal could wake it, or no guard, in ms.
+const BLIND_MILLIS: i64 = 100;
 
 /// The timer of that, or -1.
 static TIMER: AtomicI32 = AtomicI32::new(-1);
@@ -58,8 +62,8 @@ fn stop_looking() {
 /// descriptor stays open. Async-signal-safe.
 ///
 /// `inputs` are descriptors for the pipeline rule: a job starts when one of them is a sibling's pipe
-/// with data in it.
-pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State {
+/// with data in it. `guard` starts a guard, where there was one and it has been killed.
+pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &dyn Fn()) -> State {
     let Some(record) = ledger.get(job) else { return State::Overdraft };
     record.pid.store(sys::getpid(), Release);
     if !record.state().is_held() {
@@ -71,15 +75,21 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State 
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
     let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(wake)) };
     let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
-    TIMER.store(sys::start_timer(WAKE, LOOK_MILLIS).unwrap_or(-1), Release);
-    let why = if ledger.step(job, State::Waiting).is_some() {
-        queue(ledger, job, record, pool, &mut Inputs::new(inputs, pool))
-    } else {
-        Reason::None
+    let timer = sys::start_timer(WAKE, LOOK_MILLIS);
+    TIMER.store(timer.unwrap_or(-1), Release);
+    let mut queue = Queue {
+        ledger,
+        job,
+        record,
+        pool,
+        inputs: Inputs::new(inputs, pool),
+        deaf: before.is_err() || mask.is_err() || timer.is_err(),
     };
+    let started = ledger.step(job, State::Waiting).is_none();
+    let why = if started { Reason::None } else { queue.wait(guard) };
     let start = finish(ledger, job, record, pool, why);
     stop_looking();
-    sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
+    let _ = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     sys::discard_pending(sys::sigset(WAKE));
     if let Ok(before) = before {
         // SAFETY: what was there before.
@@ -88,7 +98,9 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32]) -> State 
     if kept {
         let _ = sys::kill(sys::getpid(), WAKE);
     }
-    sys::sigmask(libc::SIG_SETMASK, mask);
+    if let Ok(mask) = mask {
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+    }
     start
 }
 
@@ -109,44 +121,79 @@ fn finish(ledger: &Shared, job: Handle, record: &Record, pool: &Pool, why: Reaso
     record.state()
 }
 
-/// Reads the pool until there is a byte or a grant; otherwise the reason to start without.
-fn queue(
-    ledger: &Shared,
+/// A job in its wait.
+struct Queue<'a> {
+    ledger: &'a Shared,
     job: Handle,
-    record: &Record,
-    pool: &Pool,
-    inputs: &mut Inputs,
-) -> Reason {
-    let client = record.client.load(Acquire);
-    loop {
-        let Some(fd) = reader(pool, inputs.any()) else {
-            return Reason::PoolGone;
-        };
-        READING.store(fd, Release);
-        if !ledger.look_after(job, client, pool) {
-            // It was started, or a broken ledger has lost it.
-            let lost = record.state() == State::Waiting;
-            return if lost { Reason::Unheld } else { Reason::None };
-        }
-        if ledger.too_loaded() {
-            sys::sleep_millis(LOAD_MILLIS);
-        } else {
-            if let Some(input) = inputs.wait(fd) {
-                if fed_by_sibling(ledger, record, input) {
-                    return Reason::Partner;
-                }
-                inputs.drop(input);
+    record: &'a Record,
+    pool: &'a Pool,
+    inputs: Inputs,
+    /// No signal can end a blocking read.
+    deaf: bool,
+}
+
+impl Queue<'_> {
+    /// Reads the pool until there is a byte or a grant; otherwise the reason to start without.
+    fn wait(&mut self, guard: &dyn Fn()) -> Reason {
+        let client = self.record.client.load(Acquire);
+        loop {
+            if !self.ledger.has_guard() {
+                guard();
             }
-            match take(fd, job, record) {
-                Ok(1) if ledger.pass_on(job) => {}
-                Ok(1) => return Reason::None,
-                Ok(0) => return Reason::PoolGone,
-                // The inherited description may be a non-blocking one.
-                Err(Errno::AGAIN) if !inputs.any() => wait_readable(fd),
-                _ => {}
+            let blind = self.deaf || !self.ledger.has_guard();
+            let Some(fd) = reader(self.pool, self.inputs.any() || blind) else {
+                return Reason::PoolGone;
+            };
+            READING.store(fd, Release);
+            if !self.ledger.look_after(self.job, client, self.pool) {
+                // It was started, or a broken ledger has lost it.
+                let lost = self.record.state() == State::Waiting;
+                return if lost { Reason::Unheld } else { Reason::None };
             }
+            if self.ledger.too_loaded() {
+                sys::sleep_millis(LOAD_MILLIS);
+            } else if let Some(end) = self.look(fd, blind) {
+                return end;
+            }
+            wake(WAKE);
         }
-        wake(WAKE);
+    }
+
+    /// One look at the inputs and the pool. `None`: nothing has come of it.
+    fn look(&mut self, fd: i32, blind: bool) -> Option<Reason> {
+        let most = if blind { BLIND_MILLIS } else { -1 };
+        if let Some(input) = self.inputs.wait(fd, most) {
+            if fed_by_sibling(self.ledger, self.record, input) {
+                return Some(Reason::Partner);
+            }
+            self.inputs.drop(input);
+        }
+        let taken = if blind { self.take_blind(fd) } else { take(fd, self.job, self.record) };
+        match taken {
+            Ok(1) if self.ledger.pass_on(self.job) => None,
+            Ok(1) => Some(Reason::None),
+            Ok(_) => Some(Reason::PoolGone),
+            // The inherited description may be a non-blocking one.
+            Err(Errno::AGAIN) if !self.inputs.any() && !blind => {
+                wait_readable(fd, most);
+                None
+            }
+            // A wake-up: by a handler, or because the descriptor has been closed.
+            Err(Errno::AGAIN | Errno::INTR | Errno::BADF) => None,
+            Err(_) => Some(Reason::PoolGone),
+        }
+    }
+
+    /// [`take`] that never blocks, after a while in which a token may have come.
+    fn take_blind(&self, fd: i32) -> sys::Result<usize> {
+        if !self.inputs.any() {
+            wait_readable(fd, BLIND_MILLIS);
+        }
+        match self.pool.take(self.record, self.job.generation) {
+            Taken::Yes => Ok(1),
+            Taken::Empty => Err(Errno::AGAIN),
+            Taken::Gone => Ok(0),
+        }
     }
 }
 
@@ -180,19 +227,23 @@ const fn readable(fd: i32) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
-fn wait_readable(fd: i32) {
-    let _ = sys::poll(&mut [readable(fd)], -1);
+fn wait_readable(fd: i32, millis: i64) {
+    if sys::poll(&mut [readable(fd)], millis).is_err_and(|e| e != Errno::INTR) {
+        sys::sleep_millis(BLIND_MILLIS as u32);
+    }
 }
 
 /// The pipes that the job could be the reading end of a pipeline by; first the pool, for ppoll.
 struct Inputs {
     fds: [libc::pollfd; 9],
+    /// How many have not been given up, and how many there were.
     used: usize,
+    len: usize,
 }
 
 impl Inputs {
     fn new(candidates: &[i32], pool: &Pool) -> Self {
-        let mut this = Self { fds: [readable(-1); 9], used: 0 };
+        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0 };
         let pipe = |fd: i32| {
             let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
             let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
@@ -205,6 +256,7 @@ impl Inputs {
             at.fd = fd;
             this.used = this.used.saturating_add(1);
         }
+        this.len = this.used;
         this
     }
 
@@ -213,13 +265,21 @@ impl Inputs {
     }
 
     /// Waits for a token or for input, if there is any to wait for; gives the input that has data.
-    fn wait(&mut self, pool: i32) -> Option<i32> {
+    fn wait(&mut self, pool: i32, millis: i64) -> Option<i32> {
         if !self.any() {
             return None;
         }
         let [token, ..] = &mut self.fds;
         token.fd = pool;
-        let _ = sys::poll(&mut self.fds, -1);
+        // No more than there are: poll(2) refuses more than RLIMIT_NOFILE.
+        match sys::poll(self.fds.get_mut(..=self.len)?, millis) {
+            Ok(1..) => {}
+            Ok(_) | Err(Errno::INTR) => return None,
+            Err(_) => {
+                self.used = 0;
+                return None;
+            }
+        }
         let [token, inputs @ ..] = &mut self.fds;
         let full = inputs.iter().find(|p| p.revents & libc::POLLIN != 0).map(|p| p.fd);
         // A pipe that only hung up has no data: its writer ended, and that slot comes by another way.
@@ -270,7 +330,7 @@ fn is_open_as(pid: i32, fd: i32, end: (u64, u64)) -> bool {
 
 /// Which ends of a pipe a process has (0: this one): reading, writing. The permission bits of the links tell
 /// the direction (proc(5)).
-fn ends_at(pid: i32, pipe: (u64, u64)) -> (bool, bool) {
+pub fn ends_at(pid: i32, pipe: (u64, u64)) -> (bool, bool) {
     let (mut reads, mut writes) = (false, false);
     proc::each_fd(pid, |fd| {
         if is_open_as(pid, fd, pipe) {

@@ -10,9 +10,6 @@ use crate::ledger::RECORDS;
 use crate::record::Handle;
 use crate::sync::{AtomicU64, AtomicUsize};
 
-/// Of the 32 bits that a slot has for a handle, the lower ones hold the index.
-const INDEX_BITS: u32 = RECORDS.trailing_zeros();
-
 /// See the module. The bound and the first slots share a page: after a fork each page written costs one.
 #[repr(C)]
 pub struct Jobs {
@@ -74,15 +71,11 @@ impl Jobs {
 }
 
 fn pack(pid: i32, job: Handle) -> u64 {
-    let low = job.generation.wrapping_shl(INDEX_BITS) | job.index;
-    (pid as u64) << 32 | u64::from(low)
+    (pid as u64) << 32 | u64::from(job.compact())
 }
 
 fn unpack(value: u64) -> Option<(i32, Handle)> {
-    let low = value as u32;
-    let index = low & ((RECORDS as u32).wrapping_sub(1));
-    let job = Handle { index, generation: low.wrapping_shr(INDEX_BITS) };
-    (value != 0).then_some(((value >> 32) as i32, job))
+    Handle::expand(value as u32).map(|job| ((value >> 32) as i32, job))
 }
 
 #[cfg(test)]

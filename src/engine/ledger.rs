@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! The file is fixed in size and never grows: one page of header, then 64-byte records. Its blocks are
+//! The file is fixed in size and never grows: two pages of header, then records of 128 bytes. Its blocks are
 //! reserved when it is made, so that a full /dev/shm is an error then and not a SIGBUS in a host later.
 //! Every field is an atomic; there is no lock. A record's first word holds state and generation and
 //! moves by compare-and-swap only ([`crate::slots`] says which steps are legal); who makes the step to
@@ -10,36 +10,53 @@
 //! swaps it out writes it back to the pool: so a byte is never in two hands, and a process that is
 //! killed between the `read` and its next instruction has lost nothing.
 //!
+//! The guard, of which there is one at most, holds a lock on the first byte of the file ([`LIFE`]); who
+//! starts one, on the second ([`START`]). Locks go with their holder, so no number of a process has to be
+//! trusted for long.
+//!
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
 //! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
-//! them sees the other. Everything else is `AcqRel`: a state publishes the fields written before it.
+//! them sees the other. Names are given and taken under a lock ([`crate::rundir::Lock`]), which no client needs that finds
+//! its ledger open. Everything else is `AcqRel`: a state publishes the fields written before it.
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
-use core::ffi::CStr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+mod life;
+mod unguarded;
 
+use core::ffi::CStr;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+
+use crate::lanes::Lanes;
 use crate::pool::{self, Id, Pool};
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View, Word};
+use crate::stats::Stats;
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
-use crate::text::{Path, Text};
+use crate::text::Path;
+use crate::watch::Watch;
+
+pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x02");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
+/// The byte of the file on which the guard holds a lock.
+pub const LIFE: i64 = 0;
+/// The byte on which a starter of the guard holds one.
+pub const START: i64 = 1;
 
 /// What the file starts with. The plain values are written before the file has a name.
 #[repr(C, align(4096))]
 pub struct Header {
     magic: AtomicU64,
     state: AtomicU32,
-    /// The guard's pid; 0 when there is none, -1 while one is being started.
+    /// The guard's pid; 0 when there was none yet.
     pub guard: AtomicI32,
     /// The guard's descriptor of the pool, by which others can open it; -1 if it has none.
     pub guard_fd: AtomicI32,
@@ -53,9 +70,17 @@ pub struct Header {
     pub slots: AtomicU32,
     /// No start while the load is above this many thousandths; 0: no limit (`-l`).
     pub load_milli: AtomicU32,
-    /// How many jobs have started without a slot so far.
-    pub overdrafts: AtomicU32,
+    /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
+    pub root_born: AtomicU32,
+    /// Device and inode of the file itself.
+    file: [AtomicU64; 2],
     path: [AtomicU8; 256],
+    /// Who asked for lanes and a trace.
+    pub watch: Watch,
+    /// What has been counted.
+    pub stats: Stats,
+    /// Which slot is which.
+    pub lanes: Lanes,
 }
 
 /// The whole file.
@@ -67,7 +92,7 @@ pub struct Shared {
 }
 
 const _: () =
-    assert!(core::mem::size_of::<Record>() == 64 && core::mem::size_of::<Header>() == 4096);
+    assert!(core::mem::size_of::<Record>() == 128 && core::mem::size_of::<Header>() == 8192);
 
 impl Header {
     /// Which pool it is.
@@ -99,25 +124,17 @@ impl Header {
         p
     }
 
+    /// Is this file (still) the ledger's own, and not one that came later under its name?
+    pub fn is_at(&self, file: Result<libc::stat>) -> bool {
+        let [dev, ino] = &self.file;
+        file.is_ok_and(|st| (st.st_dev, st.st_ino) == (dev.load(Relaxed), ino.load(Relaxed)))
+    }
+
     fn set_path(&self, path: &Path) {
         for (at, b) in self.path.iter().zip(path.c().to_bytes_with_nul()) {
             at.store(*b, Relaxed);
         }
     }
-}
-
-/// What a ledger is told when it is made.
-pub struct Founding {
-    /// Which pool.
-    pub id: Id,
-    /// How to open the pool.
-    pub path: Path,
-    /// See [`Header::root`].
-    pub root: i32,
-    /// See [`Header::slots`].
-    pub slots: u32,
-    /// See [`Header::load_milli`].
-    pub load_milli: u32,
 }
 
 fn map(fd: i32) -> Result<&'static Shared> {
@@ -145,27 +162,6 @@ impl Shared {
             (MAGIC, CLOSED) => Err(Errno::NOENT),
             _ => Err(Errno::INVAL),
         }
-    }
-
-    /// Makes the ledger under a name that only this process uses, then gives it its real one.
-    ///
-    /// # Errors
-    /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
-    pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
-        let tmp = Path::new(path.to_bytes()).with(b".").num(sys::getpid());
-        if !tmp.fits() {
-            return Err(Errno::INVAL);
-        }
-        let _ = sys::unlink(tmp.c());
-        let fd = sys::open(tmp.c(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
-        let made = sys::reserve(fd, core::mem::size_of::<Self>()).and_then(|()| map(fd));
-        sys::close(fd);
-        let made = made.and_then(|shared| {
-            shared.header.found(founding);
-            sys::link(tmp.c(), path).map(|()| shared)
-        });
-        let _ = sys::unlink(tmp.c());
-        made
     }
 
     /// A record that may be used, unless the index is nonsense.
@@ -218,54 +214,36 @@ impl Shared {
         None
     }
 
-    /// Makes this process a client. `None`: the table is full, or the ledger closes.
-    pub fn enter(&self, pid: i32) -> Option<Handle> {
+    /// Makes this process a client. `path` is the ledger's. `None`: the table is full, or the ledger closes.
+    pub fn enter(&self, pid: i32, path: &CStr) -> Option<Handle> {
         let h = self.claim(0)?;
         let record = self.record(h.index)?;
         record.pid.store(pid, Relaxed);
+        record.since.store(sys::now(), Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
-        for _ in 0..200 {
-            match self.header.state.load(SeqCst) {
-                OPEN => return Some(h),
-                CLOSING => sys::yield_now(),
-                _ => break,
-            }
-        }
-        // A guard that was killed while it closed has left the word behind.
-        let guard = self.header.guard.load(Acquire).wrapping_abs();
-        let orphaned = guard == 0 || sys::kill(guard, 0) == Err(Errno::SRCH);
-        if orphaned && self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst).is_ok() {
+        if self.header.state.load(SeqCst) == OPEN || self.reopen(path) {
             return Some(h);
         }
         self.free(h);
         None
     }
 
-    /// For `JSSHIM_DEBUG`: how the wait of a held job ended, up to what it runs on; of a start without a slot
-    /// also why, and how many there were.
-    #[inline(never)]
-    pub fn end_of_wait(&self, h: Handle, state: State) -> Text<200> {
-        let mut text = Text::new(b"was held, ");
-        if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
-            text.put(record.reason().text()).put(b"; overdrafts so far ");
-            text.put_num(self.header.overdrafts.load(Relaxed)).put(b"; ");
-        }
-        text.put(b"runs on");
-        text
-    }
-
     /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.
     pub fn step(&self, h: Handle, to: State) -> Option<State> {
-        self.record(h.index)?.step(h.generation, to)
+        let record = self.record(h.index)?;
+        let since = record.since.load(Relaxed);
+        let from = record.step(h.generation, to)?;
+        self.stepped(h, record, from, to, since);
+        Some(from)
     }
 
     /// Starts a job without a slot and says why.
     pub fn overdraw(&self, h: Handle, why: Reason) -> Option<State> {
         let record = self.get(h)?;
         record.reason.store(why as u16, Relaxed);
-        let before = record.step(h.generation, State::Overdraft)?;
-        self.header.overdrafts.fetch_add(1, Relaxed);
+        let before = self.step(h, State::Overdraft)?;
+        self.header.stats.overdraft(why);
         Some(before)
     }
 
@@ -297,13 +275,13 @@ impl Shared {
 
     /// Gives a claimed job its client's implicit slot, if that is free.
     pub fn take_implicit(&self, h: Handle) -> bool {
-        let Some((record, client)) = self.with_client(h) else {
+        let Some((_, client)) = self.with_client(h) else {
             return false;
         };
         if client.implicit.compare_exchange(0, h.pack(), AcqRel, Relaxed).is_err() {
             return false;
         }
-        if record.step(h.generation, State::Implicit).is_some() {
+        if self.step(h, State::Implicit).is_some() {
             return true;
         }
         let _ = client.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed);
@@ -326,8 +304,7 @@ impl Shared {
 
     /// Ends a job: its token goes back, its implicit slot goes on. Says whether this call was the one.
     pub fn end(&self, h: Handle, pool: &Pool) -> bool {
-        let Some(record) = self.get(h) else { return false };
-        let won = record.step(h.generation, State::Ending).is_some();
+        let won = self.step(h, State::Ending).is_some();
         if won {
             self.finish(h, pool);
         }
@@ -336,20 +313,32 @@ impl Shared {
 
     /// Does what is left to do for a job that is ending. Any number of processes may do it at once, and
     /// the guard does it again: each part is done by exactly one. Where the pool cannot be reached the
-    /// record stays as it is, for the guard.
+    /// record stays, for whoever can.
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
-        if !pool.give_all(record, h.generation) {
-            return;
-        }
+        self.release_lane(h, record);
+        let given = pool.give_all(record, h.generation);
         let owner = record.client.load(Relaxed);
         let client = self.record(owner);
         let was_implicit = client
             .is_some_and(|c| c.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed).is_ok());
-        self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
-        record.step(h.generation, State::Free);
+        if given {
+            self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+            record.step(h.generation, State::Free);
+        }
+        // The implicit slot is not the token's: it goes on even where the guard cannot reach the pool.
         if was_implicit {
             self.settle(owner, pool);
+        }
+    }
+
+    /// Ends a job whose bytes have nowhere to go back to: the pool is gone.
+    pub fn write_off(&self, h: Handle, pool: &Pool) {
+        if let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) {
+            for place in record.places() {
+                let _ = place.seal(h.generation);
+            }
+            self.finish(h, pool);
         }
     }
 
@@ -395,7 +384,7 @@ impl Shared {
     /// The second half of giving an implicit slot to a job. More than one may be at it.
     fn start_on_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
         let Some(job) = self.record(h.index) else { return };
-        match job.step(h.generation, State::Implicit) {
+        match self.step(h, State::Implicit) {
             // It wakes, sees that it is implicit, and gives back a byte that came as well.
             Some(State::Waiting) => job.wake(),
             Some(_) => drop(pool.give(job, h.generation)),
@@ -413,6 +402,7 @@ impl Shared {
         record.client.store(client, Relaxed);
         self.header.high.fetch_max(h.index, SeqCst);
         self.accept_gift(h);
+        self.sweep(client, pool);
         self.settle(client, pool);
         let has_client = self.record(client).is_some_and(|r| r.state() == State::Client);
         has_client && record.now() == (State::Waiting, h.generation)
@@ -458,38 +448,10 @@ impl Shared {
         let Some(record) = self.get(h).filter(|r| r.gift.is_full(h.generation)) else {
             return false;
         };
-        let before = record.step(h.generation, State::Token);
+        let before = self.step(h, State::Token);
         if before == Some(State::Waiting) {
             record.wake();
         }
         before.is_some() || record.now() == (State::Token, h.generation)
-    }
-
-    /// For the guard: if no record is in use, removes the file and closes the ledger. The file goes
-    /// first, so that who finds the ledger closed finds no name in its way. Says whether it is closed.
-    pub fn close_if_idle(&self, path: &CStr) -> bool {
-        self.header.state.store(CLOSING, SeqCst);
-        fence(SeqCst);
-        let idle = self.records().all(|(_, r)| r.state() == State::Free);
-        if idle {
-            let _ = sys::unlink(path);
-        }
-        // A client may have thought us dead and opened it again.
-        let to = if idle { CLOSED } else { OPEN };
-        self.header.state.compare_exchange(CLOSING, to, SeqCst, SeqCst).is_ok() && idle
-    }
-}
-
-impl Header {
-    fn found(&self, f: &Founding) {
-        for (at, part) in self.id.iter().zip([f.id.0, f.id.1, f.id.2]) {
-            at.store(part, Relaxed);
-        }
-        self.root.store(f.root, Relaxed);
-        self.slots.store(f.slots, Relaxed);
-        self.load_milli.store(f.load_milli, Relaxed);
-        self.set_path(&f.path);
-        self.state.store(OPEN, SeqCst);
-        self.magic.store(MAGIC, Release);
     }
 }

@@ -8,10 +8,12 @@
 //! | [`slots`] | what a job may be; pure |
 //! | [`ledger`], [`record`] | the shared record of all jobs, and one of them |
 //! | [`client`], [`jobs`], [`gate`] | a process that takes slots |
+//! | [`serve`] | being a client or server by oneself: libjobserver, and the loop of a build tool |
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
-//! | [`glob`] | names of programs |
-//! | [`guard`], [`stall`] | starting the process that looks after the rest; its look at deadlocks |
+//! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
+//! | [`glob`], [`speaker`] | names of programs, and of those that speak the protocol |
+//! | [`guard`], [`alive`], [`stall`] | starting the process that looks after the rest; who lives; deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
@@ -28,6 +30,7 @@
     )
 )]
 
+pub mod alive;
 pub mod client;
 pub mod gate;
 pub mod glob;
@@ -35,20 +38,27 @@ pub mod guard;
 pub mod hold;
 pub mod jobs;
 pub mod join;
+pub mod lanes;
 pub mod ledger;
 pub mod makeflags;
+pub mod name;
 pub mod own;
 pub mod pool;
 pub mod proc;
 pub mod record;
 pub mod report;
 pub mod rundir;
+pub mod serve;
 pub mod slots;
+pub mod speaker;
 pub mod spec;
 pub mod stall;
+pub mod stats;
 mod sync;
 pub mod sys;
 pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod trace;
+pub mod watch;

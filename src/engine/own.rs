@@ -8,13 +8,21 @@ use crate::text::{number, Path};
 /// The most slots a pool can have: a pipe holds 65,536 bytes (pipe(7)).
 pub const MOST: u32 = 65_536;
 
+/// Is this the word of a pool that `pid` has made?
+pub fn is_made_by(word: &[u8], pid: i32) -> bool {
+    let name = Path::new(b"/pool-").num(pid).with(b"-");
+    word.windows(name.bytes().len()).any(|part| part == name.bytes())
+}
+
 /// Makes a fifo in `dir` with a `+` for every slot but the implicit one of its root, and opens it for
 /// both directions (close-on-exec). It lives while somebody has it open.
 ///
 /// # Errors
 /// As mkfifo(3) and open(2).
+#[inline(never)]
 pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
-    let path = dir.with(b"/pool-").num(sys::getpid()).with(b"-").hex(sys::now());
+    let mut path = *dir;
+    path.put(b"/pool-").put_num(sys::getpid()).put(b"-").put_hex(sys::now());
     if !path.fits() {
         return Err(Errno(libc::ENAMETOOLONG));
     }
@@ -26,7 +34,7 @@ pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
 
 fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
     let fd = sys::open(path.c(), libc::O_RDWR | libc::O_NONBLOCK, 0)?;
-    let tokens = [b'+'; 4096];
+    let tokens = [b'+'; 256];
     let mut left = slots.clamp(1, MOST).saturating_sub(1) as usize;
     while left > 0 {
         let part = tokens.get(..left.min(tokens.len())).unwrap_or(&tokens);
@@ -38,7 +46,7 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
             }
         }
     }
-    let st = sys::fstat(fd)?;
+    let st = sys::fstat(fd).inspect_err(|_| sys::close(fd))?;
     let id = (st.st_dev, st.st_ino, sys::birth(path.c()));
     Ok((Pool::new(id, path, None), fd))
 }
@@ -51,11 +59,15 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
 pub fn ends(pool: &Pool) -> Result<(i32, i32)> {
     let r = pool::open(&pool.path, pool.id, libc::O_RDONLY)?;
     let w = pool::open(&pool.path, pool.id, libc::O_WRONLY).inspect_err(|_| sys::close(r))?;
-    for fd in [r, w] {
-        sys::set_blocking(fd)?;
-        sys::fcntl(fd, libc::F_SETFD, 0)?;
+    let inheritable = |fd| sys::set_blocking(fd).and(sys::fcntl(fd, libc::F_SETFD, 0));
+    match inheritable(r).and(inheritable(w)) {
+        Ok(_) => Ok((r, w)),
+        Err(e) => {
+            sys::close(r);
+            sys::close(w);
+            Err(e)
+        }
     }
-    Ok((r, w))
 }
 
 /// How many slots a pool gets when nobody says: the CPUs that this process may use, by affinity and by

@@ -47,7 +47,10 @@ pub fn is(fd: i32, id: Id) -> bool {
 
 /// The path of a process' descriptor (proc(5)).
 pub fn fd_path(pid: i32, fd: i32) -> Path {
-    proc::of(pid).with(b"/fd/").num(fd)
+    let mut path = Path::default();
+    proc::put_folder(pid, &mut path);
+    path.put(b"/fd/").put_num(fd);
+    path
 }
 
 /// Opens `path`, if it is this pipe.
@@ -61,14 +64,18 @@ pub fn open(path: &Path, id: Id, flags: i32) -> Result<i32> {
     Err(Errno::NOENT)
 }
 
-/// Moves a descriptor out of the range that programs count on, close-on-exec.
-pub fn move_high(fd: i32) -> i32 {
+/// Copies a descriptor out of the range that programs count on, close-on-exec.
+///
+/// # Errors
+/// As fcntl(2) with F_DUPFD_CLOEXEC.
+pub fn copy_high(fd: i32) -> Result<i32> {
     let room = sys::open_files_limit().min(1024) as i32;
-    let Ok(high) = sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(64).max(3)) else {
-        return fd;
-    };
-    sys::close(fd);
-    high
+    sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(64).max(3))
+}
+
+/// Moves a descriptor there.
+pub fn move_high(fd: i32) -> i32 {
+    copy_high(fd).inspect(|_| sys::close(fd)).unwrap_or(fd)
 }
 
 impl Pool {
@@ -143,7 +150,7 @@ impl Pool {
     }
 
     fn take_inherited(&self, landing: &Place) -> Taken {
-        let Some((r, _)) = self.inherited.filter(|(r, _)| is(*r, self.id)) else {
+        let Some((r, w)) = self.inherited.filter(|(r, _)| is(*r, self.id)) else {
             return Taken::Gone;
         };
         let Ok([from, to]) = sys::pipe2(libc::O_CLOEXEC) else {
@@ -151,7 +158,12 @@ impl Pool {
         };
         let moved = sys::splice_byte(r, to);
         // SAFETY: as in `take_own`.
-        let read = moved.and_then(|_| unsafe { sys::read_byte_to(from, landing.address()) });
+        let land = |_| unsafe { sys::read_byte_to(from, landing.address()) };
+        let read = moved.and_then(land);
+        if moved == Ok(1) && read != Ok(1) {
+            // It must not end with the pipe that it is in.
+            let _ = sys::splice_byte(from, w);
+        }
         sys::close(from);
         sys::close(to);
         match (moved, read) {
@@ -198,10 +210,26 @@ impl Pool {
             return true;
         }
         let inherited = || self.inherited.map(|(_, w)| w).filter(|w| is(*w, self.id));
-        let Some(fd) = self.own().ok().or_else(inherited) else { return false };
+        let own = self.own().ok();
+        let Some(fd) = own.or_else(inherited) else { return false };
+        // The own description reads, too; an inherited end may have no reader any more.
+        let write = |byte: &[u8]| match own {
+            Some(_) => sys::write(fd, byte),
+            None => sys::without_signals(|| sys::write(fd, byte)),
+        };
         let Some(byte) = take(place, generation) else { return true };
-        // Other errors: the pool is full, because more is in it than it was made with; nothing is owed.
-        while sys::write(fd, &[byte]) == Err(Errno::INTR) {}
+        for _ in 0..20 {
+            match write(&[byte]) {
+                Err(Errno::INTR) => {}
+                // The pool is full, because more is in it than it was made with, or has no reader any more:
+                // nothing is owed.
+                Ok(_) | Err(Errno::AGAIN | Errno::PIPE) => break,
+                // The kernel has no memory: later.
+                Err(_) if place.put_back(generation, byte) => return false,
+                // Another has freed the record meanwhile, which had no byte.
+                Err(_) => sys::sleep_millis(5),
+            }
+        }
         true
     }
 

@@ -1,6 +1,6 @@
 //! What /proc tells of other processes. Where it is not mounted, everything here finds nothing.
 
-use crate::sys;
+use crate::sys::{self, Errno};
 use crate::text::{number, Path, Text};
 
 /// The fields of /proc/PID/stat that are needed here (proc(5)).
@@ -16,6 +16,14 @@ pub struct Stat {
     pub threads: i32,
     /// Start in clock ticks since boot: with the pid, a name that is never used twice.
     pub start: u64,
+}
+
+impl Stat {
+    /// The start on the clock of [`sys::now`], in ns. The kernel's ticks are hundredths of a second wherever
+    /// programs see them (USER_HZ, time(7)); the exact start is up to one later.
+    pub fn start_nanos(&self) -> u64 {
+        self.start.saturating_mul(10_000_000)
+    }
 }
 
 /// Reads a line of /proc/PID/stat. The name in it may hold blanks and parentheses.
@@ -34,23 +42,38 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
 
 /// /proc/PID/stat of a process; of the caller for `pid` 0.
 pub fn stat(pid: i32) -> Option<Stat> {
-    stat_at(&of(pid))
+    let mut path = Path::default();
+    put_folder(pid, &mut path);
+    path.put(b"/stat");
+    read_stat(&path)
 }
 
 /// The `stat` in this folder, of a process or a thread.
 pub fn stat_at(folder: &Path) -> Option<Stat> {
+    read_stat(&folder.with(b"/stat"))
+}
+
+#[inline(never)]
+fn read_stat(path: &Path) -> Option<Stat> {
     let mut buf = [0u8; 512];
-    let n = read_file(&folder.with(b"/stat"), &mut buf)?;
+    let n = read_file(path, &mut buf)?;
     parse_stat(buf.get(..n)?)
 }
 
 /// `/proc/PID`, or `/proc/self` for 0.
 pub fn of(pid: i32) -> Path {
-    let path = Path::new(b"/proc/");
+    let mut path = Path::default();
+    put_folder(pid, &mut path);
+    path
+}
+
+/// [`of`], behind what is in `path`.
+pub fn put_folder<const N: usize>(pid: i32, path: &mut Text<N>) {
+    path.put(b"/proc/");
     if pid == 0 {
-        path.with(b"self")
+        path.put(b"self");
     } else {
-        path.num(pid)
+        path.put_num(pid);
     }
 }
 
@@ -60,6 +83,32 @@ pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize
     let n = sys::read(fd, buf).ok();
     sys::close(fd);
     n
+}
+
+/// Does a process run, as far as can be told without a pidfd? Its number may have been given to another.
+pub fn lives(pid: i32) -> bool {
+    if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
+        return false;
+    }
+    stat(pid).is_none_or(|s| !matches!(s.state, b'Z' | b'X'))
+}
+
+/// Has a process ended, reaped or not? A pidfd knows it also where the process is hidden in /proc.
+pub fn has_ended(pid: i32) -> bool {
+    match sys::pidfd_open(pid) {
+        Ok(fd) => {
+            let ended = has_ended_by(fd, pid);
+            sys::close(fd);
+            ended
+        }
+        Err(e) => e == Errno::SRCH || !lives(pid),
+    }
+}
+
+/// [`has_ended`], with a pidfd at hand.
+pub fn has_ended_by(pidfd: i32, pid: i32) -> bool {
+    let mut one = [libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 }];
+    sys::poll(&mut one, 0).map_or_else(|_| !lives(pid), |n| n > 0)
 }
 
 /// The process behind a pidfd of the caller (the `Pid:` line of its fdinfo, pidfd_open(2)).
@@ -74,7 +123,10 @@ pub fn pid_of(pidfd: i32) -> Option<i32> {
 /// Calls `f` with the number of each open descriptor of a process (0: the caller's). `false`: they
 /// cannot be listed.
 pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
-    each_number(&of(pid).with(b"/fd"), |fd, dir| {
+    let mut folder = Path::default();
+    put_folder(pid, &mut folder);
+    folder.put(b"/fd");
+    each_number(&folder, |fd, dir| {
         if pid != 0 || fd != dir {
             f(fd);
         }
@@ -84,19 +136,35 @@ pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
 /// Calls `f` with each number that is a name in a folder, and with the descriptor by which it is read.
 /// `false`: it cannot be listed.
 pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
+    each_name(folder, |name, dir| {
+        if let Some(number) = number(name).and_then(|(n, _)| i32::try_from(n).ok()) {
+            f(number, dir);
+        }
+    })
+}
+
+/// Calls `f` with each name in a folder, and with the descriptor by which it is read. `false`: it cannot
+/// be listed.
+pub fn each_name(folder: &Path, mut f: impl FnMut(&[u8], i32)) -> bool {
     let Ok(dir) = sys::open(folder.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
         return false;
     };
-    let mut buf = [0u8; 512];
-    while let Ok(n @ 1..) = sys::getdents(dir, &mut buf) {
-        entries(buf.get(..n).unwrap_or(&[])).for_each(|number| f(number, dir));
-    }
+    // Enough for the longest name, and little stack.
+    let mut buf = [0u8; 320];
+    let listed = loop {
+        match sys::getdents(dir, &mut buf) {
+            Ok(0) => break true,
+            Ok(n) => entries(buf.get(..n).unwrap_or(&[])).for_each(|name| f(name, dir)),
+            // The process may have ended meanwhile.
+            Err(_) => break false,
+        }
+    };
     sys::close(dir);
-    true
+    listed
 }
 
-/// The numbers among the names of a getdents64(2) buffer.
-fn entries(mut buf: &[u8]) -> impl Iterator<Item = i32> + '_ {
+/// The names in a getdents64(2) buffer.
+fn entries(mut buf: &[u8]) -> impl Iterator<Item = &[u8]> + '_ {
     core::iter::from_fn(move || {
         // struct linux_dirent64: inode 8, offset 8, length 2, type 1, name.
         let len = u16::from_ne_bytes([*buf.get(16)?, *buf.get(17)?]) as usize;
@@ -104,7 +172,7 @@ fn entries(mut buf: &[u8]) -> impl Iterator<Item = i32> + '_ {
         buf = rest;
         Some(this)
     })
-    .filter_map(|record| i32::try_from(number(record.get(19..)?)?.0).ok())
+    .filter_map(|record| record.get(19..)?.split(|b| *b == 0).next())
 }
 
 /// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.
@@ -116,7 +184,7 @@ pub fn each_word(path: &Path, f: impl FnMut(&[u8])) {
 /// its start. `false`: it cannot be opened.
 pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8])) -> bool {
     let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return false };
-    let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 1024]);
+    let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 512]);
     while let Ok(n @ 1..) = sys::read(fd, &mut buf) {
         for byte in buf.get(..n).unwrap_or(&[]) {
             if *byte == end {
@@ -133,7 +201,12 @@ pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8]))
 
 /// The caller's parent, its parent, and so on, at most 64 of them.
 pub fn ancestors() -> impl Iterator<Item = i32> {
-    let first = Some(sys::getppid()).filter(|p| *p > 0);
+    line_of(sys::getppid())
+}
+
+/// A process, its parent, its parent, and so on, at most 64 of them.
+pub fn line_of(pid: i32) -> impl Iterator<Item = i32> {
+    let first = Some(pid).filter(|p| *p > 0);
     let parent = |pid: &i32| stat(*pid).map(|s| s.parent).filter(|p| *p > 0);
     core::iter::successors(first, parent).take(64)
 }

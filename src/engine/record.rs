@@ -1,10 +1,12 @@
-//! One record of the ledger: a client or a job, in one cache line of atomics.
+//! One record of the ledger: a client or a job, in atomics; its name is in a cache line of its own.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
+use crate::ledger::RECORDS;
 use crate::slots::{State, Token, Word};
 use crate::sync::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
 use crate::sys;
+use crate::text::Text;
 
 /// In a client's `implicit`: its implicit slot is in use, by a job that has no record yet.
 pub const UNRECORDED: u64 = u64::MAX;
@@ -28,7 +30,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::None, Self::Partner, Self::PoolGone, Self::Unheld, Self::Left, Self::Stall];
 
     /// In words, for those who look.
@@ -44,13 +46,18 @@ impl Reason {
     }
 }
 
-/// A client or a job: one cache line.
-#[repr(C, align(64))]
+/// What a job is called.
+pub type Name = Text<64>;
+
+/// A client or a job. What is looked for in scans is in the first of two cache lines.
+#[repr(C, align(128))]
 pub struct Record {
     pub(crate) word: AtomicU32,
     /// Where the kernel puts a token's byte that this job, or its client for it, reads from the pool.
     pub landing: Place,
     pub(crate) reason: AtomicU16,
+    /// Where it is shown ([`crate::lanes`]), or 0.
+    pub lane: AtomicU16,
     /// The process; 0 while there is none yet.
     pub pid: AtomicI32,
     /// A job's client: the index of its record.
@@ -59,9 +66,16 @@ pub struct Record {
     pub implicit: AtomicU64,
     /// Where a younger sibling puts a byte that is due to this job first.
     pub gift: Place,
-    /// Since when it waits, or runs, in ns (`CLOCK_BOOTTIME`).
+    /// Of a client: the job in which it runs ([`Handle::compact`]), or 0.
+    pub home: AtomicU32,
+    /// When its process started, in clock ticks as [`crate::proc::Stat`] has them, if the guard has seen to
+    /// it; otherwise 0. A guard that comes later knows by it that the number is that of another now.
+    pub born: AtomicU32,
+    /// Since when it waits, or runs, or is a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
-    name: [AtomicU64; 2],
+    /// How long it has waited in its client before it was held; once it runs, in all. In ns.
+    pub queued: AtomicU64,
+    name: [AtomicU64; 8],
 }
 
 /// Room for one token's byte ([`Token`]). Everything but the kernel's own write is a compare-and-swap
@@ -147,11 +161,22 @@ impl Place {
         self.change(generation, |t| (t == Token::empty(generation)).then_some(full)).is_some()
     }
 
+    /// Undoes a [`Place::take`] or [`Place::seal`] whose byte cannot go where it belongs now. `false`: a read
+    /// has been announced meanwhile.
+    #[must_use]
+    pub fn put_back(&self, generation: u32, byte: u8) -> bool {
+        let full = Token::full(generation, byte);
+        let unused = |t| t == Token::empty(generation) || t == Token::sealed(generation);
+        self.change(generation, |t| unused(t).then_some(full)).is_some()
+    }
+
     /// Starts a new use.
     fn reset(&self, generation: u32) {
         self.0.store(Token::empty(generation).0, Relaxed);
     }
 }
+
+const INDEX_BITS: u32 = RECORDS.trailing_zeros();
 
 /// A record under one generation. The generation makes old handles harmless.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +196,17 @@ impl Handle {
     /// [`Handle::pack`] undone; `None` for 0.
     pub fn unpack(word: u64) -> Option<Self> {
         (word != 0).then_some(Self { index: word as u32, generation: (word >> 32) as u32 })
+    }
+
+    /// In half a word: the index takes as many bits as it needs. Never 0.
+    pub fn compact(self) -> u32 {
+        self.generation.wrapping_shl(INDEX_BITS) | self.index
+    }
+
+    /// [`Handle::compact`] undone; `None` for 0.
+    pub fn expand(word: u32) -> Option<Self> {
+        let index = word & (RECORDS as u32).wrapping_sub(1);
+        (word != 0).then_some(Self { index, generation: word.wrapping_shr(INDEX_BITS) })
     }
 }
 
@@ -231,23 +267,21 @@ impl Record {
         self.places().iter().any(|p| p.is_full(generation))
     }
 
-    /// Names the job, for those who look: at most 15 bytes of `name`.
-    pub fn set_name(&self, name: &[u8]) {
-        let mut raw = [0u8; 16];
-        for (to, from) in raw.iter_mut().zip(name.iter().take(15)) {
-            *to = *from;
-        }
-        let both = u128::from_le_bytes(raw);
-        for (at, half) in self.name.iter().zip([both as u64, (both >> 64) as u64]) {
-            at.store(half, Relaxed);
+    /// Names the job, for those who look.
+    pub fn set_name(&self, name: &Name) {
+        let mut bytes = name.bytes().iter();
+        for at in &self.name {
+            let word = [(); 8].map(|()| bytes.next().copied().unwrap_or(0));
+            at.store(u64::from_le_bytes(word), Relaxed);
         }
     }
 
-    /// The name, padded with NULs.
-    pub fn name(&self) -> [u8; 16] {
-        let [low, high] = &self.name;
-        let both = u128::from(low.load(Relaxed)) | u128::from(high.load(Relaxed)) << 64;
-        both.to_le_bytes()
+    /// The name, as far as it is known.
+    pub fn name(&self) -> Name {
+        let mut name = Name::default();
+        let words = self.name.iter().map(|word| word.load(Relaxed).to_le_bytes());
+        words.flatten().take_while(|b| *b != 0).for_each(|b| name.push([b]));
+        name
     }
 
     /// Why it runs without a slot.
@@ -261,9 +295,14 @@ impl Record {
         self.places().iter().for_each(|p| p.reset(generation));
         self.reason.store(Reason::None as u16, Relaxed);
         self.pid.store(0, Relaxed);
+        self.born.store(0, Relaxed);
         self.client.store(client, Relaxed);
         self.implicit.store(0, Relaxed);
         self.since.store(u64::MAX, Relaxed);
-        self.set_name(b"");
+        self.queued.store(0, Relaxed);
+        self.lane.store(0, Relaxed);
+        self.home.store(0, Relaxed);
+        let [first, ..] = &self.name;
+        first.store(0, Relaxed);
     }
 }

@@ -6,7 +6,7 @@ use crate::text::{Path, Text};
 /// `jsshim: TEXT`.
 pub fn say(text: &[u8]) {
     let line: Text<512> = Text::new(b"jsshim: ").with(text).with(b"\n");
-    let _ = sys::write(2, line.bytes());
+    write(line.bytes());
 }
 
 /// `jsshim[PID] PROGRAM: EVENT`, for `JSSHIM_DEBUG`.
@@ -19,5 +19,10 @@ pub fn debug(event: &[u8]) {
 /// The same for a process that is not yet the program of this name.
 pub fn debug_of(name: &[u8], event: &[u8]) {
     let line: Text<512> = Text::new(b"jsshim[").num(sys::getpid()).with(b"] ").with(name);
-    let _ = sys::write(2, line.with(b": ").with(event).with(b"\n").bytes());
+    write(line.with(b": ").with(event).with(b"\n").bytes());
+}
+
+/// A line that nobody reads, or that a limit on files does not allow, must not end the host.
+fn write(line: &[u8]) {
+    let _ = sys::without_signals(|| sys::write(2, line));
 }

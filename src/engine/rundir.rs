@@ -1,5 +1,7 @@
 //! Where ledgers and pools of our own lie: a directory of the user's that nobody else can enter.
 
+use core::ffi::CStr;
+
 use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 
@@ -8,16 +10,31 @@ use crate::text::Path;
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
-    if let Some(dir) = given.filter(|d| !d.is_empty()) {
-        return prepare(Path::new(dir));
+    let given = given.filter(|dir| !dir.is_empty());
+    let mut last = Errno::NOENT;
+    for which in 0..if given.is_some() { 1 } else { 2 } {
+        let dir = candidate(given, which);
+        match prepare(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(e) => last = e,
+        }
     }
-    let uid = i64::from(sys::geteuid());
-    prepare(Path::new(b"/dev/shm/jsshim-").num(uid))
-        .or_else(|_| prepare(Path::new(b"/tmp/jsshim-").num(uid)))
+    Err(last)
+}
+
+/// The first (0) and the second directory of [`find`], whether they are there or not.
+#[inline(never)]
+pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
+    let dir: &[u8] = match (given, which) {
+        (Some(dir), _) => return Path::new(dir),
+        (None, 0) => b"/dev/shm/jsshim-",
+        (None, _) => b"/tmp/jsshim-",
+    };
+    Path::new(dir).num(i64::from(sys::geteuid()))
 }
 
 #[inline(never)]
-fn prepare(dir: Path) -> Result<Path> {
+fn prepare(dir: &Path) -> Result<()> {
     if !dir.fits() {
         return Err(Errno(libc::ENAMETOOLONG));
     }
@@ -30,15 +47,64 @@ fn prepare(dir: Path) -> Result<Path> {
         && st.st_mode & 0o077 == 0
         && st.st_uid == sys::geteuid();
     if safe {
-        Ok(dir)
+        Ok(())
     } else {
         Err(Errno(libc::EACCES))
     }
 }
 
+/// [`ledger`], into `path`, which is empty.
+pub fn put_ledger(dir: &Path, id: crate::pool::Id, path: &mut Path) {
+    path.put(dir.bytes()).put(b"/").put_hex(id.1).put(b"-").put_hex(id.0).put(b".ledger");
+}
+
 /// The ledger's file for a pool.
 pub fn ledger(dir: &Path, id: crate::pool::Id) -> Path {
-    dir.with(b"/").hex(id.1).with(b"-").hex(id.0).with(b".ledger")
+    let mut path = Path::default();
+    put_ledger(dir, id, &mut path);
+    path
+}
+
+/// The right to give a ledger its name and to take it away. One process has it, and lets go of it even when
+/// it is killed (flock(2) on the directory).
+///
+/// All signals are blocked meanwhile: a handler of the host must neither jump out nor ask for it again.
+pub struct Lock {
+    dir: i32,
+    mask: Option<u64>,
+}
+
+impl Lock {
+    /// For the directory of this file. Waits for at most a second.
+    ///
+    /// # Errors
+    /// EAGAIN: another process has it for so long. Others as open(2).
+    #[inline(never)]
+    pub fn take(file: &CStr) -> Result<Self> {
+        let file = file.to_bytes();
+        let end = file.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let dir = Path::new(file.get(..end).unwrap_or(b"")).with(b"/");
+        let dir = sys::open(dir.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        let this = Self { dir, mask: sys::sigmask(libc::SIG_BLOCK, u64::MAX).ok() };
+        for _ in 0..1000 {
+            match sys::lock(dir) {
+                Err(Errno::AGAIN) => sys::sleep_millis(1),
+                // Where there are no locks, two may be at it at once.
+                _ => return Ok(this),
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        sys::unlock(self.dir);
+        sys::close(self.dir);
+        if let Some(mask) = self.mask {
+            let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+        }
+    }
 }
 
 #[cfg(test)]

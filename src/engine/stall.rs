@@ -159,17 +159,17 @@ impl Breaker {
         if still.min(now.saturating_sub(watch.held)) < need {
             return None;
         }
+        let pid = ledger.record(client)?.pid.load(Acquire);
         let stalled = match look.judge(ledger, client) {
             Mood::Waits => true,
-            Mood::Unclear => still >= limit.saturating_mul(10),
-            Mood::Works | Mood::Timed | Mood::Idle => false,
+            Mood::Works | Mood::Timed | Mood::Idle if !watch.is_client(ledger, pid) => false,
+            _ => still >= limit.saturating_mul(10),
         };
         if !stalled {
             // Much has been asked: not again at once.
             watch.next = now.saturating_add(need);
             return None;
         }
-        let pid = ledger.record(client)?.pid.load(Acquire);
         Some(proc::stat(pid).map_or(0, |s| s.start))
     }
 }
@@ -182,6 +182,12 @@ impl Watch {
             self.jobs = running(ledger, client.index, self.broken);
             self.next = 0;
         }
+    }
+
+    /// Is the held job the client itself, at an exec? Its jobs may wait for it in ways that cannot be seen: many a
+    /// server ends with its parent.
+    fn is_client(&self, ledger: &Shared, client: i32) -> bool {
+        ledger.get(self.job).is_some_and(|r| r.pid.load(Acquire) == client)
     }
 
     /// Are all the jobs still there that ran when one was let go?

@@ -18,7 +18,7 @@ pub enum Kind {
     Dynamic,
     /// An ELF program of this machine without ld.so.
     Static,
-    /// An ELF program of a related ABI (32-bit); our library does not fit.
+    /// An ELF program of a related ABI (32-bit) that an ld.so loads; our library does not fit.
     Foreign,
     /// A text: execve(2) fails with ENOEXEC, shells and the `p` functions run it with /bin/sh.
     Text,
@@ -51,7 +51,7 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
     if st.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Errno(libc::EACCES));
     }
-    sys::may_execute(path)?;
+    sys::may(path, libc::X_OK)?;
     let fd = match sys::open(path, libc::O_RDONLY, 0) {
         Ok(fd) => fd,
         // Executable but not readable: the kernel can, we cannot tell.
@@ -67,10 +67,15 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
 fn judge(fd: i32, head: &[u8], depth: u32) -> sys::Result<Kind> {
     match head {
         [0x7f, b'E', b'L', b'F', ..] => elf(fd, head),
-        [b'#', b'!', rest @ ..] => look(interpreter(rest)?.c(), depth.saturating_add(1)),
+        [b'#', b'!', rest @ ..] => script(rest, depth),
         _ if head.contains(&0) => Err(Errno(libc::ENOEXEC)),
         _ => Ok(Kind::Text),
     }
+}
+
+#[inline(never)]
+fn script(line: &[u8], depth: u32) -> sys::Result<Kind> {
+    look(interpreter(line)?.c(), depth.saturating_add(1))
 }
 
 /// The interpreter's path in a `#!` line.
@@ -89,6 +94,11 @@ fn u16_at(b: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.try_into().ok()?))
 }
 
+fn u32_at(b: &[u8], at: usize) -> Option<u64> {
+    let bytes = b.get(at..at.checked_add(4)?)?;
+    Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?)))
+}
+
 fn u64_at(b: &[u8], at: usize) -> Option<u64> {
     let bytes = b.get(at..at.checked_add(8)?)?;
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
@@ -105,39 +115,93 @@ fn elf(fd: i32, head: &[u8]) -> sys::Result<Kind> {
     if !matches!(u16_at(head, 16), Some(2 | 3)) {
         return Err(bad);
     }
-    if class == 1 && matches!(machine, m if m == RELATED || m == NATIVE) {
-        return Ok(Kind::Foreign);
-    }
-    if class != 2 || machine != NATIVE {
-        return Err(bad);
-    }
-    let (at, size, n) = (u64_at(head, 32), u16_at(head, 54), u16_at(head, 56));
-    match (at, size, n) {
-        (Some(at), Some(56), Some(n @ 1..)) => segments(fd, at, n),
+    // Where the table of segments is, the size of an entry, how many there are.
+    let (at, size, n, loaded) = match class {
+        1 if machine == RELATED || machine == NATIVE => {
+            (u32_at(head, 28), u16_at(head, 42), u16_at(head, 44), Kind::Foreign)
+        }
+        2 if machine == NATIVE => {
+            (u64_at(head, 32), u16_at(head, 54), u16_at(head, 56), Kind::Dynamic)
+        }
+        _ => return Err(bad),
+    };
+    match (at, size, n, loaded) {
+        (Some(at), Some(32), Some(n @ 1..), Kind::Foreign) => segments::<32>(fd, at, n, loaded),
+        (Some(at), Some(56), Some(n @ 1..), Kind::Dynamic) => segments::<56>(fd, at, n, loaded),
         _ => Err(bad),
     }
 }
 
+/// Is there the loader whose name is at this place of a program?
+#[inline(never)]
+fn has_loader(fd: i32, place: u64) -> sys::Result<()> {
+    let mut name = [0u8; 200];
+    let n = sys::pread(fd, &mut name, place)?;
+    let name = name.get(..n).unwrap_or(&[]);
+    let loader = CStr::from_bytes_until_nul(name).map_err(|_| Errno(libc::ENOEXEC))?;
+    sys::stat(loader, true).map(drop)
+}
+
 /// Looks for the loader among the program headers, and whether it is there.
-fn segments(fd: i32, mut at: u64, n: u16) -> sys::Result<Kind> {
+#[inline(never)]
+fn segments<const SIZE: usize>(fd: i32, mut at: u64, n: u16, loaded: Kind) -> sys::Result<Kind> {
     const PT_INTERP: u64 = 3;
-    let mut header = [0u8; 56];
+    let mut header = [0u8; SIZE];
     for _ in 0..n {
         if sys::pread(fd, &mut header, at)? < header.len() {
             return Err(Errno(libc::ENOEXEC));
         }
-        if u64_at(&header, 0).is_some_and(|v| v & 0xffff_ffff == PT_INTERP) {
-            let mut name = [0u8; 200];
-            let n = sys::pread(fd, &mut name, u64_at(&header, 8).unwrap_or(0))?;
-            let name = name.get(..n).unwrap_or(&[]);
-            let loader = CStr::from_bytes_until_nul(name).map_err(|_| Errno(libc::ENOEXEC))?;
-            sys::stat(loader, true)?;
-            return Ok(Kind::Dynamic);
+        if u32_at(&header, 0) == Some(PT_INTERP) {
+            let place = if SIZE == 32 { u32_at(&header, 4) } else { u64_at(&header, 8) };
+            return has_loader(fd, place.unwrap_or(0)).map(|()| loaded);
         }
-        at = at.wrapping_add(56);
+        at = at.wrapping_add(SIZE as u64);
     }
     Ok(Kind::Static)
 }
+
+/// The ld.so of [`Kind::Foreign`], without which there is none.
+const RELATED_LOADER: &CStr =
+    if cfg!(target_arch = "x86_64") { c"/lib/ld-linux.so.2" } else { c"/lib/ld-linux-armhf.so.3" };
+
+/// Can there be a [`Kind::Foreign`] on this system?
+pub fn has_foreign() -> bool {
+    sys::may(RELATED_LOADER, libc::X_OK).is_ok()
+}
+
+/// Is this a [`Kind::Foreign`]? Asked before every exec, so it takes little: of a script, the interpreter
+/// is not looked at.
+#[inline(never)]
+pub fn is_foreign(path: &CStr) -> bool {
+    let mut head = [0u8; 64];
+    // Of a fifo, the open must not wait, nor the read take anything.
+    sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0).is_ok_and(|fd| {
+        let n = sys::pread(fd, &mut head, 0).unwrap_or(0);
+        let head = head.get(..n).unwrap_or(&[]);
+        let found = head.starts_with(b"\x7fELF\x01") && elf(fd, head) == Ok(Kind::Foreign);
+        sys::close(fd);
+        found
+    })
+}
+
+/// The same of the first program of this name along the search path.
+#[inline(never)]
+pub fn is_foreign_along(file: &CStr, dirs: Option<&[u8]>) -> bool {
+    let name = file.to_bytes();
+    if name.contains(&b'/') {
+        return is_foreign(file);
+    }
+    let mut path = Path::default();
+    let mut found = dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| {
+        path = Path::default();
+        path.put(dir).put(if dir.is_empty() { b"".as_slice() } else { b"/" }).put(name);
+        path.fits() && sys::may(path.c(), libc::X_OK).is_ok()
+    });
+    found.next().is_some() && is_foreign(path.c())
+}
+
+/// glibc's default search path (confstr(3), `_CS_PATH`).
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// Finds `file` as execvp(3) does in the search path `dirs` (`PATH`); a name with a slash is itself.
 ///
@@ -157,8 +221,7 @@ pub fn search(file: &CStr, dirs: Option<&[u8]>) -> sys::Result<(Path, Kind)> {
         };
     }
     let mut last = Errno::NOENT;
-    // glibc's default (confstr(3), _CS_PATH).
-    for dir in dirs.unwrap_or(b"/bin:/usr/bin").split(|b| *b == b':') {
+    for dir in dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':') {
         let path = Path::new(dir);
         let path = if dir.is_empty() { path } else { path.with(b"/") }.with(name);
         if !path.fits() {
@@ -233,6 +296,39 @@ mod tests {
         }
         assert_eq!(foretell(&file("text", b"exit 0\n", 0o755)), Ok(Kind::Text));
         assert_eq!(foretell(c"/bin/true"), Ok(Kind::Dynamic));
+    }
+
+    #[test]
+    fn a_small_program_is_told_by_its_header() {
+        // elf(5), of 32 bits: the headers of the file and of its segments, and the loader's name.
+        let mut elf = vec![0; 52];
+        elf[..6].copy_from_slice(b"\x7fELF\x01\x01");
+        elf[16] = 2;
+        elf[18] = RELATED as u8;
+        (elf[28], elf[42], elf[44]) = (52, 32, 2);
+        elf.resize(52 + 64, 0);
+        (elf[84], elf[88]) = (3, 116);
+        elf.extend(b"/bin/true\0");
+        let loaded = file("small-loaded", &elf, 0o755);
+        assert_eq!(foretell(&loaded), Ok(Kind::Foreign));
+        assert!(is_foreign(&loaded));
+        let dir = Path::new(loaded.to_bytes().strip_suffix(b"/small-loaded").unwrap());
+        let along = dir.with(b":/nonexistent");
+        assert!(is_foreign_along(c"small-loaded", Some(along.bytes())));
+        assert!(!is_foreign_along(c"true", Some(b"/nonexistent:/bin")));
+        assert!(!is_foreign(c"/bin/true") && !is_foreign(c"/nonexistent"));
+        let fifo = file("fifo", b"", 0o755);
+        sys::unlink(&fifo).unwrap();
+        sys::mkfifo(&fifo, 0o755).unwrap();
+        assert!(!is_foreign(&fifo));
+        elf[84] = 1;
+        let fixed = file("small-static", &elf, 0o755);
+        assert_eq!(foretell(&fixed), Ok(Kind::Static));
+        assert!(!is_foreign(&fixed));
+        elf[84] = 3;
+        elf.truncate(116);
+        elf.extend(b"/nonexistent/ld.so\0");
+        assert_eq!(foretell(&file("small-lost", &elf, 0o755)), Err(Errno::NOENT));
     }
 
     #[test]

@@ -11,6 +11,12 @@ pub struct Text<const N: usize> {
     cut: bool,
 }
 
+/// The folder of a path.
+pub fn parent(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+    path.get(..end).unwrap_or(b"")
+}
+
 /// Room for a path. Longer ones are refused by those who build them.
 pub type Path = Text<256>;
 
@@ -21,6 +27,9 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
+    /// How many bytes it takes.
+    pub const ROOM: usize = N.saturating_sub(1);
+
     /// A text that starts as `s`.
     pub fn new(s: impl AsRef<[u8]>) -> Self {
         Self::default().with(s)
@@ -98,6 +107,13 @@ impl<const N: usize> Text<N> {
     /// The text.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Of a path, the folder.
+    pub fn parent(&self) -> Self {
+        let mut folder = Self::default();
+        folder.push(parent(self.bytes()));
+        folder
     }
 
     /// The text for C.

@@ -1,76 +1,130 @@
 //! The role `guard`: gives back what dead or sleeping clients cannot, keeps an own pool open, and ends
 //! when nothing is left.
 //!
-//! It watches every process in the ledger by a pidfd, which names a process beyond its pid and tells of
-//! its end even while nobody reaps it; new ones are noticed at the next tick. Of the pool it holds the
-//! read end, both ends only if it is one of our own; it opens it anew to give a token back.
+//! Processes that are new in the ledger are noticed at the next tick.
+
+mod pool;
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
-use jsshim_engine::ledger::{Shared, RECORDS};
-use jsshim_engine::pool::{self, Pool};
+use jsshim_engine::alive::Watches;
+use jsshim_engine::lanes::Kind;
+use jsshim_engine::ledger::{Shared, LIFE};
+use jsshim_engine::pool::Pool;
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
 use jsshim_engine::stall::Breaker;
 use jsshim_engine::sys::{self, Errno};
+use jsshim_engine::text::Path;
+use jsshim_engine::trace;
+
+use crate::double::{self, Role};
+use crate::stale;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
 
 /// How long a record may be in the making before its maker is looked for, in ns.
 const STUCK_NANOS: u64 = 500_000_000;
+/// How long a token is kept for a pool that cannot be found, in ns.
+const LOST_NANOS: u64 = 2_000_000_000;
 
-/// The watch of one record.
-#[derive(Clone, Copy)]
-struct Watch {
-    pid: i32,
-    generation: u32,
-    /// The pidfd, or -1 where there is none to be had.
-    fd: i32,
-    /// Since when it is watched (`CLOCK_BOOTTIME`, ns).
-    since: u64,
-}
-
-const NO_WATCH: Watch = Watch { pid: 0, generation: 0, fd: -1, since: 0 };
-/// In place of a pid: a record that is being filled in.
+/// States in which a record is watched without a process.
 const CLAIMED: i32 = -1;
+const ENDING: i32 = -2;
 
 struct Guard<'a> {
     ledger: &'a Shared,
+    path: Path,
     pool: Pool,
-    watches: &'a mut [Watch; RECORDS],
-    polls: &'a mut [libc::pollfd; RECORDS],
+    /// The descriptor by which the pool is opened, or -1.
+    held: i32,
+    watches: Watches,
     breaker: Breaker,
+    /// See [`double`]; and a pidfd of it, or -1.
+    double: i32,
+    double_fd: i32,
+    /// Of the process with which an own pool ends: is there one; a pidfd, or -1.
+    has_root: bool,
+    root: i32,
+    /// The make whose pool it is, as far as is known; or 0.
+    owner: i32,
+    /// That make has ended its build.
+    over: bool,
+    /// When to look next whether it counts its tokens.
+    look: u64,
+    /// There are jobs, so that a token may be out.
+    out: bool,
 }
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
-pub fn run(path: &'static CStr, stall: u64) -> ! {
-    let Ok(ledger) = Shared::open(path) else { sys::exit(1) };
+/// `stats` is the file for what nobody was left to tell; empty: none.
+pub fn run(path: &CStr, stall: u64, stats: &Path) -> ! {
+    serve(Path::new(path.to_bytes()), stall, stats, true)
+}
+
+/// `sweeps`: also looks after what others have left.
+fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
     detach();
-    let id = ledger.header.id();
-    let root = ledger.header.root.load(Acquire);
-    // An own pool lives while somebody has it open: from here on, that is us. Of another's we hold the
-    // read end only, which keeps no make waiting and is a way back to the pool for us and others.
-    let how = if root == 0 { libc::O_RDONLY } else { libc::O_RDWR };
-    let held = pool::open(&ledger.header.path(), id, how).unwrap_or(-1);
-    ledger.header.guard_fd.store(held, Release);
-    ledger.header.guard.store(sys::getpid(), Release);
-    let mut watches = [NO_WATCH; RECORDS];
-    let mut polls = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; RECORDS];
-    let pool = Pool::new(id, pool::fd_path(sys::getpid(), held), None);
-    let breaker = Breaker::new(stall);
-    let mut guard = Guard { ledger, pool, watches: &mut watches, polls: &mut polls, breaker };
-    guard.watch_over(path, root);
-    if root != 0 {
-        let _ = sys::unlink(ledger.header.path().c());
+    let Ok(ledger) = Shared::open(path.c()) else { sys::exit(1) };
+    let Ok(file) = sys::open(path.c(), libc::O_RDWR, 0) else { sys::exit(1) };
+    let header = &ledger.header;
+    // Where there are no locks, the last one that comes stays.
+    let other = sys::lock_byte(file, LIFE) == Err(Errno::AGAIN);
+    if other || !header.is_at(sys::fstat(file)) {
+        sys::exit(0)
     }
+    let id = header.id();
+    let owner = if header.root.load(Acquire) == 0 { pool::owner_of(&header.path()) } else { 0 };
+    let mut guard = Guard {
+        ledger,
+        path,
+        pool: Pool::new(id, Path::default(), None),
+        held: -1,
+        watches: Watches::new(),
+        breaker: Breaker::new(stall),
+        double: 0,
+        double_fd: -1,
+        has_root: false,
+        root: -1,
+        owner,
+        over: false,
+        look: 0,
+        out: false,
+    };
+    guard.hold(&header.path());
+    guard.watch_root();
+    guard.split(|| {
+        if sweeps {
+            stale::sweep(&path, |other| {
+                double::apart(|| serve(*other, stall, &Path::default(), false))
+            });
+        }
+    });
+    guard.watch_over();
+    if header.root.load(Acquire) != 0 {
+        let _ = sys::unlink(header.path().c());
+    }
+    tell(ledger, stats);
     sys::exit(0)
 }
 
-/// Leaves the session, directory and descriptors of whoever started it.
+/// Tells the statistics of those who were killed, where a file was asked for.
+fn tell(ledger: &Shared, file: &Path) {
+    let (h, counts) = (&ledger.header, ledger.header.stats.take());
+    if counts.jobs > 0 && !file.bytes().is_empty() {
+        let slots = h.slots.load(Acquire);
+        let block = counts.block(b"all its processes", h.lanes.peak(Kind::Slot), slots);
+        let _ = trace::append(file.c(), block.bytes(), true);
+    }
+}
+
+/// Leaves the session, directory and descriptors of whoever started it. Its signals stay blocked: it ends
+/// when nothing is left to look after, and what ends a build reaches that without it.
 fn detach() {
+    let _ = sys::sigmask(libc::SIG_SETMASK, u64::MAX);
     sys::setsid();
     let _ = sys::chdir(c"/");
     if sys::close_from(0).is_err() {
@@ -80,51 +134,108 @@ fn detach() {
         let _ = sys::open(c"/dev/null", libc::O_RDWR, 0);
     }
     sys::raise_open_files_limit();
-    sys::sigmask(libc::SIG_SETMASK, 0);
 }
 
 impl Guard<'_> {
-    fn watch_over(&mut self, path: &CStr, root: i32) {
+    /// Goes on as a child; this process becomes its double. `first`: what that does at the beginning.
+    fn split(&mut self, first: impl FnOnce()) {
+        let mut first = Some(first);
+        self.double = loop {
+            match double::fork() {
+                Role::Guard(double) => break double,
+                Role::Double(child) => {
+                    self.watches.forget_all();
+                    self.pool.close();
+                    if let Some(first) = first.take() {
+                        first();
+                    }
+                    if !double::was_killed(child) {
+                        sys::exit(0)
+                    }
+                }
+            }
+        };
+        if self.double_fd >= 0 {
+            sys::close(self.double_fd);
+        }
+        self.double_fd = sys::pidfd_open(self.double).unwrap_or(-1);
+        self.ledger.header.guard.store(sys::getpid(), Release);
+    }
+
+    fn watch_over(&mut self) {
         loop {
             let busy = self.round();
-            self.pool.close();
-            let needed = root != 0 && lives(root);
-            if !busy && !needed && self.ledger.close_if_idle(path) {
+            self.keep_open();
+            if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
                 return;
             }
-            // Another guard has taken over: ours was thought dead, or the file was replaced.
+            // Another guard has taken over.
             if self.ledger.header.guard.load(Acquire) != sys::getpid() {
                 sys::exit(0);
             }
             if busy {
                 self.breaker.round(self.ledger);
             }
-            self.sleep();
+            self.watches.sleep(self.double_fd, TICK_MILLIS);
+            if sys::getppid() != self.double {
+                self.split(|| ());
+            }
+        }
+    }
+
+    fn watch_root(&mut self) {
+        let header = &self.ledger.header;
+        let (root, born) = (header.root.load(Acquire), header.root_born.load(Acquire));
+        let is_it = |s: proc::Stat| born == 0 || s.start as u32 == born;
+        self.has_root = root != 0 && proc::stat(root).is_none_or(is_it);
+        self.root = sys::pidfd_open(root).unwrap_or(-1);
+    }
+
+    fn root_lives(&self) -> bool {
+        let root = self.ledger.header.root.load(Acquire);
+        match self.root {
+            _ if !self.has_root => false,
+            // Gone already, or pidfds are not to be had.
+            -1 => proc::lives(root),
+            pidfd => !proc::has_ended_by(pidfd, root),
         }
     }
 
     /// Looks at every record once. Says whether any is in use.
     fn round(&mut self) -> bool {
         let mut busy = false;
+        self.out = false;
         for (index, record) in self.ledger.records() {
             let (state, generation) = record.now();
             busy |= state != State::Free;
             let handle = Handle { index, generation };
             match state {
-                State::Free => self.forget(index),
+                State::Free => self.watches.forget(index),
                 // Whoever was at it is slow, was killed, or could not reach the pool.
-                State::Ending => self.ledger.finish(handle, &self.pool),
+                State::Ending => self.finish(handle, record),
                 State::Client => self.client(handle, record),
-                State::Claim if !self.is_stuck(handle) => {}
+                // What it says may be about the job before until then.
+                State::Claim if self.watches.age(handle, CLAIMED) < STUCK_NANOS => {}
                 _ => self.job(handle, record),
             }
+            self.out |= !matches!(record.state(), State::Free | State::Client);
         }
         busy
     }
 
+    fn finish(&mut self, h: Handle, record: &Record) {
+        self.ledger.finish(h, &self.pool);
+        if record.now() != (State::Ending, h.generation) {
+            return;
+        }
+        let lost = self.watches.age(h, ENDING) > LOST_NANOS;
+        if lost && !self.hold_by_another() && self.client_is_dead(record) {
+            self.ledger.write_off(h, &self.pool);
+        }
+    }
+
     fn client(&mut self, h: Handle, record: &Record) {
-        let dead = self.is_dead(h, record.pid.load(Acquire));
-        if dead {
+        if self.watches.is_dead(h, record, record.pid.load(Acquire)) {
             let _ = record.implicit.compare_exchange(UNRECORDED, 0, AcqRel, Acquire);
             if !self.has_records(h.index) {
                 self.ledger.free(h);
@@ -142,18 +253,32 @@ impl Guard<'_> {
         })
     }
 
+    fn client_is_dead(&mut self, job: &Record) -> bool {
+        let index = job.client.load(Acquire);
+        let Some(client) = self.ledger.record(index) else { return true };
+        match client.now() {
+            (State::Client, generation) => {
+                let pid = client.pid.load(Acquire);
+                self.watches.is_dead(Handle { index, generation }, client, pid)
+            }
+            _ => true,
+        }
+    }
+
     fn job(&mut self, h: Handle, record: &Record) {
         let pid = record.pid.load(Acquire);
         let gone = if pid > 0 {
-            self.is_dead(h, pid)
+            self.watches.is_dead(h, record, pid)
         } else {
             // No process yet: in the making, unless its client died over it.
-            let client = self.ledger.record(record.client.load(Acquire));
-            client.is_none_or(|c| c.state() != State::Client || !lives(c.pid.load(Acquire)))
+            self.client_is_dead(record)
         };
         if gone {
-            self.ledger.end(h, &self.pool);
-            self.forget(h.index);
+            let has_token = record.has_token(h.generation);
+            if self.ledger.end(h, &self.pool) && has_token {
+                self.ledger.header.stats.recovered();
+            }
+            self.watches.forget(h.index);
         } else {
             self.complete(h, record);
         }
@@ -162,75 +287,12 @@ impl Guard<'_> {
     /// Does the rest of what a process that was killed in the middle had begun.
     fn complete(&self, h: Handle, record: &Record) {
         match record.state() {
-            State::Implicit => drop(self.pool.give(record, h.generation)),
+            State::Implicit if record.has_token(h.generation) => {
+                self.ledger.release_lane(h, record);
+                self.pool.give(record, h.generation);
+            }
             State::Held | State::Waiting => drop(self.ledger.accept_gift(h)),
             _ => {}
         }
     }
-
-    /// Has this record been claimed for long? What it says may be about the job before until then.
-    fn is_stuck(&mut self, h: Handle) -> bool {
-        let Some(watch) = self.watches.get_mut(h.index as usize) else { return false };
-        if (watch.pid, watch.generation) != (CLAIMED, h.generation) {
-            self.forget(h.index);
-            if let Some(watch) = self.watches.get_mut(h.index as usize) {
-                *watch =
-                    Watch { pid: CLAIMED, generation: h.generation, fd: -1, since: sys::now() };
-            }
-            return false;
-        }
-        sys::now().saturating_sub(watch.since) > STUCK_NANOS
-    }
-
-    /// Has the process of this record ended, reaped or not? Starts to watch it if it is new.
-    fn is_dead(&mut self, h: Handle, pid: i32) -> bool {
-        let Some(watch) = self.watches.get_mut(h.index as usize) else {
-            return false;
-        };
-        if (watch.pid, watch.generation) != (pid, h.generation) {
-            if watch.fd >= 0 {
-                sys::close(watch.fd);
-            }
-            *watch = Watch { pid, generation: h.generation, fd: -1, since: sys::now() };
-            match sys::pidfd_open(pid) {
-                Ok(fd) => watch.fd = fd,
-                Err(Errno::SRCH) => return true,
-                Err(_) => {}
-            }
-        }
-        if watch.fd < 0 {
-            return !lives(pid);
-        }
-        let mut one = [libc::pollfd { fd: watch.fd, events: libc::POLLIN, revents: 0 }];
-        matches!(sys::poll(&mut one, 0), Ok(1..))
-    }
-
-    fn forget(&mut self, index: u32) {
-        if let Some(watch) = self.watches.get_mut(index as usize) {
-            if watch.fd >= 0 {
-                sys::close(watch.fd);
-            }
-            *watch = NO_WATCH;
-        }
-    }
-
-    /// Until a watched process ends, or a tick.
-    fn sleep(&mut self) {
-        let mut n = 0usize;
-        for fd in self.watches.iter().map(|w| w.fd).filter(|fd| *fd >= 0) {
-            if let Some(p) = self.polls.get_mut(n) {
-                (p.fd, p.revents) = (fd, 0);
-                n = n.saturating_add(1);
-            }
-        }
-        let _ = sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), TICK_MILLIS);
-    }
-}
-
-/// Does a process run, as far as can be told without a pidfd?
-fn lives(pid: i32) -> bool {
-    if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
-        return false;
-    }
-    proc::stat(pid).is_none_or(|s| !matches!(s.state, b'Z' | b'X'))
 }

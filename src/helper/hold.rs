@@ -7,8 +7,8 @@ use jsshim_engine::ledger::Shared;
 use jsshim_engine::pool::Pool;
 use jsshim_engine::slots::State;
 use jsshim_engine::spec::Spec;
-use jsshim_engine::text::Text;
-use jsshim_engine::{hold, report, sys};
+use jsshim_engine::text::{Path, Text};
+use jsshim_engine::{guard, hold, report, sys};
 
 use crate::start::Args;
 
@@ -19,8 +19,9 @@ pub fn run(args: &Args) -> ! {
     let timers = sys::Timers::stop();
     match spec.as_ref().map(|s| (s, Shared::open(s.ledger.c()))) {
         Some((spec, Ok(ledger))) => {
-            let start = wait(ledger, spec);
-            if args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
+            let held = ledger.get(spec.job).is_some_and(|r| r.state().is_held());
+            let start = wait(ledger, spec, args);
+            if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
                 tell(ledger, spec, target, start);
             }
         }
@@ -31,10 +32,14 @@ pub fn run(args: &Args) -> ! {
     exec(args, target, spec.is_some_and(|s| s.shell))
 }
 
-fn wait(ledger: &Shared, spec: &Spec) -> State {
+fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {
     let inherited = (spec.inherited.0 >= 0).then_some(spec.inherited);
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
-    hold::wait(ledger, spec.job, &pool, &[0])
+    hold::wait(ledger, spec.job, &pool, &[0], &|| {
+        let mut buf = [0u8; 256];
+        let this = sys::readlink(c"/proc/self/exe", &mut buf).unwrap_or(b"");
+        guard::ensure(ledger, &spec.ledger, &Path::new(this), args.env(), true);
+    })
 }
 
 /// For `JSSHIM_DEBUG`: a start without a slot.
@@ -42,7 +47,7 @@ fn tell(ledger: &Shared, spec: &Spec, target: &CStr, start: State) {
     if start == State::Overdraft && ledger.get(spec.job).is_some() {
         let target = target.to_bytes();
         let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
-        let mut text = ledger.end_of_wait(spec.job, start);
+        let mut text = ledger.start(b"was held, ", spec.job, start);
         report::debug_of(name, text.put(b" overdraft").bytes());
     }
 }

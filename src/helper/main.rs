@@ -16,11 +16,31 @@
     clippy::panic
 )]
 
+mod double;
 mod guard;
 mod hold;
+mod stale;
 mod start;
 
+use jsshim_engine::text::Path;
 use jsshim_engine::{report, stall, sys};
+
+/// `JSSHIM_STATS`, if it is a file. The guard leaves its directory, so a name without one gets it.
+fn stats_file(args: &start::Args) -> Path {
+    let mut path = Path::default();
+    let value = args.variable(b"JSSHIM_STATS=").filter(|v| !matches!(*v, b"" | b"0" | b"1"));
+    let Some(value) = value else { return path };
+    if value.first() != Some(&b'/') {
+        let mut buf = [0u8; 256];
+        path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
+    }
+    path.put(value);
+    if path.fits() {
+        path
+    } else {
+        Path::default()
+    }
+}
 
 fn main(args: &start::Args) -> ! {
     match args.get(1).map(core::ffi::CStr::to_bytes) {
@@ -28,7 +48,7 @@ fn main(args: &start::Args) -> ! {
             Some(ledger) => {
                 // What is no limit, the library has complained of.
                 let limit = args.variable(b"JSSHIM_STALL=").and_then(stall::limit);
-                guard::run(ledger, limit.unwrap_or(stall::LIMIT))
+                guard::run(ledger, limit.unwrap_or(stall::LIMIT), &stats_file(args))
             }
             None => sys::exit(2),
         },

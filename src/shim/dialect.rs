@@ -9,6 +9,7 @@ use core::ffi::{c_char, CStr};
 use jsshim_engine::join::{self, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::speaker::is_gnu_make;
 use jsshim_engine::{own, pool, sys};
 
 use crate::early::export;
@@ -32,11 +33,6 @@ pub fn program() -> &'static [u8] {
     }
 }
 
-/// Is this a name of GNU make?
-pub fn is_gnu_make(name: &[u8]) -> bool {
-    matches!(name, b"make" | b"gmake" | b"remake") || name.starts_with(b"make-4")
-}
-
 /// bmake dies of MAKEFLAGS in GNU make's form.
 pub fn is_bmake() -> bool {
     matches!(program(), b"bmake" | b"pmake")
@@ -45,7 +41,13 @@ pub fn is_bmake() -> bool {
 /// Does this program speak the protocol, by its name?
 pub fn is_speaker() -> bool {
     let name = program();
-    is_gnu_make(name) || is_cargo(name) || is_bmake() || name.starts_with(b"ninja")
+    is_gnu_make(name) || is_cargo(name) || is_bmake() || is_lto(name) || name.starts_with(b"ninja")
+}
+
+/// gcc's, which starts a make for `-flto=N`: on the pool if it can reach it, else with a `-jN` and an
+/// emptied MAKEFLAGS.
+fn is_lto(name: &[u8]) -> bool {
+    name == b"lto-wrapper"
 }
 
 fn is_cargo(name: &[u8]) -> bool {
@@ -53,14 +55,22 @@ fn is_cargo(name: &[u8]) -> bool {
 }
 
 /// Puts the pool that MAKEFLAGS names into this program's words, if it does not know these.
-pub fn translate(flags: Option<&[u8]>, auth: &Auth<'_>) {
+pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
     let name = program();
-    let (make, cargo) = (is_gnu_make(name), is_cargo(name));
+    let (make, cargo, lto) = (is_gnu_make(name), is_cargo(name), is_lto(name));
+    let ninja = name.starts_with(b"ninja");
+    let Some(auth) = auth else {
+        // gcc itself has taken the word away where the descriptors were closed.
+        if lto {
+            as_descriptors(flags);
+        }
+        return;
+    };
     match *auth {
         _ if is_bmake() => hide(flags),
         Auth::Fds { read, write } if read >= 0 && write >= 0 => {
             let open = join::inherited(read, write).is_some();
-            if name.starts_with(b"ninja") {
+            if ninja {
                 // Some builds know both, and then make's own word is the best.
                 if program_says(b"fifo:") && !(open && program_says(b"'pipe' mode detected")) {
                     as_fifo(flags);
@@ -69,7 +79,15 @@ pub fn translate(flags: Option<&[u8]>, auth: &Auth<'_>) {
                 as_descriptors(flags);
             }
         }
+        // make's word for a recipe without `+`: the pool may be known all the same.
+        Auth::Fds { .. } if lto => as_descriptors(flags),
+        // Before gcc 13.
+        Auth::Fifo(_) if lto && !program_says(b"fifo:") => as_descriptors(flags),
         Auth::Fifo(_) if cargo || make && !program_says(b"jobserver-style") => {
+            as_descriptors(flags);
+        }
+        // Kitware's builds before 1.13.
+        Auth::Fifo(_) if ninja && program_says(b"--jobserver-auth=") && !program_says(b"fifo:") => {
             as_descriptors(flags);
         }
         _ => {}

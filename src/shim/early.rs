@@ -6,13 +6,13 @@ use core::sync::atomic::Ordering::Release;
 use jsshim_engine::join::{self, End};
 use jsshim_engine::makeflags::{self, Auth, Names, WriteAuth};
 use jsshim_engine::text::Text;
-use jsshim_engine::{proc, report, sys};
+use jsshim_engine::{own, proc, report, sys};
 
 use crate::dialect;
 use crate::environ;
 use crate::joining;
-use crate::kept;
 use crate::state::STATE;
+use crate::telling;
 
 extern "C" {
     fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
@@ -22,18 +22,22 @@ extern "C" {
 /// One walk over the environment.
 pub fn look() {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
+    let (mut stats, mut trace, mut root) = (false, false, false);
     // SAFETY: before main, the environment is as the kernel made it.
     for word in unsafe { environ::iter(environ::current()) } {
         match word.to_bytes() {
             [b'J', b'S', rest @ ..] => {
                 jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
-                pool |= rest.starts_with(b"SHIM_POOL=");
+                if let Some(word) = rest.strip_prefix(b"SHIM_POOL=") {
+                    pool = true;
+                    root |= own::is_made_by(word, sys::getpid());
+                }
+                stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(telling::is_on);
+                trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(telling::is_on);
                 held = held.or_else(|| join::handle(rest.strip_prefix(b"SHIM_HELD=")?));
             }
-            [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', rest @ ..] => {
-                if let Some(entry) = kept::entry(rest) {
-                    STATE.set_preload(entry);
-                }
+            [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', ..] => {
+                STATE.set_preload(word);
             }
             [b'M', b'A', b'K', b'E', b'F', b'L', b'A', b'G', b'S', b'=', rest @ ..] => {
                 flags = Some(rest);
@@ -55,13 +59,18 @@ pub fn look() {
     if let Some(Auth::Fds { read, .. }) = auth {
         STATE.set_end(End::of(read));
     }
+    telling::WANTED.store(stats, Release);
+    if stats && root {
+        telling::keep_stderr();
+    }
     let top = !pool && auth.is_none();
-    STATE.eager.store(top, Release);
+    // Of the program at the top, the jobs that run alone are to be seen, too.
+    STATE.eager.store(top || root && (stats || trace), Release);
     STATE.top.store(top, Release);
     if top && jobs {
         found_pool(flags);
     } else if !top && dialect::is_speaker() {
-        auth.inspect(|auth| dialect::translate(flags, auth));
+        dialect::translate(flags, auth.as_ref());
         // What its children are told must be told to the first one, too.
         STATE.eager.store(!joining::obeys(joining::settings()), Release);
     }

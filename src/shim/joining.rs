@@ -6,15 +6,17 @@ use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::client::{Client, Setup};
-use jsshim_engine::join::{self, Found, Settings};
+use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::target::Kind;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{glob, makeflags, own, proc, rundir, stall, sys, target};
+use jsshim_engine::{glob, makeflags, own, proc, rundir, speaker, stall, sys, target};
 
 use crate::dialect;
 use crate::environ;
-use crate::objects;
+use crate::objects::{self, gnu_hash, Object};
 use crate::state::STATE;
+use crate::telling;
 
 /// `JSSHIM_GATE`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,27 +50,36 @@ pub fn find(place: &mut Place) -> bool {
     if left_out() {
         return false;
     }
-    let settings = settings();
+    let mut settings = settings();
     let speaks = speaks();
     if speaks && obeys(settings) {
         return false;
+    }
+    if speaks && has_left_pool() {
+        settings.makeflags = STATE.first_flags();
     }
     // By reference: what was found is large.
     match &join::find(settings) {
         Found::Pool(pool, load) => {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
             let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
-            enter(place, pool, Own { load_milli: load_limit(*load), overrides, ..Own::default() })
+            let slots = if overrides { 0 } else { slots_said(settings) };
+            enter(place, pool, Own { load_milli: load_limit(*load), slots, overrides, root: 0 })
         }
         Found::One if !speaks => make(place, 1),
-        Found::None if !speaks => make(place, jobs_wanted().unwrap_or_else(own::default_slots)),
+        Found::None if !speaks => make(place, wanted()),
         // It sees to it in its own way.
         Found::One | Found::None => false,
-        Found::Unusable(problem) => {
-            STATE.warn(problem.text().bytes());
-            make(place, 1)
+        &Found::Unusable(problem) => {
+            warn_of(problem);
+            make(place, if problem == Problem::Gone { wanted() } else { 1 })
         }
     }
+}
+
+#[inline(never)]
+fn warn_of(problem: Problem) {
+    STATE.warn(problem.text().bytes());
 }
 
 /// What the environment says of the pool, or has said when the process started.
@@ -76,10 +87,16 @@ pub fn settings() -> Settings<'static> {
     Settings { makeflags: STATE.flags(), pool: STATE.pool(), end: STATE.end() }
 }
 
+/// The `-j` of MAKEFLAGS, if the pool is named there: make says it for those who look.
+fn slots_said(settings: Settings<'_>) -> u32 {
+    let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
+    flags.jobs.filter(|_| flags.auth.is_some()).unwrap_or(0)
+}
+
 /// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives two
 /// inheritable ends of it and the value of `JSSHIM_POOL`.
 pub fn found() -> Option<(i32, i32, Text<320>)> {
-    let slots = jobs_wanted().unwrap_or_else(own::default_slots);
+    let slots = wanted();
     let mut result = None;
     let find = |place: &mut Place| {
         settle_modes();
@@ -140,6 +157,11 @@ pub fn jobs_wanted() -> Option<u32> {
     n
 }
 
+/// Slots for a pool of our own.
+fn wanted() -> u32 {
+    jobs_wanted().unwrap_or_else(own::default_slots)
+}
+
 /// What is ours of a client's [`Setup`].
 #[derive(Default)]
 struct Own {
@@ -152,17 +174,40 @@ struct Own {
 #[inline(never)]
 fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let Own { load_milli, root, slots, overrides } = own;
-    let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| {
-        let (dir, helper) = (&dir, &helper());
-        Client::init(place, &Setup { pool, dir, helper, load_milli, root, slots, overrides })
-    });
-    made.map_err(|e| refuse(e.0)).is_ok()
+    let made = match &rundir::find(environ::own(b"JSSHIM_DIR=")) {
+        Ok(dir) => {
+            let helper = &helper();
+            let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
+            let setup =
+                Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
+            Client::init(place, &setup).map(look_after)
+        }
+        Err(e) => Err(*e),
+    };
+    made.inspect(|()| telling::keep_stderr()).map_err(|e| refuse(e.0)).is_ok()
+}
+
+/// Where the ledger had a guard, there may be somebody who needs one.
+#[inline(never)]
+fn look_after(client: &Client) {
+    if client.ledger().header.guard.load(Relaxed) != 0 {
+        client.guard(STATE.env.load(Relaxed).cast_const(), true);
+    }
 }
 
 #[inline(never)]
 fn refuse(errno: i32) {
+    let why: &[u8] = match errno {
+        libc::EACCES => b", not yours alone",
+        libc::ENOSPC => b", no space left",
+        libc::EROFS => b", read-only",
+        libc::ENOENT => b", no such place",
+        libc::ENAMETOOLONG => b", its path is too long",
+        libc::EFBIG => b", ulimit -f is too small",
+        _ => b"",
+    };
     let text: Text<160> = Text::new(b"no run-time directory for the ledger (errno ");
-    STATE.warn(text.num(errno).with(b"); this process is not gated").bytes());
+    STATE.warn(text.num(errno).with(why).with(b"); this process is not gated").bytes());
 }
 
 /// Makes a pool of our own. The description that fills it stays open: the guard takes over, but where
@@ -195,11 +240,16 @@ fn make(place: &mut Place, slots: u32) -> bool {
 fn helper() -> Path {
     let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty()).map(Path::new);
     let path = told.unwrap_or_else(beside_library);
-    if path.fits() && target::foretell(path.c()).is_ok() {
+    if path.fits() && is_program(&path) {
         return path;
     }
     STATE.warn(b"jsshim-helper is not to be found; jobs cannot be held");
     Path::default()
+}
+
+/// Is this a program that an exec would run: not a text, nor one for another machine?
+pub fn is_program(path: &Path) -> bool {
+    matches!(target::foretell(path.c()), Ok(Kind::Static | Kind::Dynamic))
 }
 
 #[inline(never)]
@@ -232,17 +282,41 @@ fn left_out() -> bool {
         || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
 }
 
-/// Does this program speak the protocol itself? Told by the strings in its read-only memory.
+/// Does this program speak the protocol itself? Told by the strings in its read-only memory, or by
+/// libjobserver among its libraries.
 #[inline(never)]
 fn speaks() -> bool {
-    program_says(b"jobserver-auth") || program_says(b"jobserver-fds")
+    speaker::WORDS.into_iter().any(program_says) || has_libjobserver()
+}
+
+/// Is a library loaded that starts jobs on slots for its program?
+fn has_libjobserver() -> bool {
+    const NAME: &CStr = c"jobserver_launch_job";
+    let mut found = false;
+    objects::each(|info| {
+        let defined = Object::of(info).map(|o| o.find(NAME, gnu_hash(NAME)));
+        found = defined.is_some_and(|d| d.newest != 0);
+        found
+    });
+    found
+}
+
+/// Has this program been told of a pool, and has made one of its own since, as those with libjobserver do? The
+/// known speakers do not change their own environment, but we do.
+fn has_left_pool() -> bool {
+    let auth = |flags: Option<&'static [u8]>| makeflags::parse(flags?).auth;
+    let (first, now) = (auth(STATE.first_flags()), auth(STATE.flags()));
+    first.is_some() && first != now && !dialect::is_speaker()
 }
 
 /// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
 /// do otherwise? A make or ninja that is given a `-jN` of its own takes no notice of the pool.
+#[inline(never)]
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
-    flags.auth.is_some() && !join::overrides(settings.pool) && !is_told_otherwise()
+    let Some(auth) = flags.auth else { return false };
+    let counts = !join::overrides(settings.pool) || join::is_told(&auth, settings.pool);
+    counts && !is_told_otherwise() && !has_left_pool()
 }
 
 /// Is this word in the program's read-only memory (the first object)? That of its code is looked at only
@@ -295,25 +369,16 @@ unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
 /// Is this a make or a ninja whose command line has a number of jobs?
 #[inline(never)]
 fn is_told_otherwise() -> bool {
-    let mut buf = [0u8; 2048];
-    let n = proc::read_file(&Path::new(b"/proc/self/cmdline"), &mut buf).unwrap_or(0);
-    let mut words = buf.get(..n).unwrap_or(b"").split(|b| *b == 0);
-    let program = words.next().unwrap_or(b"");
-    let name = program.rsplit(|b| *b == b'/').next().unwrap_or(b"");
-    let known = name.starts_with(b"ninja") || dialect::is_gnu_make(name);
-    known && words.any(names_jobs)
-}
-
-/// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
-fn names_jobs(word: &[u8]) -> bool {
-    match word.strip_prefix(b"-") {
-        Some([b'-', rest @ ..]) => rest.starts_with(b"jobs"),
-        Some(letters) => {
-            let mut letters = letters.iter().take_while(|b| !b"CfIloOW".contains(b));
-            letters.any(|b| *b == b'j')
-        }
-        None => false,
+    if !is_ninja() && !speaker::is_gnu_make(dialect::program()) {
+        return false;
     }
+    // The first word is the program; of the others, the start tells.
+    let (mut told, mut first) = (false, true);
+    proc::each_part::<64>(&Path::new(b"/proc/self/cmdline"), 0, |word| {
+        told |= !first && speaker::names_jobs(word);
+        first = false;
+    });
+    told
 }
 
 fn is_ninja() -> bool {

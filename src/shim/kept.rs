@@ -4,6 +4,8 @@
 //!
 //! An environment in which some of these words are left is one that was meant so: `env -u LD_PRELOAD`
 //! and an empty LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.
+//!
+//! From a program of 32 bits the library is kept away: its ld.so would say that it does not fit.
 
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::Ordering::Relaxed;
@@ -16,7 +18,8 @@ use crate::environ::{self, Scratch, Strings, END};
 use crate::joining;
 use crate::state::STATE;
 
-const PRELOAD: &[u8] = b"LD_PRELOAD=";
+/// The loader's variable.
+pub const PRELOAD: &[u8] = b"LD_PRELOAD=";
 /// make's variable.
 pub const FLAGS: &[u8] = b"MAKEFLAGS=";
 /// What the names of our variables start with.
@@ -54,18 +57,36 @@ pub struct Change {
     word: Word,
     /// All of ours has gone.
     scrubbed: bool,
-    /// LD_PRELOAD is to be written, after this value.
-    preload: Option<&'static [u8]>,
+    preload: Option<Preload>,
+}
+
+/// How LD_PRELOAD is to be written.
+#[derive(Clone, Copy)]
+enum Preload {
+    /// This library behind that value.
+    Behind(&'static [u8]),
+    /// That value without this library.
+    Without(&'static [u8]),
 }
 
 /// Is this entry of LD_PRELOAD this library, however it is written (`$LIB`, another path)?
 fn is_us(entry: &[u8]) -> bool {
-    entry.rsplit(|b| *b == b'/').next() == Some(FILE)
+    entry.strip_suffix(FILE).is_some_and(|dir| matches!(dir.last(), None | Some(b'/')))
 }
 
-/// Where LD_PRELOAD's value names this library, if it does. ld.so(8): separated by colons or spaces.
+/// Where LD_PRELOAD's value names this library, if it does. Most often it is the last entry.
 pub fn entry(value: &[u8]) -> Option<&[u8]> {
-    value.split(|b| matches!(b, b':' | b' ')).find(|entry| is_us(entry))
+    value.rsplit(separates).find(|entry| is_us(entry))
+}
+
+/// Between two entries of LD_PRELOAD (ld.so(8)).
+fn separates(byte: &u8) -> bool {
+    matches!(byte, b':' | b' ')
+}
+
+/// Is this entry this library, and the same file for programs of every kind (without `$LIB`)?
+fn is_fixed(entry: &[u8]) -> bool {
+    is_us(entry) && !entry.contains(&b'$')
 }
 
 /// Does this value of MAKEFLAGS name a pool?
@@ -102,11 +123,12 @@ unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
     seen
 }
 
-/// What must change in `envp` before a child gets it. `None`: nothing.
+/// What must change in `envp` before a child gets it, of which `foreign` says whether it is of 32 bits.
+/// `None`: nothing.
 ///
 /// # Safety
 /// `envp` must be NULL or a NULL-terminated array of C strings.
-pub unsafe fn change(envp: Strings) -> Option<Change> {
+pub unsafe fn change(envp: Strings, foreign: impl FnOnce() -> bool) -> Option<Change> {
     let word = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
     // SAFETY: by the contract.
     let seen = unsafe { look(envp, word) };
@@ -119,11 +141,16 @@ pub unsafe fn change(envp: Strings) -> Option<Change> {
     let says = |s| unsafe { environ::starts_with(s, b"JSSHIM_ENV=respect\0") };
     let respected = || STATE.settings().any(says);
     let restore = preloaded && lacks_us && !respected();
+    let kept = seen.preload.filter(|value| preloaded && value.split(separates).any(is_fixed));
+    if (restore || kept.is_some()) && foreign() {
+        let preload = Some(Preload::Without(kept?));
+        return Some(Change { count: seen.count, word: Word::None, scrubbed: false, preload });
+    }
     let scrubbed = restore && seen.preload.is_none();
     // A child without the library has no use for it.
     let loaded = restore || seen.preload.is_some() || !preloaded;
     let word = if loaded { pool_word(word, &seen, scrubbed) } else { Word::None };
-    let preload = restore.then(|| seen.preload.unwrap_or(b""));
+    let preload = restore.then(|| Preload::Behind(seen.preload.unwrap_or(b"")));
     (word != Word::None || restore).then_some(Change { count: seen.count, word, scrubbed, preload })
 }
 
@@ -151,7 +178,9 @@ fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
 impl Change {
     /// Pointers and bytes that [`Change::make`] needs.
     pub fn room(&self) -> (usize, usize) {
-        let preload = self.preload.map_or(0, |v| v.len().saturating_add(600));
+        let preload = self
+            .preload
+            .map_or(0, |(Preload::Behind(v) | Preload::Without(v))| v.len().saturating_add(600));
         (self.count.saturating_add(32), preload.saturating_add(1024))
     }
 
@@ -160,7 +189,11 @@ impl Change {
     /// # Safety
     /// `envp` must be the one that was looked at.
     pub unsafe fn make(&self, envp: Strings, scratch: &mut Scratch) -> Strings {
-        let preload = self.preload.map_or(END, |old| write_preload(old, scratch));
+        let preload = match self.preload {
+            None => END,
+            Some(Preload::Behind(old)) => write_preload(old, scratch),
+            Some(Preload::Without(old)) => write_others(old, scratch),
+        };
         let flags = if self.scrubbed { write_flags(scratch) } else { END };
         let pool = match self.word {
             Word::None => END,
@@ -175,7 +208,7 @@ impl Change {
         let starts = |s: *const c_char, name| unsafe { environ::starts_with(s, name) };
         let others = others.filter(|s| {
             let replaced = named && starts(*s, POOL_NAME);
-            !(replaced || !preload.is_null() && starts(*s, PRELOAD))
+            !(replaced || self.preload.is_some() && starts(*s, PRELOAD))
         });
         // At most as many as there is room for.
         let settings = STATE.settings().filter(|_| self.scrubbed).take(24).filter(|s| {
@@ -219,6 +252,22 @@ fn write_preload(old: &[u8], scratch: &mut Scratch) -> *const c_char {
         scratch.append(b":");
     }
     scratch.append(us);
+    at
+}
+
+/// `LD_PRELOAD=` with what is there besides this library, if anything is.
+fn write_others(old: &[u8], scratch: &mut Scratch) -> *const c_char {
+    let others = || {
+        old.split_inclusive(separates).filter(|part| match part {
+            [entry @ .., last] if separates(last) => !is_fixed(entry),
+            entry => !is_fixed(entry),
+        })
+    };
+    if others().next().is_none() {
+        return END;
+    }
+    let at = scratch.text(PRELOAD);
+    others().for_each(|part| scratch.append(part));
     at
 }
 

@@ -30,13 +30,19 @@ mod hooks;
 mod joining;
 mod kept;
 mod leaving;
+mod naming;
 mod objects;
 mod pending;
 mod real;
 mod redirect;
 mod sites;
 mod state;
+mod telling;
 mod ticket;
+
+// The crate `libc` asks for the library only while none of its users in the workspace wants it with std.
+#[link(name = "c")]
+extern "C" {}
 
 /// Runs in every process of the tree: remembers where it is, and no more unless the environment asks.
 extern "C" fn constructor(_: c_int, _: Strings, environment: Strings) {

@@ -2,6 +2,8 @@
 //! environment that names the pool.
 
 use core::ffi::{c_char, CStr};
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::client::Client;
 use jsshim_engine::pool::fd_path;
@@ -12,6 +14,7 @@ use jsshim_engine::target::{self, Kind};
 use jsshim_engine::text::{Path, Text};
 
 use crate::environ::{self, Scratch, Strings, END};
+use crate::joining;
 use crate::kept::{self, Change};
 use crate::state::STATE;
 
@@ -28,6 +31,8 @@ pub struct Target {
     path: Path,
     /// A text, to be run with /bin/sh.
     shell: bool,
+    /// Of 32 bits.
+    foreign: bool,
 }
 
 /// What can be said of an exec before it is done.
@@ -56,9 +61,13 @@ pub fn foretell(file: &CStr, search: bool, shell: bool) -> Foretold {
     };
     match found {
         Ok((path, _)) if !path.fits() => Foretold::Unknown,
-        Ok((path, Kind::Text)) if shell => Foretold::Runs(Target { path, shell: true }),
+        Ok((path, Kind::Text)) if shell => {
+            Foretold::Runs(Target { path, shell: true, foreign: false })
+        }
         Ok((_, Kind::Text)) | Err(_) => Foretold::Fails,
-        Ok((path, _)) => Foretold::Runs(Target { path, shell: false }),
+        Ok((path, kind)) => {
+            Foretold::Runs(Target { path, shell: false, foreign: kind == Kind::Foreign })
+        }
     }
 }
 
@@ -83,7 +92,7 @@ pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold {
         Ok(kind)
             if flags & !libc::AT_EMPTY_PATH == 0 && binary(kind) && same(dir, name, &whole) =>
         {
-            Foretold::Runs(Target { path: whole, shell: false })
+            Foretold::Runs(Target { path: whole, shell: false, foreign: kind == Kind::Foreign })
         }
         _ => Foretold::Unknown,
     }
@@ -137,12 +146,10 @@ pub unsafe fn held(
     envp: Strings,
 ) -> Option<Exec> {
     let spec = spec(c, job, target.shell)?;
-    if let Some(record) = c.ledger().get(job) {
-        let name = target.path.bytes();
-        record.set_name(name.rsplit(|b| *b == b'/').next().unwrap_or(name));
-    }
     // SAFETY: by the contract.
-    let (change, args) = unsafe { (kept::change(envp), environ::pointers(argv).count()) };
+    let change = unsafe { kept::change(envp, || target.foreign) };
+    // SAFETY: by the contract.
+    let args = unsafe { environ::pointers(argv).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
     let mut scratch =
         Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes.checked_add(1024)?)?;
@@ -159,7 +166,7 @@ pub unsafe fn held(
 
 /// Would an exec of the helper succeed now?
 pub fn can_hold() -> bool {
-    STATE.client().is_some_and(|c| target::foretell(c.helper.c()).is_ok())
+    STATE.client().is_some_and(|c| joining::is_program(&c.helper))
 }
 
 /// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
@@ -179,7 +186,9 @@ pub unsafe fn deferred(
     envp: Strings,
 ) -> Option<Exec> {
     // SAFETY: by the contract.
-    let (change, count) = unsafe { (kept::change(envp), environ::pointers(envp).count()) };
+    let change = unsafe { kept::change(envp, || false) };
+    // SAFETY: by the contract.
+    let count = unsafe { environ::pointers(envp).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
     let mut scratch = Scratch::new(pointers.checked_add(count)?.checked_add(40)?, bytes)?;
     let mut word: Text<64> = Text::new(HELD_NAME);
@@ -204,7 +213,7 @@ pub fn shell_line(
 ) -> Option<(*const c_char, Scratch)> {
     let envp = environ::current();
     // SAFETY: the host's own environment (see `environ::own`).
-    let change = unsafe { kept::change(envp) };
+    let change = unsafe { kept::change(envp, || false) };
     let job = job.filter(|_| has_helper());
     if job.is_none() && change.is_none() {
         return None;
@@ -261,13 +270,45 @@ fn quote(line: &mut Scratch, word: &[u8]) {
     line.append_quoted(word);
 }
 
-/// The same exec in an environment that keeps the tree on the pool. `None`: it does already.
+/// Is this a program of 32 bits, which says that our library does not fit? With `search` along PATH.
+pub fn is_foreign(file: &CStr, search: bool) -> bool {
+    const YES: u8 = 1;
+    const NO: u8 = 2;
+    /// Whether the system has any. Whoever looks finds the same, so the child of a vfork may write it.
+    static ANY: AtomicU8 = AtomicU8::new(0);
+    if ANY.load(Relaxed) == 0 {
+        ANY.store(if target::has_foreign() { YES } else { NO }, Relaxed);
+    }
+    ANY.load(Relaxed) == YES
+        && match search {
+            true => target::is_foreign_along(file, environ::own(b"PATH=")),
+            false => target::is_foreign(file),
+        }
+}
+
+/// [`is_foreign`] for execveat(2).
+pub fn is_foreign_at(dir: i32, path: &CStr) -> bool {
+    if dir == libc::AT_FDCWD || path.to_bytes().first() == Some(&b'/') {
+        return is_foreign(path, false);
+    }
+    let whole = fd_path(0, dir);
+    let whole = if path.is_empty() { whole } else { whole.with(b"/").with(path.to_bytes()) };
+    whole.fits() && is_foreign(whole.c(), false)
+}
+
+/// The same exec in an environment that keeps the tree on the pool, or of a program that `foreign` says is
+/// of 32 bits, keeps our library away. `None`: it does already.
 ///
 /// # Safety
 /// As [`held`].
-pub unsafe fn plain(path: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
+pub unsafe fn plain(
+    path: *const c_char,
+    argv: Strings,
+    envp: Strings,
+    foreign: impl FnOnce() -> bool,
+) -> Option<Exec> {
     // SAFETY: by the contract.
-    let change = unsafe { kept::change(envp)? };
+    let change = unsafe { kept::change(envp, foreign)? };
     let (pointers, bytes) = change.room();
     let mut scratch = Scratch::new(pointers, bytes)?;
     // SAFETY: by the contract.

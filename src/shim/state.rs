@@ -14,7 +14,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{c_char, CStr};
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
 use jsshim_engine::client::{Client, POOL_NAME};
 use jsshim_engine::jobs::Jobs;
@@ -62,10 +62,12 @@ pub struct State {
     end: [AtomicU64; 2],
     /// MAKEFLAGS, as the process was started with it.
     flags: AtomicPtr<c_char>,
-    /// This library in LD_PRELOAD, as the process was started with it: where, and how long.
-    preload: [AtomicUsize; 2],
+    /// LD_PRELOAD, as the process was started with it.
+    preload: AtomicPtr<c_char>,
     /// A forked child that must wait for its slot at its first exec or spawn: its record.
     held: AtomicU64,
+    /// The job that this process is, as a fork of its client: its record.
+    job: AtomicU64,
     /// What the fork call sites of this process are for.
     pub sites: Sites,
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
@@ -87,6 +89,7 @@ pub static STATE: State = State {
     client: UnsafeCell::new(MaybeUninit::uninit()),
     jobs: Jobs::new(),
     held: AtomicU64::new(0),
+    job: AtomicU64::new(0),
     sites: Sites::new(),
     warned: AtomicBool::new(false),
     is_fork: AtomicBool::new(false),
@@ -95,7 +98,7 @@ pub static STATE: State = State {
     eager: AtomicBool::new(false),
     end: [const { AtomicU64::new(0) }; 2],
     flags: AtomicPtr::new(core::ptr::null_mut()),
-    preload: [const { AtomicUsize::new(0) }; 2],
+    preload: AtomicPtr::new(core::ptr::null_mut()),
     env: AtomicPtr::new(core::ptr::null_mut()),
 };
 
@@ -174,6 +177,17 @@ impl State {
             self.phase.store(UNSEEN, Release);
         }
         self.held.store(held.map_or(0, Handle::pack), Release);
+        self.job.store(0, Release);
+    }
+
+    /// In a forked child, after [`State::forked`]: which job it is.
+    pub fn set_job(&self, job: Handle) {
+        self.job.store(job.pack(), Release);
+    }
+
+    /// The job that this process is, if it is known.
+    pub fn job(&self) -> Option<Handle> {
+        Handle::unpack(self.job.load(Acquire))
     }
 
     /// The record by which this process is to wait for its slot, given once.
@@ -206,23 +220,18 @@ impl State {
         }
     }
 
-    /// The constructor: how LD_PRELOAD names this library.
-    pub fn set_preload(&self, entry: &'static [u8]) {
-        let [at, len] = &self.preload;
-        at.store(entry.as_ptr() as usize, Relaxed);
-        len.store(entry.len(), Release);
+    /// The constructor: where LD_PRELOAD is.
+    pub fn set_preload(&self, word: &'static CStr) {
+        self.preload.store(word.as_ptr().cast_mut(), Release);
     }
 
     /// How LD_PRELOAD named this library when the process started, if it did. Some hosts write over that
     /// memory (setproctitle(3)); then it is not known.
     pub fn preload(&self) -> Option<&'static [u8]> {
-        let [at, len] = &self.preload;
-        let (len, at) = (len.load(Acquire), at.load(Relaxed));
-        // SAFETY: a part of the environment that the kernel laid out, which stays mapped.
-        let entry = (at != 0).then(|| unsafe {
-            core::slice::from_raw_parts(core::ptr::with_exposed_provenance(at), len)
-        })?;
-        kept::entry(entry).filter(|e| e.len() == len)
+        let word = self.preload.load(Acquire).cast_const();
+        // SAFETY: a string of the environment that the kernel laid out, which stays mapped.
+        let word = (!word.is_null()).then(|| unsafe { CStr::from_ptr(word) })?;
+        word.to_bytes().strip_prefix(kept::PRELOAD).and_then(kept::entry)
     }
 
     /// The variables of ours that the process was started with.
@@ -239,18 +248,22 @@ impl State {
 
     /// The value of MAKEFLAGS now, or that of the process' start if only that one names a pool.
     pub fn flags(&self) -> Option<&'static [u8]> {
-        let name = kept::FLAGS;
-        let now = environ::own(name);
+        let now = environ::own(kept::FLAGS);
         if now.is_some_and(kept::names_pool) {
             return now;
         }
+        self.first_flags().filter(|f| kept::names_pool(f)).or(now)
+    }
+
+    /// The value of MAKEFLAGS when the process started.
+    pub fn first_flags(&self) -> Option<&'static [u8]> {
+        let name = kept::FLAGS;
         let start = self.flags.load(Acquire).cast_const();
         // SAFETY: as above; unsetenv(3) takes an entry away, but its string stays.
-        let first = unsafe {
+        unsafe {
             (!start.is_null() && environ::starts_with(start, name))
                 .then(|| CStr::from_ptr(start.wrapping_add(name.len())).to_bytes())
-        };
-        first.filter(|f| kept::names_pool(f)).or(now)
+        }
     }
 
     /// The value of JSSHIM_POOL now, or else when the process started.

@@ -12,7 +12,9 @@ use jsshim_engine::text::Text;
 
 use crate::joining;
 use crate::leaving;
+use crate::naming;
 use crate::state::{NONE, OFF, RECORDED, STARTING, STATE};
+use crate::telling;
 
 /// What a spawn was given.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,12 +51,35 @@ fn begin_recorded() -> Ticket {
         STATE.warn(b"the ledger is full; this process is not gated");
         return Ticket::Pass;
     };
-    let ticket = slot(client, job);
-    if client.ledger().get(job).is_none_or(|r| r.state() != Slot::Implicit) {
-        let now_and_then = job.generation.is_multiple_of(16);
-        client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
+    slot(client, job, joining::gate_mode())
+}
+
+/// Makes sure that somebody looks after a token that is about to be taken, and after a job that is held.
+fn guard(client: &Client, job: Handle) {
+    let now_and_then = job.generation.is_multiple_of(16);
+    client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
+}
+
+/// A slot for this process, which is about to become another program while a job runs on its implicit slot.
+/// That program knows nothing of the job and uses the implicit slot again, so it is a job itself. `None`: no
+/// job runs, or nobody could give the slot back.
+#[inline(never)]
+pub fn own_slot() -> Option<Ticket> {
+    let first = STATE.first.load(Acquire);
+    let busy = match STATE.client() {
+        Some(client) => client.is_busy(&STATE.jobs),
+        None => STATE.phase() != OFF && first > 0 && sys::peek(first) == Peek::Running,
+    };
+    if !busy {
+        return None;
     }
-    ticket
+    let client =
+        STATE.join(joining::find, record_first).filter(|c| !c.helper.bytes().is_empty())?;
+    let job = client.claim()?;
+    client.ledger().get(job)?.pid.store(sys::getpid(), Release);
+    let ticket = slot(client, job, joining::Gate::Child);
+    client.guard(STATE.env.load(Relaxed).cast_const(), true);
+    Some(ticket)
 }
 
 /// A child that was forked without a slot and did not exec waits before its own first job.
@@ -76,12 +101,20 @@ pub fn hold_here(client: &Client, job: Handle) {
         |(client, job)| {
             client.ledger().overdraw(*job, Reason::Left);
             jsshim_engine::hold::abandon();
+            debug_end_of_wait(client, *job, Slot::Overdraft);
         },
-        |(client, job)| jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs),
+        |(client, job)| {
+            let guard = || client.guard(STATE.env.load(Relaxed).cast_const(), true);
+            jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs, &guard)
+        },
     );
     client.pool.close();
+    debug_end_of_wait(client, job, state);
+}
+
+fn debug_end_of_wait(client: &Client, job: Handle, state: Slot) {
     if STATE.debug.load(Relaxed) {
-        debug_line(client.ledger().end_of_wait(job, state).bytes(), state);
+        debug_line(client.ledger().start(b"was held, ", job, state).bytes(), state);
     }
 }
 
@@ -93,8 +126,9 @@ fn claim_first() -> bool {
     free && first.compare_exchange(seen, STARTING, AcqRel, Acquire).is_ok()
 }
 
-/// Enters the job that took the implicit slot before there was a ledger.
+/// Enters the job that took the implicit slot before there was a ledger, and those of before an exec.
 pub fn record_first(client: &Client) {
+    client.adopt(&STATE.jobs);
     let first = STATE.first.swap(RECORDED, AcqRel);
     if first == RECORDED || first == NONE {
         return;
@@ -110,17 +144,19 @@ pub fn record_first(client: &Client) {
 fn enter_first(client: &Client, pid: i32) {
     if let Some(job) = client.claim() {
         set_process(client, job, pid);
+        client.ledger().adopt(client.known(), job, pid);
         client.ledger().record_implicit(job);
+        naming::process(client.ledger(), job, pid);
     }
 }
 
 #[inline(never)]
-fn slot(client: &Client, job: Handle) -> Ticket {
-    let now = client.start_now(job).or_else(|| {
+fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
+    let now = client.start_now(job, || guard(client, job)).or_else(|| {
         client.sweep(&STATE.jobs);
-        client.start_now(job)
+        client.start_now(job, || ())
     });
-    let state = now.or_else(|| match joining::gate_mode() {
+    let state = now.or_else(|| match gate {
         joining::Gate::Child => None,
         mode => wait_at_gate(client, job, mode == joining::Gate::Parent),
     });
@@ -128,6 +164,7 @@ fn slot(client: &Client, job: Handle) -> Ticket {
         debug(b"starts a job on", state);
         return Ticket::Runs(job);
     }
+    guard(client, job);
     client.ledger().step(job, Slot::Held);
     // Our implicit slot may have fallen free just before: then nobody else would grant it.
     client.settle();
@@ -142,6 +179,7 @@ fn slot(client: &Client, job: Handle) -> Ticket {
 
 #[inline(never)]
 fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
+    client.ledger().waits(job);
     leaving::guarded(
         &mut (gate::Watch::new(), job),
         |(watch, job)| {
@@ -214,7 +252,10 @@ fn set_process(client: &Client, job: Handle, pid: i32) {
 pub fn overdraw(job: Handle) {
     if let Some(client) = STATE.client() {
         client.ledger().overdraw(job, Reason::Unheld);
-        debug(b"cannot hold a job; it runs on", Slot::Overdraft);
+        if STATE.debug.load(Relaxed) {
+            let text = client.ledger().start(b"starts a job, ", job, Slot::Overdraft);
+            debug_line(text.bytes(), Slot::Overdraft);
+        }
     }
 }
 
@@ -234,7 +275,17 @@ pub fn ended(pid: i32) {
 
 /// The process ends.
 pub fn leave() {
-    if let Some(client) = STATE.client().filter(|_| !STATE.foreign()) {
+    if STATE.foreign() {
+        return;
+    }
+    let client = STATE.client();
+    if telling::WANTED.load(Relaxed) {
+        if let Some(client) = client {
+            client.sweep(&STATE.jobs);
+        }
+        telling::tell(client);
+    }
+    if let Some(client) = client {
         client.leave(&STATE.jobs);
     }
 }

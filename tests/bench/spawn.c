@@ -7,13 +7,13 @@
  *       CASE only    one job at a time
  *            slot    the same, after two have run at once: a preloaded host has its ledger then
  *            token   one job at a time beside one that sleeps on and has the implicit slot
+ *            large   only, in a host of 1 GB
  *   host DOOR CASE            one of the two: a batch of jobs for each byte that it reads
  *   held COUNT [POOL]         starts "now" beside a job that sleeps on: "started running". With POOL, a
  *                             fifo without a token, the job is one that must wait for a token; it gets
  *                             one a moment later, and "running" counts from there
  *   now                       prints the time
  * No job is preloaded itself, except in "exec", so that the rest measures the cost to the host alone. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,7 +28,7 @@
 
 extern char **environ;
 
-enum { LIBRARIES = 8, WARM = 20, BATCH = 10, PAUSE_NS = 3000000 };
+enum { LARGE = 1 << 30, LIBRARIES = 8, WARM = 20, BATCH = 10, PAUSE_NS = 3000000 };
 
 static char *true_argv[] = { "/bin/true", NULL };
 static char *sleep_argv[] = { "/bin/sleep", "300", NULL };
@@ -151,7 +151,15 @@ static void host(const char *door, const char *which)
 	char **env = environment(NULL), byte;
 	pid_t sleeper = 0;
 
-	if (strcmp(which, "only")) {
+	if (!strcmp(which, "large")) {
+		char *memory = malloc(LARGE);
+
+		if (!memory)
+			die("malloc");
+		/* Something that the compiler cannot leave out. */
+		memset(memory, (int)now() | 1, LARGE);
+		env[0] = *memory ? env[0] : memory;
+	} else if (strcmp(which, "only")) {
 		sleeper = start(door, sleep_argv, env);
 		reap(start(door, true_argv, env));
 	}

@@ -216,8 +216,8 @@ static int find(struct dl_phdr_info *info, size_t size, void *data)
 	return 0;
 }
 
-/* Was a system call of the library broken off? Elsewhere a jump could lose a child that exists. */
-static int in_a_wait(const ucontext_t *at)
+/* Was a system call broken off, and was it one of the library? */
+static int broken_off(const ucontext_t *at, int by_library)
 {
 #ifdef __x86_64__
 	uintptr_t pc = at->uc_mcontext.gregs[REG_RIP];
@@ -226,13 +226,14 @@ static int in_a_wait(const ucontext_t *at)
 	uintptr_t pc = at->uc_mcontext.pc;
 	long result = at->uc_mcontext.regs[0];
 #endif
-	return pc >= from && pc < to && result == -EINTR;
+	return result == -EINTR && (!by_library || (pc >= from && pc < to));
 }
 
 static void on_alarm(int signo, siginfo_t *info, void *context)
 {
 	(void)signo, (void)info;
-	if (in_a_wait(context)) {
+	/* Elsewhere a jump could lose a child that exists. */
+	if (broken_off(context, 1)) {
 		jumps++;
 		siglongjmp(back, 1);
 	}
@@ -260,6 +261,40 @@ static void jump(int doors, int count)
 	printf("%d more descriptors\n", descriptors() - before);
 	if (to && !jumps)
 		puts("the handler never jumped");
+	sum_up();
+}
+
+/* ---- a handler that jumps out of system(3) ------------------------------------------------------ */
+
+static void on_alarm_leave(int signo, siginfo_t *info, void *context)
+{
+	(void)signo, (void)info;
+	/* All that can be broken off there is its wait for the shell. */
+	if (broken_off(context, 0)) {
+		jumps++;
+		siglongjmp(back, 1);
+	}
+}
+
+/* libc kills and reaps the shell then. The jobs before it and after it are as always. */
+static void leave_system(int before)
+{
+	act(SIGALRM, 0, on_alarm_leave);
+	start_jobs(before);
+	for (volatile int n = 0; n < JOBS; n++) {
+		if (!sigsetjmp(back, 1)) {
+			timer(5);
+			printf("%d\n", system("exec sleep 90"));
+		}
+		timer(0);
+	}
+	for (int n = before; n < JOBS; n++)
+		pids[n] = start(n % PIDS, job(n));
+	while (ends < JOBS) {
+		nap(5);
+		reap();
+	}
+	printf("%d jumps\n", jumps);
 	sum_up();
 }
 
@@ -342,6 +377,8 @@ int main(int argc, char **argv)
 		jump(is(what, "all") ? atoi(what) : -1, 12);
 	else if (!is(mode, "handler-starts") && sscanf(what, "%d-%d", &first, &second) == 2)
 		handler_starts(first, second);
+	else if (!is(mode, "leaves-system"))
+		leave_system(atoi(what));
 	else if (!is(mode, "alarms"))
 		alarms();
 	else

@@ -38,7 +38,11 @@ pub enum Node {
 }
 
 /// The memory of a ledger's file.
-pub struct Memory(*mut u8);
+pub struct Memory {
+    at: *mut u8,
+    /// The inode.
+    pub number: u64,
+}
 
 // SAFETY: only atomics are made of it.
 unsafe impl Send for Memory {}
@@ -53,29 +57,30 @@ impl Memory {
         Layout::new::<Shared>()
     }
 
-    fn new() -> Self {
-        if let Some(memory) = UNUSED.lock().ok().and_then(|mut unused| unused.pop()) {
+    fn new(number: u64) -> Self {
+        if let Some(mut memory) = UNUSED.lock().ok().and_then(|mut unused| unused.pop()) {
             // SAFETY: it was allocated with this layout, and nobody else has it.
-            unsafe { memory.0.write_bytes(0, Self::layout().size()) };
+            unsafe { memory.at.write_bytes(0, Self::layout().size()) };
+            memory.number = number;
             return memory;
         }
         // SAFETY: the size is not zero.
-        Self(unsafe { alloc_zeroed(Self::layout()) })
+        Self { at: unsafe { alloc_zeroed(Self::layout()) }, number }
     }
 
     pub fn address(&self) -> *mut u8 {
-        self.0
+        self.at
     }
 
     pub fn range(&self) -> std::ops::Range<usize> {
-        self.0.addr()..self.0.addr() + Self::layout().size()
+        self.at.addr()..self.at.addr() + Self::layout().size()
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         // Whoever had it mapped is gone with the kernel.
-        UNUSED.lock().expect("nobody panics").push(Self(self.0));
+        UNUSED.lock().expect("nobody panics").push(Self { ..*self });
     }
 }
 
@@ -84,6 +89,15 @@ pub struct Open {
     pub node: Node,
     pub flags: i32,
     pub at: usize,
+    /// Which description it is: copies of a descriptor share it.
+    description: u64,
+}
+
+/// The folder of which the lock is, or the file and the byte of it; and the description that has it.
+struct Lock {
+    file: u64,
+    byte: Option<i64>,
+    owner: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +139,9 @@ pub struct Kernel {
     pub owed: u64,
     /// Signals to no process in particular.
     pub broadcasts: u64,
+    locks: Vec<Lock>,
     calls: u64,
+    numbers: u64,
     next_pid: i32,
     next_fd: i32,
 }
@@ -257,7 +273,8 @@ pub fn live() {
         assert!(k.calls < MOST_CALLS, "it does not come to an end");
         pid != 0 && !k.runs(pid)
     });
-    if gone {
+    // What it had locked is given up as it unwinds.
+    if gone && !std::thread::panicking() {
         std::panic::resume_unwind(Box::new(Ended(-1)));
     }
 }
@@ -332,10 +349,53 @@ impl Kernel {
         signals.for_each(|s| s.sent.store(true, crate::sync::Ordering::Release));
     }
 
-    pub fn create_memory(&mut self, path: &[u8]) -> Arc<Memory> {
-        let memory = Arc::new(Memory::new());
-        self.files.insert(path.to_vec(), Node::Memory(memory.clone()));
-        memory
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub fn create_memory(&mut self) -> Node {
+        Node::Memory(Arc::new(Memory::new(self.number())))
+    }
+
+    /// A new description of what is open then in the current process.
+    pub fn open(&mut self, node: Node, flags: i32) -> Result<i32> {
+        let description = self.number();
+        self.install(Open { node, flags, at: 0, description })
+    }
+
+    /// Which lock is meant, of how many there are one for each; and by which description.
+    fn lock_of(&mut self, fd: i32, byte: Option<i64>) -> Result<Lock> {
+        let open = self.fd(fd)?;
+        let file = if let Node::Memory(memory) = &open.node { memory.number } else { 0 };
+        Ok(Lock { file, byte, owner: open.description })
+    }
+
+    /// Has another description of the file this lock? It goes with the last descriptor.
+    pub fn is_locked(&mut self, fd: i32, byte: Option<i64>) -> Result<bool> {
+        let wanted = self.lock_of(fd, byte)?;
+        let open = self.processes.values().flat_map(|p| p.fds.values());
+        let open: Vec<_> = open.map(|open| open.description).collect();
+        self.locks.retain(|lock| open.contains(&lock.owner));
+        let same = |lock: &Lock| (lock.file, lock.byte) == (wanted.file, wanted.byte);
+        Ok(self.locks.iter().any(|lock| same(lock) && lock.owner != wanted.owner))
+    }
+
+    /// EAGAIN: another description has it.
+    pub fn lock(&mut self, fd: i32, byte: Option<i64>) -> Result<()> {
+        if self.is_locked(fd, byte)? {
+            return Err(Errno::AGAIN);
+        }
+        let lock = self.lock_of(fd, byte)?;
+        self.locks.push(lock);
+        Ok(())
+    }
+
+    /// Gives up the lock on the whole file.
+    pub fn unlock(&mut self, fd: i32) {
+        if let Ok(wanted) = self.lock_of(fd, None) {
+            self.locks.retain(|lock| lock.owner != wanted.owner || lock.byte.is_some());
+        }
     }
 
     /// The open file behind a descriptor of the current process.
@@ -354,6 +414,7 @@ impl Kernel {
 
     /// What a path leads to.
     pub fn find(&mut self, path: &[u8]) -> Result<Node> {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
         if let Some(node) = self.files.get(path) {
             return Ok(node.clone());
         }
@@ -370,7 +431,7 @@ impl Kernel {
             (b"stat", []) => {
                 let state = if process.life == Life::Running { 'S' } else { 'Z' };
                 let zeros = " 0".repeat(15);
-                let line = format!("{pid} (x) {state} {}{zeros} 1 0 5 0\n", process.parent);
+                let line = format!("{pid} (x) {state} {}{zeros} 1 0 0 0\n", process.parent);
                 Ok(Node::Data(line.into_bytes().into()))
             }
             _ => Err(Errno::NOENT),

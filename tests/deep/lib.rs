@@ -11,7 +11,7 @@
 //!
 //! A new module of the engine that one of these uses needs a line in `engine` below. What it asks the kernel
 //! for and is not there yet is added to [`sys`], an operation of an atomic to [`sync`]. A part that needs
-//! more of the system than the kernel plays gets a stand-in, as `guard` and `stall`.
+//! more of the system than the kernel plays gets a stand-in, as `guard`, `double` and `stall`.
 // The tests in those files are not for this kernel.
 #![cfg(not(test))]
 #![allow(dead_code, missing_docs)]
@@ -26,11 +26,13 @@ pub use engine::*;
 /// What is compiled of it.
 #[path = "../../src/engine"]
 mod engine {
+    pub mod alive;
     pub mod client;
     pub mod glob;
     pub mod hold;
     pub mod jobs;
     pub mod join;
+    pub mod lanes;
     pub mod ledger;
     pub mod makeflags;
     pub mod pool;
@@ -39,12 +41,19 @@ mod engine {
     pub mod rundir;
     pub mod slots;
     pub mod spec;
+    pub mod stats;
     pub mod target;
     pub mod text;
+    pub mod trace;
+    pub mod watch;
 }
 
-#[path = "../../src/helper/guard.rs"]
-pub mod helper_guard;
+#[path = "../../src/helper"]
+pub mod helper {
+    pub mod guard;
+    pub mod stale;
+}
+use helper::stale;
 
 pub mod kernel;
 #[cfg(feature = "loom")]
@@ -68,6 +77,27 @@ pub mod guard {
         _: bool,
     ) {
     }
+}
+
+/// Nobody forks here: of the guard there is one process, and no double. Whoever runs the world starts
+/// another one where it was killed, as the double does.
+mod double {
+    pub enum Role {
+        Guard(i32),
+        Double(i32),
+    }
+
+    pub fn fork() -> Role {
+        Role::Guard(crate::sys::getppid())
+    }
+
+    /// Nobody is a double.
+    pub fn was_killed(_: i32) -> bool {
+        false
+    }
+
+    /// For the ledgers of others, of which there are none.
+    pub fn apart(_: impl FnOnce()) {}
 }
 
 /// Whom a process waits for, this kernel does not tell.

@@ -55,6 +55,10 @@ pub fn wait_until(ready: &mut dyn FnMut() -> bool) {
     }
 }
 
+pub fn others_go_on() {
+    loom::thread::yield_now();
+}
+
 /// The atomic at an address: of the ledger, or of the memory of the current process.
 fn at<A: 'static>(address: usize, new: impl FnOnce() -> A) -> Rc<A> {
     let in_ledger = |m: &Arc<Memory>| m.range().contains(&address);
@@ -133,8 +137,8 @@ macro_rules! atomic {
 
 atomic!(AtomicU8, u8, [], swap);
 atomic!(AtomicU16, u16, [], swap);
-atomic!(AtomicU32, u32, [], swap fetch_add fetch_max fetch_min);
-atomic!(AtomicU64, u64, [], swap);
+atomic!(AtomicU32, u32, [], swap fetch_add fetch_or fetch_max fetch_min);
+atomic!(AtomicU64, u64, [], swap fetch_add fetch_max);
 atomic!(AtomicI32, i32, [], swap);
 atomic!(AtomicUsize, usize, [], swap fetch_max);
 atomic!(AtomicPtr, *mut T, [T], swap);

@@ -75,8 +75,8 @@ mod plain {
 
     atomic!(AtomicU8, u8, [], [const], swap);
     atomic!(AtomicU16, u16, [], [const], swap);
-    atomic!(AtomicU32, u32, [], [const], swap fetch_add fetch_max fetch_min);
-    atomic!(AtomicU64, u64, [], [const], swap);
+    atomic!(AtomicU32, u32, [], [const], swap fetch_add fetch_or fetch_max fetch_min);
+    atomic!(AtomicU64, u64, [], [const], swap fetch_add fetch_max);
     atomic!(AtomicI32, i32, [], [const], swap);
     atomic!(AtomicUsize, usize, [], [const], swap fetch_max);
     atomic!(AtomicPtr, *mut T, [T], [const], swap);
@@ -93,6 +93,14 @@ mod plain {
     /// Waits until `ready` says so; meanwhile the others go on.
     pub fn wait_until(ready: &mut dyn FnMut() -> bool) {
         while !ready() {
+            crate::turns::pause();
+            kernel::live();
+        }
+    }
+
+    /// A turn of the others, if this process is one that takes turns.
+    pub fn others_go_on() {
+        if crate::turns::may_pause() {
             crate::turns::pause();
             kernel::live();
         }

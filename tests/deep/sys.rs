@@ -17,6 +17,7 @@ impl Errno {
     pub const EXIST: Self = Self(libc::EEXIST);
     pub const NOENT: Self = Self(libc::ENOENT);
     pub const SRCH: Self = Self(libc::ESRCH);
+    pub const PIPE: Self = Self(libc::EPIPE);
     pub const INVAL: Self = Self(libc::EINVAL);
 }
 
@@ -36,10 +37,21 @@ pub fn open(path: &CStr, flags: c_int, _: u32) -> Result<c_int> {
         let new = libc::O_CREAT | libc::O_EXCL;
         let node = match k.find(path) {
             Ok(_) if flags & new == new => return Err(Errno::EXIST),
-            Err(Errno::NOENT) if flags & new == new => Node::Memory(k.create_memory(path)),
+            Err(Errno::NOENT) if flags & new == new => {
+                let node = k.create_memory();
+                k.files.insert(path.to_vec(), node.clone());
+                node
+            }
             found => found?,
         };
-        k.install(Open { node, flags, at: 0 })
+        k.open(node, flags)
+    })
+}
+
+pub fn unnamed(_: &CStr, _: u32) -> Result<c_int> {
+    call(|k| {
+        let node = k.create_memory();
+        k.open(node, libc::O_RDWR)
     })
 }
 
@@ -128,7 +140,8 @@ pub fn unix_peer(_: u64) -> Result<Option<u64>> {
     Err(Errno::NOENT)
 }
 
-/// Pidfds are ready when their process has ended; a wait for time alone is the guard's, and its end.
+/// Pidfds are ready when their process has ended, pipes when a byte is there. Nobody waits here but for
+/// another look: a turn of the others, and time passes.
 #[cfg_attr(feature = "loom", allow(unused_variables))]
 pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
     let ready = call(|k| {
@@ -136,6 +149,7 @@ pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
         for p in fds.iter_mut() {
             let ended = match k.fd(p.fd).map(|open| open.node.clone()) {
                 Ok(Node::Process(pid)) => !k.runs(pid),
+                Ok(Node::Pipe(pipe)) => !k.pipes[pipe].is_empty(),
                 _ => false,
             };
             p.revents = if ended { libc::POLLIN } else { 0 };
@@ -144,8 +158,8 @@ pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
         ready
     });
     #[cfg(not(feature = "loom"))]
-    if millis > 0 {
-        crate::targets::world::guard_sleeps(millis as u64);
+    if ready == 0 && millis > 0 {
+        crate::targets::world::time_passes(millis as u64);
     }
     Ok(ready)
 }
@@ -178,8 +192,8 @@ fn describe(node: &Node) -> libc::stat {
     let mut st: libc::stat = unsafe { core::mem::zeroed() };
     (st.st_dev, st.st_ino, st.st_mode) = match node {
         Node::Pipe(n) => (1, *n as u64, libc::S_IFIFO | 0o600),
-        Node::Memory(_) => (2, 1, libc::S_IFREG | 0o600),
-        Node::Data(_) => (2, 2, libc::S_IFREG | 0o755),
+        Node::Memory(memory) => (2, memory.number, libc::S_IFREG | 0o600),
+        Node::Data(_) => (5, 1, libc::S_IFREG | 0o755),
         Node::Process(_) => (3, 1, libc::S_IFREG),
         Node::Folder(_) => (4, 1, libc::S_IFDIR | 0o700),
     };
@@ -197,7 +211,7 @@ pub fn stat(path: &CStr, _: bool) -> Result<libc::stat> {
     call(|k| Ok(describe(&k.find(path.to_bytes())?)))
 }
 
-pub fn may_execute(path: &CStr) -> Result<()> {
+pub fn may(path: &CStr, _: i32) -> Result<()> {
     stat(path, true).map(drop)
 }
 
@@ -223,8 +237,45 @@ pub fn link(old: &CStr, new: &CStr) -> Result<()> {
     })
 }
 
+pub fn link_fd(fd: c_int, new: &CStr) -> Result<()> {
+    call(|k| {
+        let node = k.fd(fd)?.node.clone();
+        if k.files.contains_key(new.to_bytes()) {
+            return Err(Errno::EXIST);
+        }
+        k.files.insert(new.to_bytes().to_vec(), node);
+        Ok(())
+    })
+}
+
 pub fn unlink(path: &CStr) -> Result<()> {
     call(|k| k.files.remove(path.to_bytes()).map(drop).ok_or(Errno::NOENT))
+}
+
+/// Under loom it waits, and never says EAGAIN: who is told so asks again and again. In a world nobody
+/// has to wait while somebody has a lock, unless who has it is killed.
+pub fn lock(fd: c_int) -> Result<()> {
+    enter();
+    if cfg!(feature = "loom") {
+        return kernel::wait_for(|k| match k.lock(fd, None) {
+            Err(Errno::AGAIN) => None,
+            locked => Some(locked),
+        })?;
+    }
+    kernel(|k| k.lock(fd, None))
+}
+
+/// Who is killed calls it, too, on its way out.
+pub fn unlock(fd: c_int) {
+    changes(|| kernel(|k| k.unlock(fd)));
+}
+
+pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
+    call(|k| k.lock(fd, Some(at)))
+}
+
+pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
+    call(|k| k.is_locked(fd, Some(at)))
 }
 
 pub fn chdir(_: &CStr) -> Result<()> {
@@ -275,6 +326,10 @@ pub fn geteuid() -> u32 {
 
 pub fn setsid() {}
 
+pub fn getsid(_: i32) -> Result<i32> {
+    Err(Errno::SRCH)
+}
+
 pub fn kill(pid: i32, signal: c_int) -> Result<()> {
     if let Some(signal) = call(|k| k.signal(pid, signal))? {
         // One atomic with the taking of it, or loom knows no order of the two.
@@ -302,7 +357,7 @@ pub fn peek(pid: i32) -> Peek {
 pub fn pidfd_open(pid: i32) -> Result<c_int> {
     call(|k| {
         k.processes.get(&pid).ok_or(Errno::SRCH)?;
-        k.install(Open { node: Node::Process(pid), flags: 0, at: 0 })
+        k.open(Node::Process(pid), 0)
     })
 }
 
@@ -336,9 +391,14 @@ pub const fn sigset(_: c_int) -> u64 {
     0
 }
 
-pub fn sigmask(_: c_int, _: u64) -> u64 {
+/// No signal is ever blocked.
+pub fn sigmask(_: c_int, _: u64) -> Result<u64> {
     enter();
-    0
+    Ok(0)
+}
+
+pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
+    write()
 }
 
 pub fn pending() -> u64 {
@@ -372,8 +432,7 @@ pub fn now() -> u64 {
 
 pub fn sleep_millis(millis: u32) {
     call(|k| k.clock += u64::from(millis) * 1_000_000);
-    let mut slept = false;
-    crate::sync::wait_until(&mut || std::mem::replace(&mut slept, true));
+    crate::sync::others_go_on();
 }
 
 pub fn yield_now() {

@@ -72,6 +72,10 @@ pub fn with_doom<R>(f: impl FnOnce(&Doom) -> R) -> R {
     WORLD.with(|w| f(&w.borrow().doom))
 }
 
+pub fn may_pause() -> bool {
+    PAUSE.with(|pause| pause.borrow().is_some())
+}
+
 /// The turn goes back to whoever gave it.
 pub fn pause() {
     PAUSE.with(|pause| match &*pause.borrow() {

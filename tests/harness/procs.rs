@@ -25,7 +25,7 @@ impl Mark {
         pids.filter(|pid| self.is_on(*pid)).collect()
     }
 
-    fn is_on(&self, pid: u32) -> bool {
+    pub fn is_on(&self, pid: u32) -> bool {
         let has = |file: &str| {
             let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             text.windows(self.0.len()).any(|w| w == self.0.as_bytes())

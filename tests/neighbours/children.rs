@@ -17,27 +17,52 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-/// A static program, as a 32-bit libc is not installed everywhere; ours is not loaded into it.
+/// Ours is not loaded into them, and their ld.so has nothing to say of it. They are without libc, as that
+/// cannot be linked everywhere.
 fn children_of_32_bits() {
     if !cfg!(target_arch = "x86_64") {
         return;
     }
-    let program = base().join("small32");
-    let program = program.to_str().expect("UTF-8");
-    let source = script("arch/small32.S");
-    output("cc", &["-m32", "-nostdlib", "-static", "-o", program, &source]);
+    let folder = base().to_str().expect("UTF-8");
+    let build = |name: &str, flags: &[&str]| {
+        let program = format!("{folder}/{name}");
+        let source = script("arch/small32.S");
+        output("cc", &[flags, &["-m32", "-nostdlib", "-o", &program, &source]].concat());
+        program
+    };
+    let fixed = build("small32", &["-static"]);
+    let loaded = build("loaded32", &["-pie", "-Wl,--dynamic-linker=/lib/ld-linux.so.2"]);
     let text = format!(
-        "for i in 1 2 3 4 5 6; do {program} & all=\"$all $!\"; $JOB -b 5 -s 40 & all=\"$all $!\"; done
-         for pid in $all; do wait $pid; echo $?; done; {program}"
+        "export PATH=$PATH:{folder} LD_PRELOAD=$LD_PRELOAD${{LD_PRELOAD:+:}}libc.so.6
+         for p in {fixed} {loaded} loaded32; do
+             for i in 1 2 3 4; do $p & all=\"$all $!\"; $JOB -b 5 -s 40 & all=\"$all $!\"; done
+         done
+         for pid in $all; do wait $pid; echo $?; done
+         seq 4 | xargs -P4 -I+ sh -c 'loaded32; echo $?'; python3 -c \"$SPAWNS\" {loaded}; {loaded}"
     );
+    // By posix_spawn, posix_spawnp, fexecve, and with nothing of ours in the environment.
+    let spawns = "
+import os, subprocess, sys
+path = sys.argv[1]
+by = lambda door, name: os.waitpid(door(name, [name], os.environ), 0)[1]
+print(by(os.posix_spawn, path), by(os.posix_spawnp, 'loaded32'), subprocess.call([path], env={}))
+jobs = [subprocess.Popen(['loaded32']) for _ in range(6)]
+print([job.wait() for job in jobs], os.system(path))
+if os.fork() == 0:
+    os.execve(os.open(path, os.O_RDONLY), [path], os.environ)
+print(os.wait()[1])";
     for (kind, gate) in
         [(Kind::Blocking, "auto"), (Kind::NonBlocking, "child"), (Kind::Fifo, "child")]
     {
-        ends_with_5(Run::new(&["dash", "-c", &text]).env("JSSHIM_GATE", gate).pool(kind, 2)).both();
+        let run = Run::new(&["dash", "-c", &text]).env("SPAWNS", spawns);
+        ends_with_5(run.env("JSSHIM_GATE", gate).pool(kind, 2)).both();
     }
     if let Some(cli) = artifact("jsshim") {
-        let check = |o: &Outcome| assert!(o.stderr.contains("32-bit"));
-        ends_with_5(Run::new(&[&cli, program]).preload_inside()).check(check).once();
+        for (program, said) in [(&fixed, "statically linked"), (&loaded, "32-bit")] {
+            let check = move |o: &Outcome| assert_eq!(o.stderr.matches(said).count(), 1);
+            let run = Run::new(&[&*cli, program]).preload_inside().check(check);
+            ends_with_5(run).check(|o| assert_eq!(o.stderr.lines().count(), 1)).once();
+        }
     }
 }
 

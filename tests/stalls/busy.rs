@@ -2,7 +2,7 @@
 
 use super::overdrafts;
 use crate::harness::pool::Kind;
-use crate::harness::programs::compiled;
+use crate::harness::programs::{compiled, python};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -14,7 +14,9 @@ pub fn tests() -> Vec<Test> {
         fed_from_outside,
         fed_by_a_neighbour,
         polling,
-        uninterruptible
+        uninterruptible,
+        syncing,
+        locked_by_one_that_works,
     ]
 }
 
@@ -107,4 +109,36 @@ fn uninterruptible() {
     let program = compiled("deepsleep");
     let script = format!("for i in 1 2 3 4; do {program} & done; wait");
     stays(false, || Run::new(&["dash", "-c", &script]));
+}
+
+/// Each waits for the disk again and again. How long that takes is the machine's matter.
+fn syncing() {
+    let program = "
+import jobs, os, time
+jobs.sign(True)
+until = time.monotonic() + 0.7
+with open(f'file{os.getpid()}', 'wb', buffering=0) as f:
+    while time.monotonic() < until:
+        f.write(b'x' * 1000000)
+        os.fsync(f.fileno())
+        f.seek(0)
+jobs.sign(False)
+";
+    let script = format!("for i in 1 2 3 4; do {} job.py & done; wait", python());
+    stays(false, || Run::new(&["dash", "-c", &script]).file("job.py", program));
+}
+
+/// Whoever has the lock computes, and the others wait for it, in fcntl(2).
+fn locked_by_one_that_works() {
+    let program = "
+import fcntl, jobs, os, time
+with open('lock', 'w') as f:
+    fcntl.lockf(f, fcntl.LOCK_EX)
+    jobs.sign(True)
+    until = time.process_time() + 0.3
+    while time.process_time() < until: pass
+    jobs.sign(False)
+";
+    let script = format!("for i in 1 2 3 4; do {} job.py & done; wait", python());
+    stays(true, || Run::new(&["dash", "-c", &script]).file("job.py", program));
 }

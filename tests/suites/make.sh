@@ -10,7 +10,10 @@ prepare() {
     # The runner clears the environment. MAKEFLAGS must be: the makes below it have pools of their own.
     keep=LD_PRELOAD,JSSHIM_DIR,JSSHIM_GATE,JSSHIM_TEST_ID
     sed -i "s/^ *'LD_LIBRARY_PATH',/&  split(',', '$keep'),/" make/tests/test_driver.pl
-    ! cmp -s "$SUITE/tests/test_driver.pl" make/tests/test_driver.pl
+    ! cmp -s "$SUITE/tests/test_driver.pl" make/tests/test_driver.pl || return 1
+    # A make older than 4.4 warns that a recipe without `+` has closed the pool. With the library it joins.
+    grep -q jobserver-style make/tests/scripts/features/jobserver ||
+        sed -i '/^# Test recursion which is hidden/,/^}/d' make/tests/scripts/features/jobserver
 }
 
 part() {

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 
 use super::time::timespec;
-use super::Result;
+use super::{Errno, Result};
 
 /// open(2), always with `O_CLOEXEC` and `O_NOCTTY`.
 pub fn open(path: &CStr, flags: c_int, mode: u32) -> Result<c_int> {
@@ -66,16 +66,60 @@ pub fn pipe2(flags: c_int) -> Result<[c_int; 2]> {
 
 /// ppoll(2) with the mask unchanged; `millis` < 0 waits for ever.
 pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
-    let ts = timespec(millis.max(0).wrapping_mul(1_000_000) as u64);
-    let ts = if millis < 0 { null() } else { &raw const ts };
-    // SAFETY: the slice is ours for the time of the call.
-    unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, 0usize, 8usize) }
+    let ns = (millis >= 0).then(|| (millis as u64).wrapping_mul(1_000_000));
+    ppoll(fds, ns, None)
+}
+
+/// ppoll(2): for so many ns, or for ever, and with another signal mask meanwhile.
+pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Result<usize> {
+    // The kernel writes the time that is left into it.
+    let mut ts = timespec(ns.unwrap_or(0));
+    let ts = if ns.is_none() { null_mut() } else { &raw mut ts };
+    let set = mask.as_ref().map_or(null(), core::ptr::from_ref);
+    // SAFETY: the slice is ours for the time of the call; the set has the kernel's eight bytes.
+    unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, set, 8usize) }
+}
+
+/// How many bytes lie in a pipe (`FIONREAD`, ioctl_fionread(2)).
+pub fn level(fd: c_int) -> Result<usize> {
+    let mut n: c_int = 0;
+    // SAFETY: room for one number.
+    unsafe { call!(libc::SYS_ioctl, fd, libc::FIONREAD, &raw mut n)? };
+    Ok(usize::try_from(n).unwrap_or(0))
 }
 
 /// fcntl(2) with an integer argument.
 pub fn fcntl(fd: c_int, cmd: c_int, arg: c_int) -> Result<c_int> {
     // SAFETY: used with commands that take a number only.
     unsafe { call!(libc::SYS_fcntl, fd, cmd, arg).map(|v| v as c_int) }
+}
+
+/// Locks the byte at `at` of a file for this description of it, without waiting (`F_OFD_SETLK`). The lock
+/// goes with the last descriptor of the description, so it is never that of a dead process.
+///
+/// # Errors
+/// EAGAIN: another description has it. Others where the file system knows no locks.
+pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
+    byte_lock(fd, libc::F_OFD_SETLK, at).map(drop)
+}
+
+/// Has another description of the file locked the byte at `at` (`F_OFD_GETLK`)?
+///
+/// # Errors
+/// Where the file system knows no locks.
+pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
+    byte_lock(fd, libc::F_OFD_GETLK, at).map(|kind| kind != libc::F_UNLCK)
+}
+
+fn byte_lock(fd: c_int, how: c_int, at: i64) -> Result<c_int> {
+    // SAFETY: a struct of numbers.
+    let mut lock = unsafe { MaybeUninit::<libc::flock>::zeroed().assume_init() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    (lock.l_start, lock.l_len) = (at, 1);
+    // SAFETY: one struct to read and write.
+    unsafe { call!(libc::SYS_fcntl, fd, how, &raw mut lock)? };
+    Ok(c_int::from(lock.l_type))
 }
 
 /// Clears `O_NONBLOCK` on a description that is the caller's own.
@@ -129,9 +173,25 @@ pub fn glance(path: &CStr) -> Result<(u64, u64, u32)> {
 }
 
 /// fallocate(2): reserves `len` bytes, so that a full file system says so now and not with SIGBUS later.
+/// EFBIG: more than RLIMIT_FSIZE, of which the kernel would say so with a SIGXFSZ to the host.
 pub fn reserve(fd: c_int, len: usize) -> Result<()> {
+    if limit(libc::RLIMIT_FSIZE).is_ok_and(|most| most < len as u64) {
+        return Err(Errno(libc::EFBIG));
+    }
     // SAFETY: numbers only.
     unsafe { call!(libc::SYS_fallocate, fd, 0usize, 0usize, len).map(drop) }
+}
+
+/// flock(2), never waiting: EAGAIN where another has it.
+pub fn lock(fd: c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB).map(drop) }
+}
+
+/// Undoes [`lock`], also for copies of the descriptor in forked children.
+pub fn unlock(fd: c_int) {
+    // SAFETY: numbers only.
+    let _ = unsafe { call!(libc::SYS_flock, fd, libc::LOCK_UN) };
 }
 
 /// getdents64(2): raw directory records.
@@ -146,13 +206,17 @@ pub fn close_from(first: c_int) -> Result<()> {
     unsafe { call!(libc::SYS_close_range, first, u32::MAX, 0usize).map(drop) }
 }
 
+/// A soft limit of this process (getrlimit(2)).
+fn limit(which: libc::__rlimit_resource_t) -> Result<u64> {
+    let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: room for one struct.
+    unsafe { call!(libc::SYS_prlimit64, 0usize, which, null::<c_void>(), &raw mut lim)? };
+    Ok(lim.rlim_cur)
+}
+
 /// The soft limit on open descriptors.
 pub fn open_files_limit() -> u64 {
-    let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let which = libc::RLIMIT_NOFILE;
-    // SAFETY: room for one struct.
-    let r = unsafe { call!(libc::SYS_prlimit64, 0usize, which, null::<c_void>(), &raw mut lim) };
-    r.map_or(256, |_| lim.rlim_cur)
+    limit(libc::RLIMIT_NOFILE).unwrap_or(256)
 }
 
 /// Raises the soft limit on open descriptors to the hard one, for a process of our own.
@@ -170,8 +234,24 @@ pub fn raise_open_files_limit() {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Errno;
     use super::*;
+
+    #[test]
+    fn a_lock_goes_with_its_description() {
+        let path = std::env::temp_dir().join(format!("jsshim-lock-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let path = crate::text::Path::new(path.as_os_str().as_encoded_bytes());
+        let [one, two] = [0; 2].map(|_| open(path.c(), libc::O_RDWR, 0).unwrap());
+        assert_eq!(is_byte_locked(two, 0), Ok(false));
+        lock_byte(one, 0).unwrap();
+        assert_eq!((is_byte_locked(two, 0), is_byte_locked(two, 1)), (Ok(true), Ok(false)));
+        assert_eq!(lock_byte(two, 0), Err(Errno::AGAIN));
+        lock_byte(two, 1).unwrap();
+        close(one);
+        assert_eq!(is_byte_locked(two, 0), Ok(false));
+        close(two);
+        super::super::unlink(path.c()).unwrap();
+    }
 
     #[test]
     fn splice_takes_one_byte_and_never_blocks() {

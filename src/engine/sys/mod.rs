@@ -31,6 +31,8 @@ impl Errno {
     pub const NOENT: Self = Self(libc::ENOENT);
     /// There is no such process.
     pub const SRCH: Self = Self(libc::ESRCH);
+    /// Nobody reads.
+    pub const PIPE: Self = Self(libc::EPIPE);
     /// It does not fit, or is malformed.
     pub const INVAL: Self = Self(libc::EINVAL);
 }

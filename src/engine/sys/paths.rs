@@ -1,9 +1,10 @@
 //! Files by their names.
 
-use core::ffi::CStr;
+use core::ffi::{c_int, CStr};
 use core::mem::MaybeUninit;
 
 use super::{Errno, Result};
+use crate::text::Text;
 
 /// stat(2), or lstat(2) with `follow` false.
 pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {
@@ -16,13 +17,14 @@ pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {
     }
 }
 
-/// May the process, by its effective ids, execute the file? faccessat2(2), access(2) before Linux 5.8.
-pub fn may_execute(path: &CStr) -> Result<()> {
+/// May the process, by its effective ids, do this with the file (`X_OK`, `W_OK`)? faccessat2(2); access(2) before
+/// Linux 5.8, and in sandboxes whose filter does not know the other and says EPERM.
+pub fn may(path: &CStr, what: i32) -> Result<()> {
     let (at, p) = (libc::AT_FDCWD, path.as_ptr());
     // SAFETY: `path` ends in a NUL.
     unsafe {
-        match call!(libc::SYS_faccessat2, at, p, libc::X_OK, libc::AT_EACCESS) {
-            Err(Errno(libc::ENOSYS)) => call!(libc::SYS_faccessat, at, p, libc::X_OK),
+        match call!(libc::SYS_faccessat2, at, p, what, libc::AT_EACCESS) {
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => call!(libc::SYS_faccessat, at, p, what),
             r => r,
         }
         .map(drop)
@@ -55,6 +57,19 @@ pub fn link(old: &CStr, new: &CStr) -> Result<()> {
     let at = libc::AT_FDCWD;
     // SAFETY: both end in a NUL.
     unsafe { call!(libc::SYS_linkat, at, old.as_ptr(), at, new.as_ptr(), 0usize).map(drop) }
+}
+
+/// Gives a file without a name ([`unnamed`]) its name; needs /proc (open(2), O_TMPFILE).
+pub fn link_fd(fd: c_int, new: &CStr) -> Result<()> {
+    let (mut old, at) = (Text::<40>::default(), libc::AT_FDCWD);
+    let old = old.put(b"/proc/self/fd/").put_num(fd).c().as_ptr();
+    // SAFETY: both end in a NUL.
+    unsafe { call!(libc::SYS_linkat, at, old, at, new.as_ptr(), libc::AT_SYMLINK_FOLLOW).map(drop) }
+}
+
+/// Opens a new file in this folder that has no name yet and goes with its last descriptor (O_TMPFILE).
+pub fn unnamed(dir: &CStr, mode: u32) -> Result<c_int> {
+    super::open(dir, libc::O_RDWR | libc::O_TMPFILE, mode)
 }
 
 /// unlink(2).

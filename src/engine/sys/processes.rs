@@ -17,6 +17,15 @@ pub fn getppid() -> i32 {
     unsafe { call!(libc::SYS_getppid) }.unwrap_or(0) as i32
 }
 
+/// getsid(2).
+///
+/// # Errors
+/// ESRCH: there is no such process.
+pub fn getsid(pid: i32) -> Result<i32> {
+    // SAFETY: no memory is involved.
+    unsafe { call!(libc::SYS_getsid, pid) }.map(|sid| sid as i32)
+}
+
 /// geteuid(2).
 pub fn geteuid() -> u32 {
     // SAFETY: no arguments.
@@ -63,9 +72,56 @@ pub fn peek(pid: i32) -> Peek {
     // SAFETY: a zeroed siginfo_t is valid; the kernel fills it. WNOWAIT leaves the child waitable.
     unsafe {
         match call!(libc::SYS_waitid, libc::P_PID, pid, info.as_mut_ptr(), how, 0usize) {
-            Err(_) => Peek::Gone,
+            Err(Errno(libc::ECHILD)) => Peek::Gone,
+            // A sandbox that does not let us ask: the host's own wait tells us.
+            Err(_) => Peek::Running,
             Ok(_) if info.assume_init().si_pid() == pid => Peek::Zombie,
             Ok(_) => Peek::Running,
+        }
+    }
+}
+
+/// A child that has ended and that nobody has collected, and its status as wait(2) gives it. It stays. Of
+/// several, the kernel shows the one that was started first. `None`: there is none.
+pub fn peek_any() -> Option<(i32, i32)> {
+    ended(libc::P_ALL, 0)
+}
+
+/// The status of this child, as wait(2) gives it, if it has ended. It stays.
+pub fn peek_status(pid: i32) -> Option<i32> {
+    ended(libc::P_PID, pid).map(|(_, status)| status)
+}
+
+fn ended(which: libc::idtype_t, id: i32) -> Option<(i32, i32)> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: as in `peek`; of a child that has ended, the fields are those of SIGCHLD.
+    unsafe {
+        call!(libc::SYS_waitid, which, id, info.as_mut_ptr(), how, 0usize).ok()?;
+        let info = info.assume_init();
+        let status = match info.si_code {
+            libc::CLD_EXITED => (info.si_status() & 0xff).wrapping_shl(8),
+            libc::CLD_DUMPED => info.si_status() | 0x80,
+            _ => info.si_status(),
+        };
+        (info.si_pid() > 0).then_some((info.si_pid(), status))
+    }
+}
+
+/// Collects a child that has ended, or with `wait` whenever it does; its status as wait(2) gives it.
+///
+/// # Errors
+/// `AGAIN`: it runs. ECHILD: it is no child, or was collected before.
+pub fn reap(pid: i32, wait: bool) -> Result<i32> {
+    let mut status: c_int = 0;
+    let how = if wait { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: room for one number.
+        match unsafe { call!(libc::SYS_wait4, pid, &raw mut status, how, 0usize) } {
+            Ok(0) => return Err(Errno::AGAIN),
+            Ok(_) => return Ok(status),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
         }
     }
 }
@@ -74,6 +130,33 @@ pub fn peek(pid: i32) -> Peek {
 pub fn pidfd_open(pid: i32) -> Result<c_int> {
     // SAFETY: numbers only.
     unsafe { call!(libc::SYS_pidfd_open, pid, 0usize).map(|fd| fd as c_int) }
+}
+
+/// fork(2) of a process with one thread and no libc.
+///
+/// # Safety
+/// As fork(2): of a host's process, libc would not know of it.
+pub unsafe fn fork() -> Result<i32> {
+    // SAFETY: by the contract; a stack of 0 is a copy of this one.
+    unsafe {
+        call!(libc::SYS_clone, libc::SIGCHLD, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32)
+    }
+}
+
+/// Waits until a child ends or stops; gives its status (waitpid(2) with `WUNTRACED`).
+///
+/// # Errors
+/// ECHILD: it is no child.
+pub fn wait_child(pid: i32) -> Result<c_int> {
+    let mut status: c_int = 0;
+    loop {
+        // SAFETY: room for one number.
+        let r = unsafe { call!(libc::SYS_wait4, pid, &raw mut status, libc::WUNTRACED, 0usize) };
+        match r {
+            Err(Errno::INTR) => {}
+            r => return r.map(|_| status),
+        }
+    }
 }
 
 /// Collects a child of our own making that sends no SIGCHLD (`__WCLONE`).

@@ -1,9 +1,14 @@
 //! Signals and the timers that send them.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr::null;
 
 use super::time::timespec;
 use super::{arch, Result};
+
+/// A handler with `SA_SIGINFO`.
+pub type Handler = extern "C" fn(c_int, *mut c_void, *mut c_void);
 
 /// One signal's action as the kernel keeps it (rt_sigaction(2)); not libc's struct.
 #[repr(C)]
@@ -23,6 +28,67 @@ impl Action {
     }
     /// Ignores the signal.
     pub const IGNORE: Self = Self { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
+    /// What the signal does by default.
+    pub const DEFAULT: Self = Self { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+
+    /// Runs `f` on the signal and on an alternate stack if there is one, otherwise as `old` would have run:
+    /// with its mask, `SA_RESTART` and `SA_NOCLDSTOP`. In place of what ran no code, nothing that restarts
+    /// is interrupted and no stop of a child told.
+    pub fn in_place_of(old: &Self, f: Handler) -> Self {
+        let kept = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_NODEFER;
+        let flags = if old.runs() {
+            old.flags & kept as u64
+        } else {
+            (libc::SA_RESTART | libc::SA_NOCLDSTOP) as u64
+        };
+        let flags = flags | (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | arch::SA_RESTORER;
+        let restorer = arch::restorer as *const () as usize;
+        Self { handler: f as usize, flags, restorer, mask: if old.runs() { old.mask } else { 0 } }
+    }
+
+    /// Does it run code?
+    pub fn runs(&self) -> bool {
+        self.handler != libc::SIG_DFL && self.handler != libc::SIG_IGN
+    }
+
+    /// Does it run `f`?
+    pub fn is(&self, f: Handler) -> bool {
+        self.handler == f as usize
+    }
+
+    /// Is the signal ignored?
+    pub fn ignores(&self) -> bool {
+        self.handler == libc::SIG_IGN
+    }
+
+    /// As the action for SIGCHLD: do children leave no status behind (sigaction(2), `SA_NOCLDWAIT`)?
+    pub fn reaps(&self) -> bool {
+        self.ignores() || self.flags & libc::SA_NOCLDWAIT as u64 != 0
+    }
+
+    /// Its handler and its flags, as two words.
+    pub fn words(&self) -> (usize, u64) {
+        (self.handler, self.flags)
+    }
+
+    /// Runs the handler of [`Action::words`], as the kernel would, if it is code.
+    ///
+    /// # Safety
+    /// The arguments must be those of a handler that is running.
+    pub unsafe fn chain(words: (usize, u64), sig: c_int, info: *mut c_void, context: *mut c_void) {
+        let (handler, flags) = words;
+        if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
+            return;
+        }
+        // SAFETY: the kernel would call this address in the same way.
+        unsafe {
+            if flags & libc::SA_SIGINFO as u64 != 0 {
+                core::mem::transmute::<usize, Handler>(handler)(sig, info, context);
+            } else {
+                core::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(sig);
+            }
+        }
+    }
 }
 
 /// rt_sigaction(2): sets, and gives what was there.
@@ -36,17 +102,27 @@ pub unsafe fn sigaction(sig: c_int, new: &Action) -> Result<Action> {
     Ok(old)
 }
 
+/// The action of a signal now.
+pub fn action(sig: c_int) -> Result<Action> {
+    let mut now = Action::DEFAULT;
+    // SAFETY: no new action is given; room for the old one.
+    unsafe {
+        call!(libc::SYS_rt_sigaction, sig, null::<Action>(), &raw mut now, 8usize)?;
+    }
+    Ok(now)
+}
+
 /// A set of signals, one bit each, as the kernel has it.
 pub const fn sigset(sig: c_int) -> u64 {
     1u64.wrapping_shl((sig as u32).wrapping_sub(1))
 }
 
 /// rt_sigprocmask(2) with `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`; gives the mask before.
-pub fn sigmask(how: c_int, set: u64) -> u64 {
+pub fn sigmask(how: c_int, set: u64) -> Result<u64> {
     let mut old = 0u64;
     // SAFETY: both sets have the kernel's eight bytes.
-    let _ = unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize) };
-    old
+    unsafe { call!(libc::SYS_rt_sigprocmask, how, &raw const set, &raw mut old, 8usize)? };
+    Ok(old)
 }
 
 /// The signals that are blocked and pending (rt_sigpending(2)).
@@ -63,6 +139,46 @@ pub fn discard_pending(set: u64) {
     // SAFETY: all arguments are ours; no siginfo is asked for.
     let _ =
         unsafe { call!(libc::SYS_rt_sigtimedwait, &raw const set, 0usize, &raw const ts, 8usize) };
+}
+
+/// A write(2) without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
+pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
+    let set = sigset(libc::SIGPIPE) | sigset(libc::SIGXFSZ);
+    let before = pending();
+    let Ok(mask) = sigmask(libc::SIG_BLOCK, set) else { return write() };
+    let result = write();
+    // Those of a write come to this thread, at once.
+    if result.is_err() {
+        discard_pending(set & !before);
+    }
+    let _ = sigmask(libc::SIG_SETMASK, mask);
+    result
+}
+
+/// Takes a pending blocked signal off the queue, if there is one, with what is known of it.
+pub fn take_pending(set: u64) -> Option<libc::siginfo_t> {
+    let ts = timespec(0);
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: all arguments are ours; the kernel fills the siginfo.
+    unsafe {
+        let to = info.as_mut_ptr();
+        call!(libc::SYS_rt_sigtimedwait, &raw const set, to, &raw const ts, 8usize).ok()?;
+        Some(info.assume_init())
+    }
+}
+
+/// Puts a signal that was taken off the queue of this process back (rt_sigqueueinfo(2)).
+pub fn requeue(info: &libc::siginfo_t) {
+    let pid = super::getpid();
+    // SAFETY: a siginfo to read. To itself a process may send any.
+    let _ = unsafe { call!(libc::SYS_rt_sigqueueinfo, pid, info.si_signo, &raw const *info) };
+}
+
+/// signalfd(2), non-blocking and close-on-exec: readable while the poller has one of `set` pending.
+pub fn signalfd(set: u64) -> Result<c_int> {
+    let (new, flags) = (-1 as c_int, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+    // SAFETY: the set has the kernel's eight bytes.
+    unsafe { call!(libc::SYS_signalfd4, new, &raw const set, 8usize, flags).map(|fd| fd as c_int) }
 }
 
 /// The three interval timers of a process, stopped (setitimer(2)).
@@ -88,5 +204,26 @@ impl Timers {
                 let _ = unsafe { call!(libc::SYS_setitimer, which, &raw const *old, 0usize) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{close, pipe2, write, Errno};
+    use super::*;
+
+    #[test]
+    fn a_write_that_nobody_reads_ends_nobody() {
+        let [r, w] = pipe2(libc::O_CLOEXEC).unwrap();
+        close(r);
+        // The test harness ignores SIGPIPE; for once it does what it does by default.
+        let default = Action { handler: libc::SIG_DFL, ..Action::IGNORE };
+        // SAFETY: no handler.
+        let before = unsafe { sigaction(libc::SIGPIPE, &default) }.unwrap();
+        assert_eq!(without_signals(|| write(w, b"x")), Err(Errno::PIPE));
+        assert_eq!(pending() & sigset(libc::SIGPIPE), 0);
+        // SAFETY: what was there.
+        let _ = unsafe { sigaction(libc::SIGPIPE, &before) };
+        close(w);
     }
 }

@@ -1,3 +1,5 @@
 //! What is tested across modules.
 
+mod adopt;
+mod names;
 mod stress;

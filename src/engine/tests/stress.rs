@@ -3,6 +3,7 @@
 
 use std::thread;
 
+use crate::lanes::Kind;
 use crate::ledger::{Founding, Shared};
 use crate::pool::Pool;
 use crate::record::Handle;
@@ -26,9 +27,17 @@ impl Scene {
         assert_eq!(sys::write(ends[1], TOKENS), Ok(TOKENS.len()));
         let path = std::env::temp_dir().join(format!("jsshim-{name}-{}", std::process::id()));
         let path = Path::new(path.as_os_str().as_encoded_bytes());
-        let founding =
-            Founding { id: pool(ends).id, path: Path::default(), root: 0, slots: 0, load_milli: 0 };
+        let founding = Founding {
+            id: pool(ends).id,
+            path: Path::default(),
+            root: 0,
+            slots: 0,
+            load_milli: 0,
+            stats: true,
+            trace: Path::default(),
+        };
         let ledger = Shared::create(path.c(), &founding).unwrap();
+        ledger.ask(&founding);
         Self { ledger, path, ends }
     }
 
@@ -42,6 +51,9 @@ impl Scene {
         left[..n].sort_unstable();
         assert_eq!(&left[..n], TOKENS, "every token is back, with its value");
         assert!(self.ledger.close_if_idle(self.path.c()), "every record is free");
+        let (lanes, most) = (&self.ledger.header.lanes, TOKENS.len() + CLIENTS);
+        assert!(lanes.peak(Kind::Slot) as usize <= most, "never more lanes than slots");
+        assert_eq!(lanes.in_use(), 0, "every lane is given up");
         self.ends.into_iter().for_each(sys::close);
     }
 }
@@ -56,7 +68,7 @@ fn pool(ends: [i32; 2]) -> Pool {
 fn client(scene: &Scene, seed: usize) {
     let pool = scene.pool();
     let ledger = scene.ledger;
-    let me = ledger.enter(sys::getpid()).unwrap();
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let mut jobs: Vec<Handle> = vec![];
     let mut dice = seed as u64 * 2 + 1;
     for _ in 0..ROUNDS {
@@ -108,7 +120,10 @@ fn racing_clients_lose_and_make_no_token() {
                     match state {
                         State::Ending => scene.ledger.finish(job, &pool),
                         State::Held => drop(scene.ledger.accept_gift(job)),
-                        State::Implicit => drop(pool.give(record, generation)),
+                        State::Implicit => {
+                            scene.ledger.release_lane(job, record);
+                            pool.give(record, generation);
+                        }
                         State::Client => scene.ledger.settle(index, &pool),
                         _ => {}
                     }
@@ -123,11 +138,11 @@ fn racing_clients_lose_and_make_no_token() {
 #[test]
 fn a_closed_ledger_takes_no_client() {
     let scene = Scene::new("closed");
-    let me = scene.ledger.enter(sys::getpid()).unwrap();
+    let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     assert!(!scene.ledger.close_if_idle(scene.path.c()));
     scene.ledger.free(me);
     assert!(scene.ledger.close_if_idle(scene.path.c()));
-    assert!(scene.ledger.enter(sys::getpid()).is_none());
+    assert!(scene.ledger.enter(sys::getpid(), scene.path.c()).is_none());
     assert!(Shared::open(scene.path.c()).is_err());
     scene.ends.into_iter().for_each(sys::close);
 }
@@ -135,7 +150,7 @@ fn a_closed_ledger_takes_no_client() {
 #[test]
 fn a_full_ledger_says_so() {
     let scene = Scene::new("full");
-    let me = scene.ledger.enter(sys::getpid()).unwrap();
+    let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let jobs: Vec<_> = std::iter::from_fn(|| scene.ledger.claim(me.index)).collect();
     assert_eq!(jobs.len(), crate::ledger::RECORDS - 2);
     jobs.into_iter().for_each(|job| scene.ledger.free(job));
@@ -148,7 +163,7 @@ fn a_full_ledger_says_so() {
 fn a_byte_goes_to_the_sibling_that_is_due() {
     let scene = Scene::new("gift");
     let (ledger, pool) = (scene.ledger, scene.pool());
-    let me = ledger.enter(sys::getpid()).unwrap();
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let [older, younger] = [(); 2].map(|()| {
         let job = ledger.claim(me.index).unwrap();
         ledger.step(job, State::Held);

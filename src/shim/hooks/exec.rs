@@ -4,10 +4,12 @@
 use core::ffi::{c_char, c_int, CStr};
 
 use jsshim_engine::record::Handle;
+use jsshim_engine::sys;
 
 use super::fork::{role, still_held, Role};
 use crate::doors::behind;
 use crate::environ::{self, Scratch, Strings};
+use crate::naming;
 use crate::pending::Pending;
 use crate::real::{fail, Real};
 use crate::redirect::{self, Exec, Foretold};
@@ -27,7 +29,10 @@ pub unsafe fn execve(
     envp: Strings,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { exec(|| by_path(path, false), argv, envp, |envp| real(path, argv, envp)) }
+    unsafe {
+        let foreign = || is_foreign(path, false);
+        exec(|| by_path(path, false), foreign, argv, envp, |envp| real(path, argv, envp))
+    }
 }
 
 /// The body of execvpe(3).
@@ -41,7 +46,10 @@ pub unsafe fn execvpe(
     envp: Strings,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { exec(|| by_path(file, true), argv, envp, |envp| real(file, argv, envp)) }
+    unsafe {
+        let foreign = || is_foreign(file, true);
+        exec(|| by_path(file, true), foreign, argv, envp, |envp| real(file, argv, envp))
+    }
 }
 
 /// The body of execv(3).
@@ -112,7 +120,8 @@ pub unsafe fn execveat(
             true => Foretold::Fails,
             false => redirect::foretell_at(dir, CStr::from_ptr(path), flags),
         };
-        exec(target, argv, envp, |envp| real(dir, path, argv, envp, flags))
+        let foreign = || !path.is_null() && redirect::is_foreign_at(dir, CStr::from_ptr(path));
+        exec(target, foreign, argv, envp, |envp| real(dir, path, argv, envp, flags))
     }
 }
 
@@ -131,8 +140,9 @@ pub unsafe fn fexecve(
         return real(fd, argv, envp);
     }
     let target = || redirect::foretell_at(fd, c"", libc::AT_EMPTY_PATH);
+    let foreign = || redirect::is_foreign_at(fd, c"");
     // SAFETY: the host's arguments.
-    unsafe { exec(target, argv, envp, |envp| real(fd, argv, envp)) }
+    unsafe { exec(target, foreign, argv, envp, |envp| real(fd, argv, envp)) }
 }
 
 /// What would run. With `search` along PATH, and a text by the shell, as execvp(3).
@@ -144,27 +154,53 @@ unsafe fn by_path(file: *const c_char, search: bool) -> Foretold {
     redirect::foretell(unsafe { CStr::from_ptr(file) }, search, search)
 }
 
-/// Every door of this file. `target` says what would run, `run` is the exec that the host asked for, in
-/// an environment of our choice.
+/// Is it a program into which our library does not fit?
+unsafe fn is_foreign(file: *const c_char, search: bool) -> bool {
+    // SAFETY: the host's string.
+    !file.is_null() && redirect::is_foreign(unsafe { CStr::from_ptr(file) }, search)
+}
+
+/// Every door of this file. `target` says what would run, `foreign` whether it is of 32 bits, `run` is the
+/// exec that the host asked for, in an environment of our choice.
 unsafe fn exec(
     target: impl FnOnce() -> Foretold,
+    foreign: impl FnOnce() -> bool,
     argv: Strings,
     envp: Strings,
     run: impl Fn(Strings) -> c_int,
 ) -> c_int {
+    let mut own = None;
     let place = match role() {
-        Role::Own(job) => {
+        Role::Own(Some(job)) => {
             STATE.sites.execs();
-            if let Some(job) = job {
-                // SAFETY: the host's arguments.
-                unsafe { hold(job, None, target(), argv, envp) };
-                if still_held(job) {
-                    STATE.put_held(job);
+            // SAFETY: the host's arguments.
+            unsafe {
+                naming::job_runs(job, argv);
+                hold(job, None, target(), argv, envp);
+            }
+            if still_held(job) {
+                STATE.put_held(job);
+            }
+            None
+        }
+        Role::Own(None) => {
+            STATE.sites.execs();
+            own = ticket::own_slot();
+            // SAFETY: the host's arguments.
+            unsafe {
+                if let Some(job) = STATE.job() {
+                    naming::job_runs(job, argv);
+                }
+                naming::ticket(own.unwrap_or(Ticket::Pass), argv);
+                if let Some(Ticket::Held(job)) = own {
+                    hold(job, None, target(), argv, envp);
                 }
             }
             None
         }
         Role::Vfork(place) => {
+            // SAFETY: the host's arguments.
+            unsafe { naming::ticket(place.ticket(), argv) };
             if let Ticket::Held(job) = place.ticket() {
                 if still_held(job) {
                     // SAFETY: the host's arguments.
@@ -176,10 +212,14 @@ unsafe fn exec(
         Role::Stranger => return run(envp),
     };
     // SAFETY: the host's arguments.
-    match unsafe { redirect::plain(core::ptr::null(), argv, envp) } {
+    let failed = match unsafe { redirect::plain(core::ptr::null(), argv, envp, foreign) } {
         Some(x) => with_scratch(place, x, |x| run(x.envp)),
         None => run(envp),
+    };
+    if let Some(ticket) = own {
+        ticket::started(ticket, -1);
     }
+    failed
 }
 
 type Place = &'static Pending;
@@ -191,6 +231,8 @@ unsafe fn hold(job: Handle, place: Option<Place>, target: Foretold, argv: String
         // The real function gives the host its errno.
         Foretold::Fails => return,
         Foretold::Unknown => {}
+        // It has become another user, to whom the ledger is closed.
+        Foretold::Runs(_) if sys::may(client.ledger_path.c(), libc::W_OK).is_err() => {}
         Foretold::Runs(target) => {
             // SAFETY: the host's arguments.
             if let Some(x) = unsafe { redirect::held(client, job, &target, argv, envp) } {

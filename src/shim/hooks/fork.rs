@@ -1,17 +1,21 @@
 //! The doors through which a process doubles: fork(2), vfork(2), clone(2) and their other names.
 
 use core::ffi::{c_char, c_int, c_void};
+use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::record::Handle;
 use jsshim_engine::slots::State as Slot;
+use jsshim_engine::sys;
 
 use crate::arch::thread_pointer;
 use crate::doors::behind;
 use crate::joining;
+use crate::naming;
 use crate::pending::{self, Pending};
 use crate::real::{self, fail, Real};
 use crate::sites::Site;
 use crate::state::STATE;
+use crate::telling;
 use crate::ticket::{self, Ticket};
 
 /// The body of `fork` and `__fork`; `site` is where it was called.
@@ -123,6 +127,13 @@ impl Forking {
             STATE.sites.forked(self.site);
         }
         match (self.ticket, STATE.client()) {
+            (Ticket::Runs(job), Some(client)) => {
+                // The parent may be killed before it can note it.
+                if let Some(record) = client.ledger().get(job) {
+                    record.pid.store(sys::getpid(), Release);
+                }
+                STATE.forked(None);
+            }
             (Ticket::Held(job), Some(client)) if self.worker => {
                 STATE.forked(None);
                 ticket::hold_here(client, job);
@@ -130,6 +141,11 @@ impl Forking {
             (Ticket::Held(job), Some(_)) => STATE.forked(Some(job)),
             // A child of a process that is not gated may be: it is another process.
             _ => STATE.forked(None),
+        }
+        telling::forked();
+        if let Ticket::Runs(job) | Ticket::Held(job) = self.ticket {
+            STATE.set_job(job);
+            naming::fork(job);
         }
     }
 }

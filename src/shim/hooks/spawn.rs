@@ -7,6 +7,7 @@ use jsshim_engine::proc;
 
 use crate::doors::{behind, ErrorNumber};
 use crate::environ::{Scratch, Strings};
+use crate::naming;
 use crate::real::Real;
 use crate::redirect::{self, Exec, Foretold};
 use crate::state::STATE;
@@ -182,6 +183,8 @@ unsafe fn spawn(
 ) -> c_int {
     let ticket = ticket::begin();
     // SAFETY: the host's arguments.
+    unsafe { naming::ticket(ticket, argv) };
+    // SAFETY: the host's arguments.
     let held = unsafe { door.held(ticket, file, argv, envp) };
     // An error of the host's file actions would be the same again.
     let again = |error| error == libc::E2BIG || error != 0 && !redirect::can_hold();
@@ -243,7 +246,10 @@ impl Door {
             return None;
         }
         // SAFETY: the host's path and arrays.
-        unsafe { redirect::plain(file, argv, envp) }
+        unsafe {
+            let foreign = || redirect::is_foreign(CStr::from_ptr(file), self.search);
+            redirect::plain(file, argv, envp, foreign)
+        }
     }
 
     fn target(&self, file: &CStr) -> Foretold {

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize};
 use jsshim_engine::proc;
 
 use crate::environ::Scratch;
+use crate::naming;
 use crate::redirect;
 use crate::state::STATE;
 use crate::ticket::{self, Ticket};
@@ -24,6 +25,8 @@ pub unsafe fn system(real: impl Fn(*const c_char) -> c_int, command: *const c_ch
         return real(command);
     }
     let ticket = ticket::begin();
+    // SAFETY: the host's command.
+    naming::command(ticket, unsafe { CStr::from_ptr(command) });
     if let Ticket::Held(job) = ticket {
         // A process that sleeps in system(3) drains no pipe and reaps nobody: its jobs may wait for it,
         // so this one must not wait for them.
@@ -75,6 +78,10 @@ pub unsafe fn popen(
     mode: *const c_char,
 ) -> *mut c_void {
     let ticket = if command.is_null() { Ticket::Pass } else { ticket::begin() };
+    if ticket != Ticket::Pass {
+        // SAFETY: the host's command, which is not null.
+        naming::command(ticket, unsafe { CStr::from_ptr(command) });
+    }
     // SAFETY: the host's command.
     let through = unsafe { through_helper(ticket, command) };
     let stream = real(through.as_ref().map_or(command, |(c, _)| *c), mode);

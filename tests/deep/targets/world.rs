@@ -2,19 +2,21 @@
 //! guard. They take turns: one goes on until it waits.
 
 use core::ffi::CStr;
+use core::mem::offset_of;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
 use crate::client::{Client, Setup};
-use crate::helper_guard;
+use crate::helper::guard;
 use crate::hold;
 use crate::jobs::Jobs;
 use crate::kernel::{self, kernel, Kernel, Memory, Node};
-use crate::ledger::Shared;
+use crate::lanes::Kind;
+use crate::ledger::{Header, Shared};
 use crate::pool::{Id, Pool};
-use crate::record::Handle;
+use crate::record::{Handle, Record};
 use crate::slots::{State, Token};
 use crate::text::Path;
 use crate::turns::{self, Other};
@@ -26,6 +28,15 @@ const FOLDER: &[u8] = b"/run";
 const LEDGER: &CStr = c"/run/0-1.ledger";
 const HOSTS: usize = 3;
 const MOST_JOBS: usize = 24;
+
+/// A record without its name, which nothing depends on; where in it a token's byte can be.
+pub const RECORD: usize = size_of::<Record>() / 2;
+pub const PLACES: [usize; 2] = [offset_of!(Record, landing), offset_of!(Record, gift)];
+
+/// Where a record lies in the file.
+pub fn record_at(index: usize) -> usize {
+    size_of::<Header>() + index * size_of::<Record>()
+}
 
 /// How far a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +67,17 @@ impl Host {
     fn new(pid: i32, pool: &Pool, dir: &Path) -> Option<Self> {
         let mut client = Box::new(MaybeUninit::uninit());
         let helper = &Path::default();
-        let setup = Setup { pool, dir, helper, load_milli: 0, root: 0, slots: 0, overrides: false };
+        let setup = Setup {
+            pool,
+            dir,
+            helper,
+            load_milli: 0,
+            root: 0,
+            slots: 0,
+            overrides: false,
+            stats: true,
+            trace: &|_| (),
+        };
         kernel::run_as(pid, || Client::init(&mut client, &setup).map(drop))?.ok()?;
         Some(Self { pid, client, table: Jobs::new(), jobs: RefCell::default() })
     }
@@ -80,8 +101,8 @@ pub struct World {
     idle: Cell<u32>,
 }
 
-/// It is over for the guard until its next turn.
-pub fn guard_sleeps(millis: u64) {
+/// Nothing more to do for the guard, or for a job without one, until its next turn.
+pub fn time_passes(millis: u64) {
     kernel(|k| k.clock += millis.max(300) * 1_000_000);
     turns::pause();
 }
@@ -90,7 +111,7 @@ pub fn guard_sleeps(millis: u64) {
 fn wait_for_slot(job: Handle) -> State {
     let Ok(ledger) = Shared::open(LEDGER) else { return State::Overdraft };
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), None);
-    let state = hold::wait(ledger, job, &pool, &[]);
+    let state = hold::wait(ledger, job, &pool, &[], &|| ());
     pool.close();
     state
 }
@@ -104,6 +125,7 @@ impl World {
         let first = kernel(|k| {
             k.pipes.push(tokens.iter().copied().collect());
             k.files.insert(POOL.to_vec(), Node::Pipe(0));
+            k.files.insert(FOLDER.to_vec(), Node::Folder([].into()));
             k.spawn(1)
         });
         let host = |pid| Host::new(pid, &Pool::new(POOL_ID, pool, None), &folder).map(Rc::new);
@@ -182,6 +204,20 @@ impl World {
         left.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(left, wanted, "the values of the bytes");
+        self.check_lanes();
+    }
+
+    /// There were never more than slots; each has been given up, or its owner is known to have gone.
+    fn check_lanes(&self) {
+        const ME: u64 = u64::MAX;
+        let ledger = self.hosts[0].client().ledger();
+        let (lanes, peak) = (&ledger.header.lanes, ledger.header.lanes.peak(Kind::Slot));
+        assert!(peak as usize <= HOSTS + self.tokens.len(), "{peak} lanes");
+        let gone = |owner| Handle::unpack(owner).is_none_or(|h| ledger.get(h).is_none());
+        for _ in 0..peak {
+            let claimed = lanes.claim(Kind::Slot, ME, |owner| owner != ME && gone(owner));
+            assert!(claimed.is_some_and(|(_, fresh)| !fresh), "a lane is nobody's");
+        }
     }
 
     fn byte(&self) -> Option<u8> {
@@ -227,12 +263,13 @@ impl World {
         self.in_host(host, |h| {
             let c = h.client();
             let Some(handle) = c.claim() else { return };
-            let mut state = c.start_now(handle);
+            let mut state = c.start_now(handle, || self.ensure_guard());
             if state.is_none() {
                 c.sweep(&h.table);
-                state = c.start_now(handle);
+                state = c.start_now(handle, || ());
             }
             if state.is_none() {
+                self.ensure_guard();
                 c.ledger().step(handle, State::Held);
                 c.settle();
             }
@@ -245,8 +282,11 @@ impl World {
             }
             h.table.add(pid, handle);
         });
-        let records = self.hosts.iter().map(|h| h.jobs.borrow().len()).sum::<usize>();
-        if records > 1 && self.guard.borrow().is_none() {
+    }
+
+    /// What `guard` of the engine does.
+    fn ensure_guard(&self) {
+        if self.guard.borrow().is_none() {
             self.guard(1);
         }
     }
@@ -343,11 +383,13 @@ impl World {
     fn guard(&self, rounds: u32) {
         for _ in 0..rounds {
             let mut guard = self.guard.borrow_mut();
-            let (_, other) = guard.get_or_insert_with(|| {
+            let (pid, other) = guard.get_or_insert_with(|| {
                 let pid = kernel(|k| k.spawn(1));
-                (pid, Other::new(move || kernel::run_as(pid, || helper_guard::run(LEDGER, 0))))
+                let run = || guard::run(LEDGER, 0, &Path::default());
+                (pid, Other::new(move || kernel::run_as(pid, run)))
             });
             if other.resume().is_some() {
+                kernel(|k| k.reap(*pid));
                 *guard = None;
                 return;
             }
@@ -362,24 +404,27 @@ impl World {
         }
     }
 
-    /// A byte of the ledger is changed: of the header or of the first records.
+    /// A byte of the ledger is changed: of the header, up to where it says who asked for what, of the first
+    /// lanes, or of the first records.
     fn breaks(&self) {
         let (Some(high), Some(low), Some(mask)) = (self.byte(), self.byte(), self.byte()) else {
             return;
         };
-        let at = usize::from(u16::from_be_bytes([high, low])) % 1024;
-        if at < 384 {
-            self.break_byte(at, mask);
-        } else {
-            self.break_byte(4096 - 384 + at, mask);
-        }
+        let (fields, lanes) = (offset_of!(Header, watch) + 4, offset_of!(Header, lanes));
+        let at = match usize::from(u16::from_be_bytes([high, low])) % 1024 {
+            at if at < fields => at,
+            at if at < 384 => lanes + at - fields,
+            at => record_at((at - 384) / RECORD) + at % RECORD,
+        };
+        self.break_byte(at, mask);
     }
 
     /// A token cannot be told from one that was forged, byte for byte. So each place for one is broken
     /// once, and not where the kernel itself may write now.
     pub fn break_byte(&self, at: usize, mask: u8) {
         let place = at & !3;
-        if at >= 4096 && matches!(at & 63, 4..8 | 32..36) {
+        let is_place = PLACES.contains(&(place % size_of::<Record>()));
+        if at >= size_of::<Header>() && is_place {
             let address = self.memory.address().wrapping_add(place).cast();
             // SAFETY: a place for a token in the ledger.
             let token = Token(unsafe { crate::sync::peek(address) });

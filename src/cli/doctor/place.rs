@@ -1,0 +1,111 @@
+//! Where our files are, and whether they work.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use jsshim_engine::{ledger, rundir};
+
+use super::elf::Elf;
+use super::{variable, Report};
+use crate::program;
+
+/// The library and its helper; tells of both.
+pub fn library(report: &mut Report) -> Option<PathBuf> {
+    let library = match program::library() {
+        Ok(path) => path,
+        Err(f) => {
+            report.fail("library", f.message);
+            return None;
+        }
+    };
+    let exe = std::env::current_exe().unwrap_or_default();
+    match loads(&library, &exe) {
+        Ok(()) => report.ok("library", format!("{} loads", library.display())),
+        Err(why) => report.fail("library", format!("{} does not load: {why}", library.display())),
+    }
+    helper(report, &library);
+    Some(library)
+}
+
+/// Would the loader of this program load the library? It is asked to list what it would load (ld.so(8),
+/// `--list`), and does not start the program.
+pub fn loads(library: &Path, program: &Path) -> Result<(), String> {
+    let loader = Elf::read(program).and_then(|e| e.loader).ok_or("the program has no loader")?;
+    let mut command = Command::new(&loader);
+    command.arg("--list").arg(program).env("LD_PRELOAD", library).stdin(Stdio::null());
+    let out = command.output().map_err(|e| format!("{}: {e}", loader.display()))?;
+    let listed = String::from_utf8_lossy(&out.stdout);
+    if listed.contains(&*library.to_string_lossy()) {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    let said = said.lines().next().map(str::to_owned);
+    Err(said.unwrap_or_else(|| match out.status.success() {
+        true => "its loader takes no notice of LD_PRELOAD".to_owned(),
+        false => format!("its loader ended with {}", out.status),
+    }))
+}
+
+/// Started by hand, it says so and ends with 2.
+fn helper(report: &mut Report, library: &Path) {
+    let told = variable("JSSHIM_HELPER").map(PathBuf::from);
+    let path = told.unwrap_or_else(|| library.with_file_name("jsshim-helper"));
+    let ran = Command::new(&path).stderr(Stdio::null()).stdin(Stdio::null()).status();
+    match ran {
+        Ok(status) if status.code() == Some(2) => {
+            report.ok("helper", format!("{} runs", path.display()))
+        }
+        Ok(status) => {
+            report.fail("helper", format!("{} is not jsshim-helper ({status})", path.display()));
+        }
+        Err(e) => report.fail("helper", format!("{}: {e}; jobs cannot be held", path.display())),
+    }
+}
+
+/// The directory of ledgers and pools. One that is made for the look is taken away again.
+pub fn run_dir(report: &mut Report) {
+    let told = variable("JSSHIM_DIR");
+    // SAFETY: it only tells a number.
+    let uid = unsafe { libc::geteuid() };
+    let usual = ["/dev/shm", "/tmp"].map(|d| PathBuf::from(format!("{d}/jsshim-{uid}")));
+    let mut candidates = told.clone().map_or(usual.to_vec(), |dir| vec![dir.into()]);
+    candidates.retain(|dir| !dir.exists());
+    let dir = match rundir::find(told.as_ref().map(|d| d.as_bytes())) {
+        Ok(dir) => PathBuf::from(OsStr::from_bytes(dir.bytes())),
+        Err(e) => {
+            let e = std::io::Error::from_raw_os_error(e.0);
+            let place =
+                told.map_or("/dev/shm and /tmp".into(), |d| d.to_string_lossy().into_owned());
+            let must = "it must be a directory of yours with mode 0700";
+            return report.fail("directory", format!("none in {place}: {e}; {must} (JSSHIM_DIR)"));
+        }
+    };
+    let (need, free) = (size_of::<ledger::Shared>() as u64, free(&dir));
+    let text = format!("{}, {} kB free", dir.display(), free / 1024);
+    if free < need {
+        report.fail("directory", format!("{text}: a ledger needs {} kB", need / 1024));
+    } else if told.is_none() && dir == usual[1] {
+        report.note("directory", format!("{text}; /dev/shm cannot be used"));
+    } else {
+        report.ok("directory", text);
+    }
+    for made in candidates.iter().filter(|made| **made == dir) {
+        let _ = std::fs::remove_dir(made);
+    }
+}
+
+/// Bytes that may be written there.
+fn free(dir: &Path) -> u64 {
+    let Ok(path) = CString::new(dir.as_os_str().as_bytes()) else { return 0 };
+    // SAFETY: plain numbers, for which all zeros are a value.
+    let mut of: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a C string, and a place for the answer.
+    let r = unsafe { libc::statvfs(path.as_ptr(), &mut of) };
+    if r == 0 {
+        of.f_bavail.saturating_mul(of.f_frsize)
+    } else {
+        0
+    }
+}

@@ -1,0 +1,85 @@
+//! The program that is to run, and whether the library can be loaded into it.
+
+use std::ffi::{CString, OsStr};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use jsshim_engine::target::{self, Kind};
+
+use crate::run::{failure, Result};
+
+/// Where distributions have libraries, and what `$LIB` stands for in their ld.so.
+const LIBDIRS: [&str; 3] = [
+    if cfg!(target_arch = "x86_64") { "lib/x86_64-linux-gnu" } else { "lib/aarch64-linux-gnu" },
+    "lib64",
+    "lib",
+];
+
+/// The library next to this program, or where an installation puts it.
+pub fn library() -> Result<PathBuf> {
+    let exe = std::env::current_exe().map_err(|e| failure(2, format!("/proc: {e}")))?;
+    let dir = exe.parent().unwrap_or(Path::new("/"));
+    let beside = dir.join("libjsshim.so");
+    let installed = LIBDIRS.iter().map(|lib| dir.join("..").join(lib).join("jsshim/libjsshim.so"));
+    let found = std::iter::once(beside).chain(installed).find(|p| p.is_file());
+    let found = found.and_then(|p| p.canonicalize().ok());
+    found.ok_or_else(|| {
+        let dir = dir.display();
+        failure(2, format!("libjsshim.so is neither in {dir} nor in {dir}/../lib/*/jsshim"))
+    })
+}
+
+/// The program of this name, by PATH as execvp(3) does.
+pub fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
+    let shown = name.display();
+    let file = CString::new(name.as_bytes()).map_err(|_| failure(2, "NUL in the command"))?;
+    let dirs = std::env::var_os("PATH");
+    match target::search(&file, dirs.as_ref().map(|d| d.as_bytes())) {
+        Ok((path, kind)) => Ok((OsStr::from_bytes(path.bytes()).into(), kind)),
+        Err(e) if e.0 == libc::ENOENT && !Path::new(name).exists() => {
+            Err(failure(127, format!("{shown}: command not found")))
+        }
+        Err(e) => {
+            let e = std::io::Error::from_raw_os_error(e.0);
+            Err(failure(126, format!("{shown}: cannot be run: {e}")))
+        }
+    }
+}
+
+/// Why the loader would not preload our library into this program, if it would not.
+pub fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
+    let meta = path.metadata().ok()?;
+    let changes = |bit: u32, id: u32, ours: u32| meta.mode() & bit != 0 && id != ours;
+    // SAFETY: both only ask for a number.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    match kind {
+        Kind::Static => Some("is statically linked"),
+        Kind::Foreign => Some("is a program of another ABI (32-bit)"),
+        _ if changes(0o4000, meta.uid(), uid) => Some("is setuid"),
+        _ if changes(0o2000, meta.gid(), gid) && meta.permissions().mode() & 0o010 != 0 => {
+            Some("is setgid")
+        }
+        _ if uid != 0 && has_capabilities(path) => Some("has file capabilities"),
+        _ if is_go(path) => Some("is a Go program, which makes system calls of its own"),
+        _ => None,
+    }
+}
+
+/// Has this program the build note of the Go linker (owner `Go`, type 4)? It stands near the start.
+fn is_go(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|f| f.take(16 * 1024).read_to_end(&mut head));
+    let is_note = |w: &[u8]| w.starts_with(&[4, 0, 0, 0]) && w.ends_with(b"\x04\0\0\0Go\0\0");
+    read.is_ok() && head.windows(16).any(is_note)
+}
+
+/// Has this file capabilities (capabilities(7))? Then ld.so takes no preload from a user.
+fn has_capabilities(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let name = c"security.capability";
+    // SAFETY: C strings, and no buffer: it only asks for the size.
+    unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) > 0 }
+}

@@ -1,0 +1,184 @@
+//! Which processes of a ledger live: a pidfd for each names a process beyond its number and tells of its
+//! end even while nobody reaps it.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+use crate::ledger::RECORDS;
+use crate::proc;
+use crate::record::{Handle, Record};
+use crate::sys::{self, Errno};
+
+/// The watch of one record.
+#[derive(Clone, Copy)]
+struct Watch {
+    /// The process; below zero, a state that should not last ([`Watches::age`]).
+    pid: i32,
+    generation: u32,
+    /// The pidfd, or -1 where there is none to be had, or none needed any more.
+    fd: i32,
+    dead: bool,
+    /// Since when it is watched (`CLOCK_BOOTTIME`, ns).
+    since: u64,
+}
+
+/// Descriptors that are not for pidfds.
+const RESERVE: u64 = 32;
+
+const NONE: Watch = Watch { pid: 0, generation: 0, fd: -1, dead: false, since: 0 };
+
+/// See the module. It is large: one stands on the stack of the guard.
+pub struct Watches {
+    all: [Watch; RECORDS],
+    /// Record 0 is none, so there is room for one more.
+    polls: [libc::pollfd; RECORDS],
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watches {
+    /// Watches nobody yet.
+    pub fn new() -> Self {
+        let poll = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
+        Self { all: [NONE; RECORDS], polls: [poll; RECORDS] }
+    }
+
+    /// Has the process of this record ended, reaped or not? Starts to watch it if it is new.
+    pub fn is_dead(&mut self, h: Handle, record: &Record, pid: i32) -> bool {
+        let Some(watch) = self.all.get_mut(h.index as usize) else { return false };
+        if (watch.pid, watch.generation) != (pid, h.generation) {
+            if watch.pid > 0 && watch.generation == h.generation {
+                // The record names another process now.
+                record.born.store(0, Release);
+            }
+            watch.end();
+            *watch = Watch::begin(h, record, pid);
+        }
+        watch.look()
+    }
+
+    /// How long this record has been in a state that passes, named by a number below zero; in ns.
+    pub fn age(&mut self, h: Handle, state: i32) -> u64 {
+        let Some(watch) = self.all.get_mut(h.index as usize) else { return 0 };
+        if (watch.pid, watch.generation) != (state, h.generation) {
+            watch.end();
+            *watch = Watch { pid: state, generation: h.generation, since: sys::now(), ..NONE };
+        }
+        sys::now().saturating_sub(watch.since)
+    }
+
+    /// Watches this record no longer.
+    pub fn forget(&mut self, index: u32) {
+        if let Some(watch) = self.all.get_mut(index as usize) {
+            watch.end();
+        }
+    }
+
+    /// Watches nobody any more.
+    pub fn forget_all(&mut self) {
+        self.all.iter_mut().for_each(Watch::end);
+    }
+
+    /// Sleeps until a watched process ends, or the one of this pidfd, if it is one; or for so many ms.
+    pub fn sleep(&mut self, other: i32, millis: i64) {
+        let mut n = 0usize;
+        let fds = self.all.iter().map(|w| w.fd).chain([other]);
+        for fd in fds.filter(|fd| *fd >= 0) {
+            if let Some(p) = self.polls.get_mut(n) {
+                (p.fd, p.revents) = (fd, 0);
+                n = n.saturating_add(1);
+            }
+        }
+        // More than RLIMIT_NOFILE are refused, say.
+        if sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), millis).is_err() {
+            sys::sleep_millis(millis.unsigned_abs() as u32);
+        }
+    }
+}
+
+impl Watch {
+    fn begin(h: Handle, record: &Record, pid: i32) -> Self {
+        let opened = sys::pidfd_open(pid);
+        let dead = opened == Err(Errno::SRCH) || is_stranger(record, pid);
+        let mut fd = opened.unwrap_or(-1);
+        // Some must be left, to open the pool and to look around.
+        if fd >= 0 && sys::open_files_limit() < (fd as u64).saturating_add(RESERVE) {
+            sys::close(fd);
+            fd = -1;
+        }
+        Self { pid, generation: h.generation, fd, dead, since: sys::now() }
+    }
+
+    fn look(&mut self) -> bool {
+        if !self.dead {
+            let by_number = self.fd < 0;
+            self.dead = match by_number {
+                true => !proc::lives(self.pid),
+                false => proc::has_ended_by(self.fd, self.pid),
+            };
+        }
+        if self.dead && self.fd >= 0 {
+            // What has ended stays readable: it would let nobody sleep.
+            sys::close(self.fd);
+            self.fd = -1;
+        }
+        self.dead
+    }
+
+    fn end(&mut self) {
+        if self.fd >= 0 {
+            sys::close(self.fd);
+        }
+        *self = NONE;
+    }
+}
+
+/// Is this number that of another process by now? An earlier guard has seen when the first one started.
+fn is_stranger(record: &Record, pid: i32) -> bool {
+    let Some(stat) = proc::stat(pid) else { return false };
+    let born = (stat.start as u32).max(1);
+    record.born.compare_exchange(0, born, AcqRel, Acquire).is_err_and(|seen| seen != born)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Founding, Shared};
+    use crate::text::Path;
+
+    #[test]
+    fn a_number_that_another_process_has_now_is_dead() {
+        let path = std::env::temp_dir().join(format!("jsshim-watch-{}", std::process::id()));
+        let file = Path::new(path.as_os_str().as_encoded_bytes());
+        let path = Path::default();
+        let trace = Path::default();
+        let (id, root, slots, load_milli, stats) = ((1, 2, 3), 0, 0, 0, false);
+        let founding = Founding { id, path, root, slots, load_milli, stats, trace };
+        let ledger = Shared::create(file.c(), &founding).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let h = ledger.enter(pid, file.c()).unwrap();
+        let record = ledger.get(h).unwrap();
+        let mut watches = Watches::new();
+        assert!(!watches.is_dead(h, record, pid));
+        let born = record.born.load(Acquire);
+        assert_eq!(born, proc::stat(pid).unwrap().start as u32);
+        // Another guard finds the same, unless the process is another one.
+        assert!(!Watches::new().is_dead(h, record, pid));
+        record.born.store(born - 1, Release);
+        assert!(Watches::new().is_dead(h, record, pid));
+        // The first one has its pidfd, and goes by that.
+        assert!(!watches.is_dead(h, record, pid));
+        child.kill().unwrap();
+        while !watches.is_dead(h, record, pid) {
+            sys::yield_now();
+        }
+        assert_eq!(watches.all[h.index as usize].fd, -1, "it would let nobody sleep");
+        child.wait().unwrap();
+        ledger.free(h);
+        assert!(ledger.close_if_idle(path.c()));
+    }
+}

@@ -1,0 +1,189 @@
+//! Lanes: which slot is which. A token has no number of its own, but a picture of a build needs a line
+//! for each slot, so every job on a token takes the lowest number that is free.
+//!
+//! A lane holds the handle of its owner, so that one whose owner was killed is known and used again. It is
+//! given up before the token goes back: so there are never more in use than slots.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// What a lane is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A slot.
+    Slot = 0,
+    /// A job without one.
+    Overdraft = 1,
+    /// A wait.
+    Wait = 2,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Slot, Self::Overdraft, Self::Wait];
+}
+
+/// A lane: what it is for, and its number from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lane {
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// From 1.
+    pub number: u16,
+}
+
+const NUMBER: u16 = 0x0fff;
+
+impl Lane {
+    /// Where all are shown for which there is no lane left. It is nobody's.
+    pub fn overflow(kind: Kind) -> Self {
+        Self { kind, number: NUMBER }
+    }
+
+    /// In a record; never 0.
+    pub fn pack(self) -> u16 {
+        (self.kind as u16) << 12 | self.number & NUMBER
+    }
+
+    /// [`Lane::pack`] undone; `None` for 0.
+    pub fn unpack(word: u16) -> Option<Self> {
+        let kind = Kind::ALL.into_iter().find(|kind| *kind as u16 == word >> 12)?;
+        Some(Self { kind, number: word & NUMBER }).filter(|lane| lane.number > 0)
+    }
+}
+
+/// All lanes of a ledger.
+#[repr(C)]
+pub struct Lanes {
+    /// The most that were in use of each kind.
+    high: [AtomicU32; 3],
+    slots: [AtomicU64; 512],
+    overdrafts: [AtomicU64; 64],
+    waits: [AtomicU64; 256],
+}
+
+impl Lanes {
+    fn of(&self, kind: Kind) -> (&AtomicU32, &[AtomicU64]) {
+        let [slots, overdrafts, waits] = &self.high;
+        match kind {
+            Kind::Slot => (slots, &self.slots),
+            Kind::Overdraft => (overdrafts, &self.overdrafts),
+            Kind::Wait => (waits, &self.waits),
+        }
+    }
+
+    /// The most lanes of a kind that were in use at once.
+    pub fn peak(&self, kind: Kind) -> u32 {
+        self.of(kind).0.load(Relaxed)
+    }
+
+    /// How many lanes are in use now.
+    #[cfg(test)]
+    pub fn in_use(&self) -> usize {
+        let used = |kind| self.of(kind).1.iter().filter(|at| at.load(Relaxed) != 0).count();
+        Kind::ALL.into_iter().map(used).sum()
+    }
+
+    /// Takes a lane for `owner`; says also whether it was never used before. `None`: there is none left.
+    /// `is_stale` says of an owner that it has gone without giving up its lane.
+    pub fn claim(
+        &self,
+        kind: Kind,
+        owner: u64,
+        is_stale: impl Fn(u64) -> bool,
+    ) -> Option<(Lane, bool)> {
+        let (high, all) = self.of(kind);
+        let used = high.load(Relaxed) as usize;
+        let lane = |at: usize| Lane { kind, number: (at as u16).wrapping_add(1) };
+        // AcqRel: what was written of the owner before is seen with it.
+        let swap = |at: &AtomicU64, from| at.compare_exchange(from, owner, AcqRel, Relaxed).is_ok();
+        let free = |at: &AtomicU64| at.load(Relaxed) == 0 && swap(at, 0);
+        let left = |at: &AtomicU64| {
+            let seen = at.load(Acquire);
+            seen != 0 && is_stale(seen) && swap(at, seen)
+        };
+        let used_before = all.get(..used).unwrap_or(all);
+        let found = used_before.iter().position(free);
+        // One may have fallen free behind us.
+        let found = found.or_else(|| used_before.iter().position(|at| free(at) || left(at)));
+        if let Some(at) = found {
+            return Some((lane(at), false));
+        }
+        let at = all.iter().skip(used).position(free)?.saturating_add(used);
+        high.fetch_max((at as u32).saturating_add(1), Relaxed);
+        Some((lane(at), true))
+    }
+
+    /// Gives a lane of `owner`'s to another.
+    pub fn pass_on(&self, lane: Lane, owner: u64, to: u64) {
+        if let Some(at) = self.at(lane) {
+            let _ = at.compare_exchange(owner, to, AcqRel, Relaxed);
+        }
+    }
+
+    /// Gives a lane up, if it is `owner`'s.
+    pub fn release(&self, lane: Lane, owner: u64) {
+        if let Some(at) = self.at(lane) {
+            let _ = at.compare_exchange(owner, 0, AcqRel, Relaxed);
+        }
+    }
+
+    /// Is this lane `owner`'s?
+    pub fn is_of(&self, lane: Lane, owner: u64) -> bool {
+        self.at(lane).is_some_and(|at| at.load(Acquire) == owner)
+    }
+
+    fn at(&self, lane: Lane) -> Option<&AtomicU64> {
+        self.of(lane.kind).1.get(usize::from(lane.number).checked_sub(1)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Memory of zeros, as a new ledger has it.
+    fn lanes() -> Box<Lanes> {
+        // SAFETY: atomics are valid for any bits.
+        unsafe { Box::<Lanes>::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn the_lowest_free_lane_is_taken() {
+        let lanes = lanes();
+        let claim = |owner| lanes.claim(Kind::Slot, owner, |_| false).unwrap();
+        assert_eq!((claim(7).0.number, claim(8).0.number, claim(9).1), (1, 2, true));
+        lanes.release(Lane { kind: Kind::Slot, number: 2 }, 7);
+        assert_eq!(claim(10).0.number, 4, "not its own");
+        lanes.release(Lane { kind: Kind::Slot, number: 2 }, 8);
+        assert_eq!(claim(11), (Lane { kind: Kind::Slot, number: 2 }, false));
+        assert_eq!((lanes.peak(Kind::Slot), lanes.peak(Kind::Wait)), (4, 0));
+    }
+
+    #[test]
+    fn what_the_dead_have_left_is_used_again() {
+        let lanes = lanes();
+        lanes.claim(Kind::Slot, 7, |_| false).unwrap();
+        let (lane, _) = lanes.claim(Kind::Slot, 8, |owner| owner == 7).unwrap();
+        assert_eq!((lane.number, lanes.peak(Kind::Slot)), (1, 1));
+        lanes.release(lane, 7);
+        assert!(lanes.is_of(lane, 8));
+    }
+
+    proptest! {
+        #[test]
+        fn a_lane_is_a_word(number in 1u16..256, kind in 0usize..3) {
+            let lane = Lane { kind: Kind::ALL[kind], number };
+            prop_assert_eq!(Lane::unpack(lane.pack()), Some(lane));
+        }
+
+        #[test]
+        fn any_word_is_survived(word: u16) {
+            let lanes = lanes();
+            if let Some(lane) = Lane::unpack(word) {
+                lanes.release(lane, 3);
+            }
+        }
+    }
+}

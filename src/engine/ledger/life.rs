@@ -1,0 +1,149 @@
+//! How a ledger comes to be, whole or not at all, and how it goes.
+
+use core::ffi::CStr;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use super::{map, Header, Shared, CLOSED, CLOSING, MAGIC, OPEN};
+use crate::pool::Id;
+use crate::proc;
+use crate::rundir::Lock;
+use crate::slots::State;
+use crate::sync::fence;
+use crate::sys::{self, Errno, Result};
+use crate::text::{self, Path};
+
+/// What a ledger is told when it is made.
+pub struct Founding {
+    /// Which pool.
+    pub id: Id,
+    /// How to open the pool.
+    pub path: Path,
+    /// See [`Header::root`].
+    pub root: i32,
+    /// See [`Header::slots`].
+    pub slots: u32,
+    /// See [`Header::load_milli`].
+    pub load_milli: u32,
+    /// Statistics are wanted.
+    pub stats: bool,
+    /// A trace is wanted there; empty: none.
+    pub trace: Path,
+}
+
+impl Shared {
+    /// Makes the ledger without a name, or under one that only this process uses, then gives it its own.
+    ///
+    /// # Errors
+    /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
+    pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
+        match Self::create_unnamed(path, founding) {
+            Err(e) if e != Errno::EXIST => Self::create_named(path, founding),
+            made => made,
+        }
+    }
+
+    /// Who is killed here leaves nothing behind.
+    #[inline(never)]
+    fn create_unnamed(path: &CStr, founding: &Founding) -> Result<&'static Self> {
+        let mut dir = Path::default();
+        let fd = sys::unnamed(dir.put(text::parent(path.to_bytes())).c(), 0o600)?;
+        let made = Self::fill(fd, founding, |fd| sys::link_fd(fd, path));
+        sys::close(fd);
+        made
+    }
+
+    #[inline(never)]
+    fn create_named(path: &CStr, founding: &Founding) -> Result<&'static Self> {
+        let mut tmp = Path::default();
+        tmp.put(path.to_bytes()).put(b".").put_num(sys::getpid());
+        if !tmp.fits() {
+            return Err(Errno::INVAL);
+        }
+        let _ = sys::unlink(tmp.c());
+        let fd = sys::open(tmp.c(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
+        let made = Self::fill(fd, founding, |_| sys::link(tmp.c(), path));
+        sys::close(fd);
+        let _ = sys::unlink(tmp.c());
+        made
+    }
+
+    #[inline(never)]
+    fn fill(
+        fd: i32,
+        founding: &Founding,
+        name: impl FnOnce(i32) -> Result<()>,
+    ) -> Result<&'static Self> {
+        sys::reserve(fd, core::mem::size_of::<Self>())?;
+        let shared = map(fd)?;
+        shared.header.found(founding, &sys::fstat(fd)?);
+        name(fd).map(|()| shared)
+    }
+
+    /// Somebody closes the ledger, or was killed while at it: who has the lock knows. Says whether it is open.
+    #[inline(never)]
+    pub(super) fn reopen(&self, path: &CStr) -> bool {
+        let Ok(_lock) = Lock::take(path) else { return false };
+        let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
+        self.header.state.load(SeqCst) == OPEN
+    }
+
+    /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
+    /// may have been faster, and its name may be another ledger's by now.
+    pub fn close_if_idle(&self, path: &CStr) -> bool {
+        if !self.is_idle() {
+            return false;
+        }
+        let Ok(_lock) = Lock::take(path) else { return false };
+        let ours = self.header.is_at(sys::stat(path, false));
+        // Who was killed while at it has left `Closing`, or the name.
+        let idle = self.header.state.swap(CLOSING, SeqCst) == CLOSED || {
+            fence(SeqCst);
+            self.is_idle()
+        };
+        // Only now is the name this ledger's for sure, and nobody comes in any more.
+        self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
+        if idle && ours {
+            let _ = sys::unlink(path);
+        }
+        idle
+    }
+
+    fn is_idle(&self) -> bool {
+        self.records().all(|(_, r)| r.state() == State::Free)
+    }
+
+    /// Does any process that it knows still run?
+    pub fn is_inhabited(&self) -> bool {
+        self.records().filter(|(_, r)| r.state() != State::Free).any(|(_, r)| {
+            let pid = r.pid.load(Acquire);
+            pid > 0 && sys::kill(pid, 0) != Err(Errno::SRCH)
+        })
+    }
+
+    /// Closes it whatever is in it, for who has the lock and gives its name to another.
+    pub fn give_up(&self) {
+        self.header.state.store(CLOSED, SeqCst);
+    }
+}
+
+impl Header {
+    #[inline(never)]
+    fn found(&self, f: &Founding, file: &libc::stat) {
+        let [dev, ino] = &self.file;
+        dev.store(file.st_dev, Relaxed);
+        ino.store(file.st_ino, Relaxed);
+        for (at, part) in self.id.iter().zip([f.id.0, f.id.1, f.id.2]) {
+            at.store(part, Relaxed);
+        }
+        self.root.store(f.root, Relaxed);
+        if f.root != 0 {
+            let born = proc::stat(f.root).map_or(0, |s| s.start as u32);
+            self.root_born.store(born, Relaxed);
+        }
+        self.slots.store(f.slots, Relaxed);
+        self.load_milli.store(f.load_milli, Relaxed);
+        self.set_path(&f.path);
+        self.state.store(OPEN, SeqCst);
+        self.magic.store(MAGIC, Release);
+    }
+}

@@ -1,0 +1,68 @@
+//! The signal mask of a call.
+
+use crate::sys;
+
+/// SIGCHLD, one bit.
+pub const CHILD: u64 = sys::sigset(libc::SIGCHLD);
+/// The signals that tell a build to stop.
+pub const QUIT: u64 = sys::sigset(libc::SIGINT) | sys::sigset(libc::SIGTERM);
+
+/// What is not blocked: faults, which cannot wait, and what libc uses (32 and 33).
+const NEVER: u64 = sys::sigset(libc::SIGSEGV)
+    | sys::sigset(libc::SIGBUS)
+    | sys::sigset(libc::SIGILL)
+    | sys::sigset(libc::SIGFPE)
+    | sys::sigset(libc::SIGTRAP)
+    | sys::sigset(libc::SIGSYS)
+    | sys::sigset(libc::SIGABRT)
+    | sys::sigset(32)
+    | sys::sigset(33);
+
+/// [`sys::sigmask`]; it fails in a sandbox only that forbids it, and then each time.
+fn mask(how: i32, set: u64) -> u64 {
+    sys::sigmask(how, set).unwrap_or(0)
+}
+
+/// A call, in which all signals are blocked. Dropped, it restores the mask of the caller, and pending signals
+/// are delivered.
+pub struct Masked {
+    /// The mask of the caller.
+    pub old: u64,
+    /// A SIGCHLD that the caller had blocked and that was taken off the queue to wait for the next one.
+    taken: Option<libc::siginfo_t>,
+}
+
+impl Masked {
+    /// Blocks all signals.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { old: mask(libc::SIG_BLOCK, !NEVER), taken: None }
+    }
+
+    /// Runs code of the program, with the mask of the caller.
+    pub fn outside<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        mask(libc::SIG_SETMASK, self.old);
+        let result = f();
+        self.old = mask(libc::SIG_BLOCK, !NEVER);
+        result
+    }
+
+    /// SIGCHLD is pending: its handler runs, if the caller would let it.
+    pub fn let_child_in(&mut self) {
+        if self.old & CHILD == 0 {
+            let before = mask(libc::SIG_UNBLOCK, CHILD);
+            mask(libc::SIG_SETMASK, before);
+        } else if let Some(info) = sys::take_pending(CHILD) {
+            self.taken = Some(info);
+        }
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        if let Some(info) = self.taken.filter(|_| sys::pending() & CHILD == 0) {
+            sys::requeue(&info);
+        }
+        mask(libc::SIG_SETMASK, self.old);
+    }
+}

@@ -1,0 +1,155 @@
+//! The statistics that `JSSHIM_STATS` asks for: who prints them, and where to.
+//!
+//! Of a pool of our own it is the process with which the pool ends. Of make's it is the last of the programs
+//! that were started by no job of the ledger; each number is told once, so that blocks add up. Hosts close
+//! their stderr before the very end, so whoever may have to print keeps a copy of it.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
+
+use jsshim_engine::client::Client;
+use jsshim_engine::lanes::Kind;
+use jsshim_engine::ledger::Shared;
+use jsshim_engine::slots::State as Slot;
+use jsshim_engine::text::Path;
+use jsshim_engine::{join, pool, rundir, sys, trace};
+
+use crate::dialect;
+use crate::environ;
+use crate::state::STATE;
+
+/// Statistics are asked for, and this process has not told them.
+pub static WANTED: AtomicBool = AtomicBool::new(false);
+/// The copy of stderr, or -1; and what it is, for a host may close it and use the number again.
+static COPY: AtomicI32 = AtomicI32::new(-1);
+static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// Is this a value that asks for something?
+pub fn is_on(value: &[u8]) -> bool {
+    !matches!(value, b"" | b"0")
+}
+
+/// The value of a variable now, or else when the process started.
+fn value(name: &[u8]) -> Option<&'static [u8]> {
+    let start = STATE.env.load(Acquire).cast_const();
+    // SAFETY: the kernel's array, and strings that end in a NUL.
+    let found = environ::own(name).or_else(|| unsafe { environ::get(start, name) });
+    found.filter(|v| is_on(v))
+}
+
+/// `JSSHIM_STATS`: 1, or a file.
+fn target() -> Option<&'static [u8]> {
+    value(b"JSSHIM_STATS=")
+}
+
+/// Are statistics asked for?
+pub fn wants_stats() -> bool {
+    target().is_some()
+}
+
+/// `JSSHIM_TRACE`: the file, or nothing. One without a leading slash is in the working directory.
+#[inline(never)]
+pub fn trace_file(path: &mut Path) {
+    let Some(file) = value(b"JSSHIM_TRACE=") else { return };
+    if file.first() != Some(&b'/') {
+        put_directory(path);
+    }
+    if !path.put(file).fits() {
+        STATE.warn(b"the path in JSSHIM_TRACE is too long; no trace is written");
+        *path = Path::default();
+    }
+}
+
+#[inline(never)]
+fn put_directory(path: &mut Path) {
+    let mut buf = [0u8; 256];
+    path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
+}
+
+fn identity(fd: i32) -> Option<(u64, u64)> {
+    sys::fstat(fd).ok().map(|st| (st.st_dev, st.st_ino))
+}
+
+/// Keeps a copy of stderr, if the statistics go there.
+#[inline(never)]
+pub fn keep_stderr() {
+    let wanted = WANTED.load(Relaxed) && target() == Some(b"1") && COPY.load(Relaxed) < 0;
+    let (Some((dev, ino)), [d, i]) = (identity(2).filter(|_| wanted), &FILE) else { return };
+    if let Ok(fd) = pool::copy_high(2) {
+        d.store(dev, Relaxed);
+        i.store(ino, Relaxed);
+        COPY.store(fd, Release);
+    }
+}
+
+/// In a forked child it would keep a reader of that pipe waiting.
+pub fn forked() {
+    let fd = COPY.swap(-1, AcqRel);
+    if fd >= 0 && is_copy(fd) {
+        sys::close(fd);
+    }
+}
+
+fn is_copy(fd: i32) -> bool {
+    let [d, i] = &FILE;
+    identity(fd) == Some((d.load(Relaxed), i.load(Relaxed)))
+}
+
+/// The process ends: prints what is its to print, once.
+#[inline(never)]
+pub fn tell(client: Option<&Client>) {
+    let Some(target) = target() else { return };
+    let is_last = |client: &Client| {
+        let ledger = client.ledger();
+        ledger.header.root.load(Acquire) == 0 && leaves_last(ledger, client.known())
+    };
+    let is_root = |ledger: &Shared| ledger.header.root.load(Acquire) == sys::getpid();
+    let own = client.filter(|c| is_root(c.ledger()) || is_last(c)).map(Client::ledger);
+    // The pool may be one that this process, or what it was before an exec, has made for others.
+    let Some(ledger) = own.or_else(|| named().filter(|l| is_root(l))) else { return };
+    if !WANTED.swap(false, AcqRel) {
+        return;
+    }
+    let h = &ledger.header;
+    let (counts, root) = (h.stats.take(), h.root.load(Acquire));
+    if counts.jobs == 0 && root == 0 {
+        return;
+    }
+    let (peak, slots) = (h.lanes.peak(Kind::Slot), h.slots.load(Relaxed));
+    let block = counts.block(dialect::program(), peak, slots);
+    if target != b"1" {
+        let _ = trace::append(Path::new(target).c(), block.bytes(), true);
+        return;
+    }
+    let copy = COPY.load(Acquire);
+    let _ = sys::write(if copy >= 0 && is_copy(copy) { copy } else { 2 }, block.bytes());
+}
+
+/// The ledger of the pool that the environment names.
+fn named() -> Option<&'static Shared> {
+    let (id, _) = join::decode(STATE.pool()?)?;
+    let dir = rundir::find(environ::own(b"JSSHIM_DIR=")).ok()?;
+    Shared::open(rundir::ledger(&dir, id).c()).ok()
+}
+
+/// Is no other client left that was started by no job? Two that leave at once are told apart by the mark,
+/// and by who takes the numbers.
+fn leaves_last(ledger: &Shared, me: u32) -> bool {
+    if me == 0 || !ledger.is_top(me) {
+        return false;
+    }
+    if let Some(record) = ledger.record(me) {
+        record.queued.store(LEAVING, Release);
+    }
+    let others = |(index, r): (u32, &jsshim_engine::record::Record)| {
+        index != me
+            && r.state() == Slot::Client
+            && r.queued.load(Acquire) != LEAVING
+            && ledger.is_top(index)
+            && sys::kill(r.pid.load(Acquire), 0) != Err(sys::Errno::SRCH)
+    };
+    !ledger.records().any(others)
+}
+
+/// In the `queued` of a client, which waits for nothing: it is at its end.
+const LEAVING: u64 = 1;

@@ -1,0 +1,289 @@
+"""The tables of scripts/bench that need many jobs, clients or builds: load.py TABLE TIMES.
+
+Each compares with the same work without the library, or by another client of the protocol, in the same run.
+scripts/bench sets what is needed: BENCH (a folder of our own, in which spawn and crowd lie), LIB, TOOLBOX.
+"""
+
+import glob
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+BENCH, LIB, TOOLBOX = (os.environ[name] for name in ("BENCH", "LIB", "TOOLBOX"))
+CROWD = f"{BENCH}/crowd"
+APT_NINJA = "/usr/bin/ninja"
+
+
+def tool(prefix, name):
+    (folder,) = glob.glob(f"{TOOLBOX}/{prefix}*")
+    return f"{folder}/{name}"
+
+
+class Pool:
+    """A fifo pool as make makes one."""
+
+    def __init__(self, slots):
+        self.slots, self.path = slots, f"{BENCH}/pool"
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        os.mkfifo(self.path, 0o600)
+        self.fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        os.write(self.fd, b"+" * (slots - 1))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        left = b""
+        # The guard gives back what the last client did not.
+        for _ in range(200):
+            try:
+                left += os.read(self.fd, 65536)
+            except BlockingIOError:
+                pass
+            if len(left) >= self.slots - 1:
+                break
+            time.sleep(0.01)
+        os.close(self.fd)
+        assert len(left) == self.slots - 1, f"{len(left)} tokens of {self.slots - 1} are back"
+
+    def env(self, shim=False, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("JSSHIM_")}
+        env["MAKEFLAGS"] = f" -j{self.slots} --jobserver-auth=fifo:{self.path}"
+        if shim:
+            env["LD_PRELOAD"] = LIB
+        return env | more
+
+
+def at(values, part):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * part))]
+
+
+def host(pool, shim, count, width, micros=0, seconds=0, log="-", **more):
+    """One crowd host: wall s, own and children's processor time in s, context switches of the children."""
+    argv = [CROWD, "host", str(count), str(seconds), str(width), str(micros), log]
+    return subprocess.Popen(argv, env=pool.env(shim, **more), stdout=subprocess.PIPE, text=True)
+
+
+def figures(process):
+    out, _ = process.communicate()
+    assert process.returncode == 0, process.args
+    wall, own, children, switches = map(int, out.split())
+    return wall / 1e9, own / 1e6, children / 1e6, switches
+
+
+def goal(value, most, words):
+    print(f"    goal: {words}: {'met' if value <= most else 'MISSED'} ({value:.3g})")
+
+
+def handover(times):
+    """From the write of a token to the first instruction of the job that waited for it."""
+    count, folder = 40 * times, f"{BENCH}/handover"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/Makefile", "w") as f:
+        f.write(f"all: a b\na:\n\t@sleep 300\nb:\n\t@exec {CROWD} now\n")
+    with open(f"{folder}/build.ninja", "w") as f:
+        f.write(f"rule run\n  command = exec $c\nbuild a: run\n  c = sleep 300\nbuild b: run\n  c = {CROWD} now >&9\n")
+    shell = ["/bin/sh", "-c", 'exec 9>&1 >/dev/null; exec "$@"', "sh"]
+    rows = {
+        "make 4.4.1": ([tool("make-4.4.1", "make"), "-s", "-C", folder], False),
+        "a polling client": ([CROWD, "poll", f"{BENCH}/pool"], False),
+        "ninja + jsshim": (shell + [APT_NINJA, "-j2", "-C", folder], True),
+    }
+    seen = {}
+    # In turn, a few each, so that all see the same machine.
+    for _ in range(4):
+        for name, (command, shim) in rows.items():
+            with Pool(1) as pool:
+                argv = [CROWD, "token", pool.path, str(count // 4), *command]
+                env = pool.env(shim, JSSHIM_GATE="child")
+                out = subprocess.run(argv, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+                seen.setdefault(name, []).extend(int(line) / 1000 for line in out.split())
+    print(f"handover: from a token's write to its job's first instruction, us; {count} times each")
+    for name, values in seen.items():
+        print(f"    {name:<20} median {at(values, .5):8.0f}   p99 {at(values, .99):8.0f}")
+    ours, make = (at(seen[name], 0.5) for name in ("ninja + jsshim", "make 4.4.1"))
+    goal(ours / make, 1.0, "median at most make's own")
+
+
+def crowd(times):
+    """Many held jobs on eight slots: what a token that is passed costs."""
+    print("crowd: jobs of 5 ms on 8 slots, held by one host; beyond the same jobs started at once")
+    print(f"    {'held':>6} {'switches per token':>20} {'processor us per job':>22}")
+    per_token = []
+    for width in (10, 100, 1000):
+        switches, cpu = [], []
+        for _ in range(times):
+            count = max(1000, 2 * width)
+            with Pool(8) as pool:
+                plain = figures(host(pool, False, count, width, 5000))
+            with Pool(8) as pool:
+                shim = figures(host(pool, True, count, width, 5000, JSSHIM_GATE="child"))
+            switches.append((shim[3] - plain[3]) / count)
+            cpu.append((sum(shim[1:3]) - sum(plain[1:3])) / count * 1e6)
+        per_token.append(statistics.median(switches))
+        print(f"    {width:>6} {per_token[-1]:>20.2f} {statistics.median(cpu):>22.0f}")
+    goal(max(per_token), 4, "at most 4 context switches per token, however many wait")
+
+
+def growth(times):
+    """One host with more and more jobs, and more and more hosts."""
+    counts = (100, 1000, 10000) + ((100000,) if times > 1 else ())
+    print("growth: wall time per job, with/without the library, four at a time on a pool of eight")
+    ratios = []
+    for count in counts:
+        rounds = max(1, min(20, 2000 // count)) * times
+        pairs = []
+        for turn in range(rounds):
+            walls = {}
+            for shim in ((False, True), (True, False))[turn % 2]:
+                with Pool(8) as pool:
+                    walls[shim] = figures(host(pool, shim, count, 4))[0]
+            pairs.append((walls[False] / count, walls[True] / count))
+        plain, shimmed = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+        ratios.append(statistics.median(b / a for a, b in pairs))
+        print(f"    {count:>7} jobs in one host    {plain * 1e6:7.0f} us {shimmed * 1e6:7.0f} us   {ratios[-1]:.3f}")
+    for clients in (1, 10, 100):
+        walls = {}
+        for shim in (False, True):
+            with Pool(8) as pool:
+                start = time.monotonic()
+                all_of_them = [host(pool, shim, 2000 // clients, 2) for _ in range(clients)]
+                for one in all_of_them:
+                    figures(one)
+                walls[shim] = (time.monotonic() - start) / 2000
+        print(f"    {clients:>7} hosts, 2000 jobs    {walls[False] * 1e6:7.0f} us {walls[True] * 1e6:7.0f} us   {walls[True] / walls[False]:.3f}")
+    goal(max(ratios) / min(ratios), 1.1, "the ratio in one host is flat within 10 %")
+
+
+def jobs_of(log):
+    with open(log) as f:
+        return [tuple(map(int, line.split())) for line in f]
+
+
+def peak_of(jobs):
+    running = peak = 0
+    for _, step in sorted([(j[2], 1) for j in jobs] + [(j[3], -1) for j in jobs]):
+        running += step
+        peak = max(peak, running)
+    return peak
+
+
+def slots(times):
+    """How much of the time that the slots could be used they are."""
+    log, slots_, shares = f"{BENCH}/log", 8, []
+    for _ in range(times):
+        open(log, "w").close()
+        with Pool(slots_) as pool:
+            figures(host(pool, True, 200, 24, 200000, log=log))
+        jobs = sorted(jobs_of(log), key=lambda j: j[2])
+        assert peak_of(jobs) <= slots_, "more jobs than slots"
+        # From when all slots are in use to when no job waits any more.
+        first, last = jobs[slots_ - 1][2], jobs[-1][2]
+        busy = sum(min(j[3], last) - max(j[2], first) for j in jobs if j[3] > first and j[2] < last)
+        shares.append(busy / (slots_ * (last - first)))
+    print(f"slots: 200 jobs of 200 ms on {slots_} slots, 24 wanted at once: {statistics.median(shares):.4f} of the slots' time is used")
+    goal(0.99 / statistics.median(shares), 1.0, "at least 0.99")
+
+
+def fairness(times):
+    """Eight clients that want the same."""
+    log, seconds, clients = f"{BENCH}/log", 20 * times, 8
+    open(log, "w").close()
+    with Pool(5) as pool:
+        hosts = [host(pool, True, 0, 4, 20000, seconds=seconds, log=log) for _ in range(clients)]
+        for one in hosts:
+            figures(one)
+    jobs = jobs_of(log)
+    counts = [sum(1 for j in jobs if j[0] == h.pid) for h in hosts]
+    waits = [(j[2] - j[1]) / 1e6 for j in jobs]
+    mean = statistics.mean(counts)
+    worst = max(abs(c - mean) for c in counts) / mean
+    print(f"fairness: {clients} clients, 4 jobs of 20 ms wanted by each, 4 tokens, {seconds} s: {min(counts)} to {max(counts)} jobs each")
+    print(f"    wait for a slot: median {statistics.median(waits):.0f} ms, longest {max(waits):.0f} ms")
+    goal(worst, 0.1, "each within 10 % of its share")
+    goal(max(waits) / statistics.median(waits), 10, "nobody waits longer than 10 times the median")
+
+
+def private(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+
+
+def memory(_):
+    """Private memory of a held job, and what a client has more than without the library."""
+    sizes = {}
+    for shim in (False, True):
+        with Pool(2) as pool:
+            process = host(pool, shim, 6, 6, 1500000, JSSHIM_GATE="child")
+            time.sleep(1)
+            sizes[shim] = private(process.pid)
+            if shim:
+                helpers = subprocess.run(["pgrep", "-P", str(process.pid), "jsshim-helper"], stdout=subprocess.PIPE, text=True)
+                held_kb = max(private(int(pid)) for pid in helpers.stdout.split())
+            figures(process)
+    client = sizes[True] - sizes[False]
+    print(f"memory: private: a held job {held_kb} KB, a client with jobs {client} KB more than without")
+    goal(held_kb, 200, "a held job at most 200 KB")
+    goal(client, 150, "a client at most 150 KB")
+
+
+def libuv():
+    """A tree with more than 300 edges, made by scripts/bench."""
+    return f"{BENCH}/libuv-build"
+
+
+def build(pool, ninja, jobs, tree, shim):
+    subprocess.run([APT_NINJA, "-C", tree, "-t", "clean"], stdout=subprocess.DEVNULL, check=True)
+    argv = [ninja, "-C", tree] + ([f"-j{jobs}"] if jobs else [])
+    return subprocess.Popen(argv, env=pool.env(shim), stdout=subprocess.DEVNULL)
+
+
+def wall_of(*starts):
+    begin = time.monotonic()
+    for process in [start() for start in starts]:
+        assert process.wait() == 0, process.args
+    return time.monotonic() - begin
+
+
+def peer(times):
+    """The same build in a pool by an old ninja with the library, and by ninja 1.13 itself."""
+    aware, pairs = tool("ninja-1.13", "ninja"), 3 * times
+    print("peer: libuv below a fifo pool: Debian's ninja -j8 with the library / ninja 1.13's own client, wall")
+    for slots_ in (2, 4):
+        ratios = []
+        for turn in range(pairs):
+            walls = {}
+            for shim in ((False, True), (True, False))[turn % 2]:
+                with Pool(slots_) as pool:
+                    if shim:
+                        walls[shim] = wall_of(lambda: build(pool, APT_NINJA, 8, libuv(), True))
+                    else:
+                        walls[shim] = wall_of(lambda: build(pool, aware, 0, libuv(), False))
+            ratios.append(walls[True] / walls[False])
+        print(f"    {slots_} slots: {statistics.median(ratios):.3f} ({min(ratios):.3f}..{max(ratios):.3f} in {pairs} pairs)")
+        goal(statistics.median(ratios), 1.01, "at most 1.00, within noise")
+
+
+def share(times):
+    """Two builds at once on one pool, one after the other, and both as if alone."""
+    trees, jobs = (libuv(), libuv() + "2"), 2 * os.cpu_count()
+    walls = {"one pool": [], "one after the other": [], "both with -jN": []}
+    for _ in range(2 * times):
+        with Pool(jobs) as pool:
+            walls["one pool"].append(wall_of(*(lambda t=t: build(pool, APT_NINJA, jobs, t, True) for t in trees)))
+        with Pool(jobs) as pool:
+            walls["one after the other"].append(sum(wall_of(lambda t=t: build(pool, APT_NINJA, jobs, t, False)) for t in trees))
+            walls["both with -jN"].append(wall_of(*(lambda t=t: build(pool, APT_NINJA, jobs, t, False) for t in trees)))
+    medians = {name: statistics.median(values) for name, values in walls.items()}
+    print(f"share: two builds of libuv, -j{jobs}, wall s: " + ", ".join(f"{n} {v:.1f}" for n, v in medians.items()))
+    one, *others = medians.values()
+    goal(one / min(others), 1.01, "at most both others, within noise")
+
+
+if __name__ == "__main__":
+    tables = {f.__name__: f for f in (handover, crowd, growth, slots, fairness, memory, peer, share)}
+    tables[sys.argv[1]](int(sys.argv[2]))

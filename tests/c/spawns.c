@@ -1,0 +1,50 @@
+/* spawns DOOR CASE COUNT: starts COUNT jobs one after the other by DOOR (posix_spawn, fork, vfork) and reaps
+ * each. CASE only: one at a time. CASE token: one beside another that sleeps on and has the implicit slot.
+ * What COUNT more of them cost, in system calls or instructions, is the cost of one, COUNT times. */
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static char *true_argv[] = { "/bin/true", NULL };
+static char *sleep_argv[] = { "/bin/sleep", "300", NULL };
+
+static pid_t start(const char *door, char **argv)
+{
+	pid_t pid = -1;
+
+	if (!strcmp(door, "posix_spawn"))
+		return posix_spawn(&pid, argv[0], NULL, NULL, argv, environ) ? -1 : pid;
+	pid = door[0] == 'v' ? vfork() : fork();
+	if (pid == 0) {
+		execve(argv[0], argv, environ);
+		_exit(127);
+	}
+	return pid;
+}
+
+int main(int argc, char **argv)
+{
+	pid_t sleeper = 0, pid;
+	int status;
+
+	if (argc != 4)
+		return 2;
+	if (!strcmp(argv[2], "token"))
+		sleeper = start(argv[1], sleep_argv);
+	for (int i = atoi(argv[3]); i > 0; i--) {
+		pid = start(argv[1], true_argv);
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			return 1;
+	}
+	if (sleeper > 0) {
+		kill(sleeper, SIGKILL);
+		waitpid(sleeper, &status, 0);
+	}
+	return 0;
+}

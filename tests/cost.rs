@@ -1,0 +1,123 @@
+//! What is exact and cheap to count of the library's cost: what the loader does with it at each exec, the
+//! system calls of an exec and of a spawn, the instructions before main. Times are for scripts/bench.
+
+use std::collections::BTreeMap;
+
+use crate::harness::pool::Kind;
+use crate::harness::programs::{artifact, compiled, output};
+use crate::harness::Run;
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    crate::tests![
+        little_to_map_and_relocate,
+        calls_of_an_exec,
+        calls_of_an_only_job,
+        calls_of_a_job_on_a_token,
+        instructions_before_main,
+    ]
+}
+
+/// Each segment is a mapping; each page that is written is a fault.
+fn little_to_map_and_relocate() {
+    let Some(library) = artifact("libjsshim.so") else { return };
+    let headers = output("readelf", &["-lW", &library]);
+    let segments = headers.lines().filter(|line| line.trim_start().starts_with("LOAD"));
+    assert_eq!(segments.count(), 2, "{headers}");
+    let relocations = output("readelf", &["-rW", &library]);
+    let of_kind = |word: &str| relocations.lines().filter(|line| line.contains(word)).count();
+    let (relative, symbols) = (of_kind("R_X86_64_RELATIVE"), of_kind("@GLIBC"));
+    assert!(relative <= 130, "{relative} relocations");
+    assert!(symbols <= 12, "{symbols} symbols to look up:\n{relocations}");
+}
+
+/// How often each system call was made, by strace's lines.
+type Calls = BTreeMap<String, i64>;
+
+fn calls(text: &str) -> Calls {
+    let mut calls = Calls::new();
+    for (name, _) in text.lines().filter_map(|line| line.split_once('(')) {
+        *calls.entry(name.to_owned()).or_default() += 1;
+    }
+    calls
+}
+
+/// What `more` has beyond `less`, in parts of `count`, rounded.
+fn beyond(more: &Calls, less: &Calls, count: i64) -> Calls {
+    let names = more.keys().chain(less.keys());
+    let of = |calls: &Calls, name| calls.get(name).copied().unwrap_or(0);
+    let rest = names.map(|name| (name.clone(), of(more, name) - of(less, name)));
+    rest.map(|(name, n)| (name, (n + count / 2).div_euclid(count)))
+        .filter(|(_, n)| *n != 0)
+        .collect()
+}
+
+/// The calls of one process below a pool of four slots, without its children.
+fn traced(command: &str, shimmed: bool) -> Calls {
+    let text = format!(
+        "exec strace -o /dev/fd/1 -e 'signal=!all' ${{OURS:+-E LD_PRELOAD=$OURS}} {command}"
+    );
+    let run = Run::new(&["bash", "-c", &format!("OURS=$JSSHIM_LIB; {text}")]).preload_inside();
+    calls(&run.pool(Kind::Fifo, 4).any_peak().run(shimmed).text())
+}
+
+/// Opened, its head read, its size asked for, mapped thrice (both segments, and zeros), closed; and it asks
+/// for its pid.
+fn calls_of_an_exec() {
+    if artifact("libjsshim.so").is_none() {
+        return;
+    }
+    let more = beyond(&traced("/bin/true", true), &traced("/bin/true", false), 1);
+    let loader = ["openat", "read", "newfstatat", "fstat", "mmap", "close"];
+    let total: i64 = more.values().sum();
+    let known = more.keys().all(|name| loader.contains(&name.as_str()) || name == "getpid");
+    assert!(known && total <= 8 && more.get("getpid").is_none_or(|n| *n == 1), "{more:?}");
+}
+
+/// What one spawn and its reap cost more with the library.
+fn calls_per_job(door: &str, case: &str) -> Calls {
+    const COUNT: i64 = 50;
+    let spawns = compiled("spawns");
+    let per_job = |shimmed| {
+        let run = |count: i64| traced(&format!("{spawns} {door} {case} {count}"), shimmed);
+        beyond(&run(5 + COUNT), &run(5), COUNT)
+    };
+    beyond(&per_job(true), &per_job(false), 1)
+}
+
+fn calls_of_an_only_job() {
+    if artifact("libjsshim.so").is_none() {
+        return;
+    }
+    for door in ["posix_spawn", "vfork", "fork"] {
+        let more = calls_per_job(door, "only");
+        let known = more.keys().all(|name| name == "getpid");
+        assert!(known && more.values().sum::<i64>() <= 3, "{door}: {more:?}");
+    }
+}
+
+/// None of these waits: the pool's description is a non-blocking one.
+fn calls_of_a_job_on_a_token() {
+    if artifact("libjsshim.so").is_none() {
+        return;
+    }
+    let allowed = ["getpid", "fstat", "newfstatat", "read", "write", "clock_gettime"];
+    for door in ["posix_spawn", "vfork", "fork"] {
+        let more = calls_per_job(door, "token");
+        let known = more.keys().all(|name| allowed.contains(&name.as_str()));
+        assert!(known && more.values().sum::<i64>() <= 9, "{door}: {more:?}");
+    }
+}
+
+/// Of the constructor and all that it calls, in an environment of six words.
+fn instructions_before_main() {
+    let Some(library) = artifact("libjsshim.so") else { return };
+    let text = format!(
+        "exec env -i PATH=/bin HOME=/ LANG=C TERM=dumb USER=root LD_PRELOAD={library} valgrind --tool=callgrind \
+        --callgrind-out-file=/dev/null --toggle-collect='*jsshim*constructor*' /bin/true 2>&1"
+    );
+    let log = output("sh", &["-c", &text]);
+    let count = log.split("Collected : ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let count = count.unwrap_or_else(|| panic!("{log}")).parse::<u32>().expect("a number");
+    assert!((50..600).contains(&count), "{count} instructions\n{log}");
+}

@@ -1,0 +1,241 @@
+//! The documents: each command in them is run, each link leads somewhere, and each message that can be
+//! printed is explained.
+
+use std::fs;
+
+use crate::harness::programs::{artifact, output, script};
+use crate::harness::Run;
+use crate::tidy::files;
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    let mut list = crate::tests![scripts_are_named_as_they_are, tools_are_named_as_they_are];
+    for page in pages() {
+        let name = page.rsplit('/').next().unwrap_or(&page).replace('.', "_");
+        let folder = if page.contains("examples/") { "examples_" } else { "" };
+        let name = format!("docs::commands_of_{folder}{name}");
+        list.push(crate::test(&name, move || commands_of(&page)));
+    }
+    list
+}
+
+/// What needs no program of the toolbox.
+pub fn plain_tests() -> Vec<Test> {
+    crate::tests![every_message_is_explained, links_lead_somewhere]
+}
+
+fn pages() -> Vec<String> {
+    let mut list = vec!["README.md".to_owned(), "examples/README.md".to_owned()];
+    let docs = fs::read_dir(script("../docs")).unwrap().flatten();
+    list.extend(docs.map(|e| format!("docs/{}", e.file_name().to_string_lossy())));
+    list
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(script(&format!("../{page}"))).unwrap()
+}
+
+// ---- commands ----------------------------------------------------------------------------------
+
+/// The indented and fenced blocks of a page.
+fn blocks(text: &str) -> Vec<String> {
+    let (mut blocks, mut block, mut fenced) = (Vec::new(), String::new(), false);
+    for line in text.lines().chain([""]) {
+        let is_fence = line.starts_with("```");
+        fenced ^= is_fence;
+        let code = if fenced && !is_fence { Some(line) } else { line.strip_prefix("    ") };
+        match code {
+            Some(code) => block += &format!("{code}\n"),
+            None if !block.is_empty() => blocks.push(std::mem::take(&mut block)),
+            None => {}
+        }
+    }
+    blocks
+}
+
+/// Pictures, not commands.
+fn is_picture(block: &str) -> bool {
+    block.contains("──") || block.starts_with("src/")
+}
+
+/// These are programs of their own: they prepare the machine, or run all tests.
+fn is_a_run_of_its_own(line: &str) -> bool {
+    ["scripts/demo", "scripts/test", "scripts/bench"].iter().any(|name| {
+        line.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    })
+}
+
+/// In a folder with what the commands take for granted: a build, its files, and the launcher in PATH. A line
+/// that only looks may find nothing.
+fn commands_of(page: &str) {
+    let Some(cli) = artifact("jsshim") else { return };
+    let blocks: Vec<_> = blocks(&read(page)).into_iter().filter(|b| !is_picture(b)).collect();
+    for block in blocks {
+        let mut text = String::new();
+        for line in block.lines() {
+            let command = line.split("  #").next().unwrap_or(line).trim_end();
+            if !is_a_run_of_its_own(command) {
+                text +=
+                    &format!("echo '+' {:?} >&2\n{command}\n", command.replace(['$', '`'], "_"));
+            }
+        }
+        let run = Run::new(&["bash", "-euo", "pipefail", "-c", &format!("{PREPARED}\n{text}")]);
+        let run = run.env("ROOT", &script("..")).env("BUILT", cli.trim_end_matches("/jsshim"));
+        let run = run.file("build.ninja", NINJA).file("Top.mk", "all:\n\t@true\n");
+        let run = run.file("commands", "true 1\ntrue 2\ntrue 3\n").file("CMakeLists.txt", "");
+        let run = run
+            .file("build-everything.sh", "#!/bin/sh\nmake -f Top.mk\n")
+            .preload_inside()
+            .any_peak();
+        run.check(|o| assert!(o.status.success(), "a command of the page fails")).once();
+    }
+}
+
+const PREPARED: &str = r#"
+exec </dev/null
+ln -s "$ROOT"/scripts "$ROOT"/examples "$ROOT"/docs .
+mkdir target; ln -s "$BUILT" target/release
+export PATH=$BUILT:$PATH
+chmod +x build-everything.sh; touch $(seq 100)
+# What builds, has built.
+cargo() { test "$*" = 'build --release'; }
+# Nothing may be to be seen.
+grep() { command grep "$@" || test $? = 1; }
+parallel() { command parallel --will-cite "$@"; }
+printf 'all:\n\t@true\n' >Makefile
+"#;
+
+const NINJA: &str = "rule t\n  command = true\nbuild a: t\nbuild b: t\nbuild c: t\n";
+
+/// In the running text, too.
+fn scripts_are_named_as_they_are() {
+    for page in pages() {
+        let text = read(&page);
+        let words = text
+            .split(|c: char| c.is_whitespace() || matches!(c, '`' | '(' | ')' | ',' | ';' | '\''));
+        for name in words.filter(|w| w.starts_with("scripts/") && w.len() > 8) {
+            let path = script(&format!("../{}", name.trim_end_matches(['.', ':'])));
+            assert!(fs::metadata(&path).is_ok(), "{page}: {name}");
+        }
+    }
+}
+
+/// `jsshim WORD` in the running text is a tool of it, or stands for a command.
+fn tools_are_named_as_they_are() {
+    let Some(cli) = artifact("jsshim") else { return };
+    for page in pages() {
+        let text = read(&page);
+        for code in text.split('`').skip(1).step_by(2).filter_map(|c| c.strip_prefix("jsshim ")) {
+            let word = code.split_whitespace().next().unwrap_or_default();
+            if word.chars().all(|c| c.is_ascii_lowercase()) {
+                output(&cli, &[word, "--help"]);
+            }
+        }
+    }
+}
+
+fn links_lead_somewhere() {
+    for page in pages() {
+        let dir = page.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let text = read(&page);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let there = target.contains("://")
+                || fs::metadata(script(&format!("../{dir}/{target}"))).is_ok();
+            assert!(there, "{page}: {target}");
+        }
+    }
+}
+
+// ---- messages ----------------------------------------------------------------------------------
+
+/// The texts in double quotes of a source, without those in comments.
+fn literals(text: &str) -> Vec<String> {
+    let (mut found, mut rest) = (Vec::new(), text.chars().peekable());
+    while let Some(c) = rest.next() {
+        match c {
+            '/' if rest.peek() == Some(&'/') => while rest.next_if(|c| *c != '\n').is_some() {},
+            // A character, not a lifetime.
+            '\'' => {
+                let ahead: Vec<_> = rest.clone().take(3).collect();
+                match ahead[..] {
+                    ['\\', ..] => while rest.next().is_some_and(|c| c != '\'') {},
+                    [_, '\'', ..] => drop((rest.next(), rest.next())),
+                    _ => {}
+                }
+            }
+            '"' => {
+                let mut literal = String::new();
+                while let Some(c) = rest.next().filter(|c| *c != '"') {
+                    match c {
+                        '\\' => {
+                            literal.extend(rest.next().filter(|c| matches!(c, '\n' | '\'' | '"')))
+                        }
+                        c => literal.push(c),
+                    }
+                }
+                found.push(literal);
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The parts of a message that stay the same: what is not in braces, if it is two words or more.
+fn parts(message: &str) -> Vec<String> {
+    let fixed =
+        message.split('{').map(|part| part.split_once('}').map_or(part, |(_, after)| after));
+    let parts = fixed.map(|p| p.split_whitespace().collect::<Vec<_>>());
+    let is_word = |w: &&&str| w.chars().filter(char::is_ascii_alphabetic).count() > 1;
+    parts
+        .filter(|words| words.iter().filter(is_word).count() > 1)
+        .map(|words| words.join(" "))
+        .collect()
+}
+
+/// What a shell script says by `say` and `die`, with its variables in braces.
+fn messages_of_shell(text: &str) -> Vec<String> {
+    let said = text.lines().filter(|l| l.contains("say \"") || l.contains("die "));
+    let quoted = said.filter_map(|l| l.split('"').nth(1)).filter(|m| m.contains(' '));
+    let name = |c: char| c.is_alphanumeric() || c == '_';
+    let braced = |m: &str| {
+        let mut parts = m.split('$');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| text + "{}" + part.trim_start_matches(name))
+    };
+    quoted.map(braced).collect()
+}
+
+/// Assembly, documents of hooks, and words that are looked for.
+const NO_MESSAGES: [&str; 4] =
+    ["src/shim/arch", "src/shim/doors", "src/helper/start.rs", "src/engine/sys"];
+const NO_MESSAGE: [&str; 2] = ["'pipe' mode detected", "/bin/sh -c"];
+
+fn every_message_is_explained() {
+    let page = read("docs/TROUBLESHOOTING.md").replace('`', "");
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for (path, text) in files(&["src/engine", "src/shim", "src/helper", "src/cli"], &["rs"]) {
+        let path = path.to_string_lossy();
+        let path = path.rsplit("/../").next().unwrap_or(&path);
+        if NO_MESSAGES.iter().any(|part| path.starts_with(part)) || path.contains("tests") {
+            continue;
+        }
+        let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for literal in literals(text).iter().filter(|l| !l.contains('\n')) {
+            for part in parts(literal) {
+                count += 1;
+                let words = part.trim_start_matches("jsshim: ").trim_matches([';', ',', ':', ' ']);
+                if !page.contains(words) && !NO_MESSAGE.contains(&words) {
+                    missing.push(format!("{path}: {words}"));
+                }
+            }
+        }
+    }
+    for message in messages_of_shell(&read("scripts/jsshim-cc")) {
+        missing.extend(parts(&message).into_iter().filter(|part| !page.contains(part)));
+    }
+    assert!(count > 60, "only {count} messages were found in the sources");
+    assert!(missing.is_empty(), "not in docs/TROUBLESHOOTING.md:\n{}", missing.join("\n"));
+}

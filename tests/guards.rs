@@ -1,0 +1,161 @@
+//! The guard: what it gives back and when, that it comes back itself, and that nothing of it stays.
+//!
+//! In each scene the pool is full at the end and no process or file is left, as in every run; here it is
+//! the guard alone that can see to that.
+
+use crate::harness::pool::Kind;
+use crate::harness::programs::{artifact, on_path, python, tool};
+use crate::harness::{Outcome, Run};
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    crate::tests![
+        orphans_keep_their_slots,
+        orphans_cost_no_processor_time,
+        a_byte_whose_reader_is_killed,
+        make_counts_what_orphans_hold,
+        make_does_not_wait_for_what_is_left_in_the_background,
+        make_is_killed_with_jobs_held,
+        a_later_start_gives_back,
+        a_later_start_removes_what_is_stale,
+        a_ledger_that_was_half_made,
+    ]
+}
+
+/// For the scripts: how many tokens lie in the pool, the processes of this run's guards, and waiting.
+const TOOLS: &str = r#"
+exec 2>/dev/null
+pool() { $PYTHON -c 'import fcntl, os, re, termios
+flags = os.environ["MAKEFLAGS"]
+fifo = re.search("fifo:(.*)", flags)
+fd = os.open(fifo[1], os.O_RDONLY | os.O_NONBLOCK) if fifo else 3
+print(int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little"))'; }
+guards() {
+    for pid in $(pgrep -x jsshim-helper); do
+        grep -qz '^guard' /proc/$pid/cmdline || continue
+        grep -qz "^JSSHIM_TEST_ID=$JSSHIM_TEST_ID" /proc/$pid/environ && echo $pid
+    done
+}
+started() { until [ "$(od -An -tu4 -j8 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
+ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
+export LD_PRELOAD=
+"#;
+
+fn script(text: &str) -> Run {
+    let text = format!("{TOOLS}{}", text.replace("SHIM ", "LD_PRELOAD=$JSSHIM_LIB "));
+    let run = Run::new(&["bash", "-c", &text]).env("PYTHON", &python());
+    run.file("three.sh", THREE).preload_inside()
+}
+
+fn says(text: &'static str) -> impl Fn(&Outcome) {
+    move |o| assert_eq!(o.text(), text)
+}
+
+/// A host with three jobs.
+const THREE: &str = "for i in 1 2 3; do $JOB -b 5 -s ${1:-700} & done; wait; wait";
+
+fn orphans_keep_their_slots() {
+    let text = "SHIM bash stay.sh & started 3; kill -KILL $!; sleep 0.3
+        echo $(pool); touch go; ended 3; sleep 1; echo $(pool)";
+    let stay = THREE.replace("-s ${1:-700}", "-w go");
+    for kind in [Kind::NonBlocking, Kind::Blocking, Kind::Fifo] {
+        let run = script(text).file("stay.sh", &stay).pool(kind, 3);
+        run.check(says("0\n2\n")).once();
+    }
+}
+
+/// A guard that is told again and again of the same end would take all there is: a hundred ticks a second.
+fn orphans_cost_no_processor_time() {
+    let text = "SHIM bash three.sh 1500 & started 3; kill -KILL $!; ended 3
+        used() { for pid in $(guards); do cut -d' ' -f14,15 /proc/$pid/stat; done | tr ' ' +; }
+        SHIM bash three.sh 1500 & started 6; kill -KILL $!; sleep 1.2
+        [ $(($(used | paste -sd+) )) -lt 30 ] && echo little; ended 6";
+    script(text).pool(Kind::NonBlocking, 3).check(says("little\n")).once();
+}
+
+/// The read is done and its caller does not run yet: strace keeps it there. Nobody else is on the pool.
+fn a_byte_whose_reader_is_killed() {
+    let text = "fifo=${MAKEFLAGS#*fifo:}
+        strace -qq -o log -P $fifo -e trace=read -e inject=read:delay_exit=20000000 \
+            -E LD_PRELOAD=$JSSHIM_LIB bash three.sh &
+        until [ $(pool) = 1 ]; do sleep 0.02; done
+        kill -KILL $(pgrep -P $!) $!; sleep 1; echo $(pool)";
+    script(text).pool(Kind::Fifo, 3).any_peak().check(says("2\n")).once();
+}
+
+fn below_make(make: &str, recipe: &str) -> Run {
+    let run = Run::new(&[make, "-j3"]).file("Makefile", &format!("all:\n\t{recipe}\n"));
+    // A process that sleeps would be held.
+    let dies = "read -t 0.3 </dev/zero; kill -KILL $$";
+    let three = THREE.replace("wait; wait", dies);
+    let six = three.replace("1 2 3;", "1 2 3 4 5 6;");
+    run.file("three.sh", &three).file("six.sh", &six).preload_inside()
+}
+
+/// An orphan that is the last to have the pool open ends before its token can be given back.
+fn make_counts_what_orphans_hold() {
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        for plus in ["+", ""] {
+            let recipe = format!("{plus}@LD_PRELOAD=$$JSSHIM_LIB bash three.sh");
+            below_make(&make, &recipe).make(3).any_peak().both();
+            // Some that are held must not take what make counts.
+            let recipe = format!("{plus}@LD_PRELOAD=$$JSSHIM_LIB bash six.sh");
+            below_make(&make, &recipe).make(3).may_overdraw().both();
+        }
+    }
+}
+
+fn make_does_not_wait_for_what_is_left_in_the_background() {
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        let text = format!(
+            "MAKEFLAGS= {make} -j3 2>err; echo status $?; grep INTERNAL err; pgrep -g 0 -c job; ended 3"
+        );
+        let recipe = "@LD_PRELOAD=$$JSSHIM_LIB bash -c 'for i in 1 2 3; do $$JOB -s 3000 >log & done; sleep 0.3'";
+        let run = script(&text).file("Makefile", &format!("all:\n\t{recipe}\n"));
+        run.check(says("status 0\n3\n")).any_peak().both();
+    }
+}
+
+/// Held jobs are there, too: three slots, six jobs.
+fn make_is_killed_with_jobs_held() {
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        let text = format!("TMPDIR=. {make} -j3 & started 3; kill -KILL $!; ended 6; echo all");
+        let recipe = "+@LD_PRELOAD=$$JSSHIM_LIB bash six.sh";
+        let run = script(&text).file("Makefile", &format!("all:\n\t{recipe}\n"));
+        let six = THREE.replace("1 2 3;", "1 2 3 4 5 6;");
+        run.file("six.sh", &six).check(says("all\n")).any_peak().once();
+    }
+}
+
+/// Guard, double and client are killed at once: nobody is left who knows of the tokens.
+fn a_later_start_gives_back() {
+    let text = "SHIM bash three.sh 30000 & started 3
+        kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.3; echo $(pool)
+        SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
+    for kind in [Kind::NonBlocking, Kind::Fifo] {
+        let run = script(text).pool(kind, 3).breaks();
+        run.check(says("0\n2\n")).once();
+    }
+}
+
+/// The same with a pool of our own, of which no later program could know.
+fn a_later_start_removes_what_is_stale() {
+    let Some(cli) = artifact("jsshim") else { return };
+    let text = format!(
+        "{cli} -j3 -- bash three.sh 30000 & started 3
+        kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.1; ls $JSSHIM_DIR | wc -l
+        JSSHIM_JOBS=2 SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'"
+    );
+    script(&text).breaks().check(says("2\n")).once();
+}
+
+/// What somebody has left who was killed while it made a ledger or a pool; and what is no such thing.
+fn a_ledger_that_was_half_made() {
+    let text = "sh -c 'exit 0' & wait; gone=$!
+        touch $JSSHIM_DIR/1-2.ledger.$gone $JSSHIM_DIR/1-2.ledger.$$ $JSSHIM_DIR/notes
+        mkfifo $JSSHIM_DIR/pool-$gone-1 $JSSHIM_DIR/pool-$$-1
+        SHIM bash three.sh 300; ls $JSSHIM_DIR | grep -v ledger$ | sed s/$$/me/
+        rm $JSSHIM_DIR/*.$$ $JSSHIM_DIR/pool-$$-1 $JSSHIM_DIR/notes";
+    let left = "1-2.ledger.me\nnotes\npool-me-1\n";
+    script(text).pool(Kind::NonBlocking, 3).check(says(left)).once();
+}

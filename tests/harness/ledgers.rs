@@ -1,0 +1,48 @@
+//! What the ledgers of a run-time folder say, for those who look for the cause of a failure.
+
+use std::ffi::CString;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use jsshim_engine::ledger::Shared;
+use jsshim_engine::slots::State;
+
+fn each(dir: &Path) -> Vec<(String, &'static Shared)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let open = |entry: fs::DirEntry| {
+        let path = CString::new(entry.path().as_os_str().as_bytes()).unwrap();
+        Some((entry.file_name().into_string().unwrap(), Shared::open(&path).ok()?))
+    };
+    entries.filter_map(open).collect()
+}
+
+/// Is there a ledger that never had a guard?
+pub fn has_no_guard(dir: &Path) -> bool {
+    each(dir).iter().any(|(_, ledger)| ledger.header.guard.load(Relaxed) == 0)
+}
+
+/// A line for each record in use.
+pub fn describe(dir: &Path) -> String {
+    let mut text = String::new();
+    for (name, ledger) in each(dir) {
+        let guard = ledger.header.guard.load(Relaxed);
+        let _ = writeln!(text, "ledger {name}, guard {guard}:");
+        for (index, record) in ledger.records() {
+            let (state, generation) = record.now();
+            if state == State::Free {
+                continue;
+            }
+            let tokens = if record.has_token(generation) { "a byte" } else { "no byte" };
+            let (pid, client) = (record.pid.load(Relaxed), record.client.load(Relaxed));
+            let implicit = record.implicit.load(Relaxed);
+            let _ = writeln!(
+                text,
+                "  {index}: {state:?} pid {pid} client {client} implicit {implicit:x} {tokens}"
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,223 @@
+//! `jsshim status` on builds that run.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{is_here, part, script};
+use crate::harness::pool::Kind;
+use crate::harness::programs::{compiled_with, python, script as file, source, tool};
+use crate::harness::Outcome;
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    crate::tests![
+        a_nested_build,
+        a_pool_of_make,
+        an_overdraft,
+        no_pool,
+        the_terminal_view,
+        no_terminal,
+        programs_of_these_names,
+    ]
+}
+
+/// Waits until status shows a line, at most a minute; then prints all forms of it.
+const UNTIL: &str = "
+    until $CLI status >table; grep -q \"$SHOWS\" table; do
+        [ $((n += 1)) -lt 600 ] || exit 9; sleep 0.1
+    done
+    $CLI status --json >json
+    for part in table json; do echo \"--- $part\"; cat $part; done";
+
+/// The JSON of a run, after it has been held against the schema.
+fn json(o: &Outcome) -> Value {
+    let text = part(o, "json");
+    let schema = source().join("../docs/status.schema.json");
+    let check = "import json, sys, warnings; warnings.simplefilter('ignore'); import jsonschema\n\
+        schema = json.load(open(sys.argv[1]))\n\
+        jsonschema.Draft202012Validator.check_schema(schema)\n\
+        jsonschema.validate(json.load(sys.stdin), schema, jsonschema.Draft202012Validator)";
+    let mut validator = Command::new(python())
+        .args(["-c", check, schema.to_str().unwrap()])
+        .env("PYTHONPATH", tool("python-schema", "."))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    validator.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let out = validator.wait_with_output().unwrap();
+    assert!(out.status.success(), "{}\n{text}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn pool(json: &Value) -> &Value {
+    assert_eq!(json["pools"].as_array().map(Vec::len), Some(1), "{json}");
+    &json["pools"][0]
+}
+
+fn states(pool: &Value) -> Vec<&str> {
+    pool["jobs"].as_array().unwrap().iter().map(|j| j["state"].as_str().unwrap()).collect()
+}
+
+fn a_nested_build() {
+    if !is_here() {
+        return;
+    }
+    let fixed = compiled_with("job", "job-static", &["-static"]);
+    let text = format!(
+        "export NAP=700; sed -i \"s,^build a1.o.*,rule s\\n  command = $FIXED -s 2500 -i x && touch \\$out\\n\
+         build a1.o: s,\" b.ninja\n\
+         $CLI -j2 -- make -s -f M & SHOWS=escaped{UNTIL}\nwait $!"
+    );
+    script(&text)
+        .env("FIXED", &fixed)
+        .check(|o| {
+            assert_eq!((o.status.code(), o.stderr.as_str()), (Some(0), ""));
+            let json = json(o);
+            let pool = pool(&json);
+            assert_eq!(
+                (&pool["slots"], &pool["in_use"], &pool["free"]),
+                (&2.into(), &2.into(), &0.into())
+            );
+            assert_eq!(pool["root"]["program"], "make");
+            let states = states(pool);
+            let held = states.iter().filter(|s| **s == "held").count();
+            assert!(held > 2 && states[..held].iter().all(|s| *s == "held"), "{states:?}");
+            let jobs = pool["jobs"].as_array().unwrap();
+            let since: Vec<_> = jobs.iter().map(|j| j["seconds"].as_f64().unwrap()).collect();
+            assert!(since[..held].is_sorted_by(|a, b| a >= b), "longest waiters first");
+            assert!(jobs.iter().all(|j| j["pid"].as_i64().unwrap() > 0));
+            let clients: Vec<_> = jobs.iter().map(|j| &j["client"]["program"]).collect();
+            assert!(clients.contains(&&"ninja".into()), "{clients:?}");
+            let builds = |j: &Value| j["name"].as_str().unwrap().contains("touch a2.o");
+            assert!(jobs.iter().any(builds), "what it builds: {jobs:?}");
+            let escaped = pool["escaped"].as_array().unwrap();
+            assert!(escaped.iter().any(|e| e["program"] == "job-static"), "{escaped:?}");
+            assert!(escaped.iter().all(|e| e["why"] == "is statically linked"), "{escaped:?}");
+            let table = part(o, "table");
+            assert!(table.contains("slots: 2 in use, 0 free, 2 in all, of make ("), "{table}");
+            assert!(table.contains("job-static is statically linked"), "{table}");
+        })
+        .once();
+}
+
+/// make's own pool, of which the command line tells how large it is.
+fn a_pool_of_make() {
+    if !is_here() {
+        return;
+    }
+    for kind in [Kind::NonBlocking, Kind::Fifo] {
+        let text = format!(
+            "LD_PRELOAD=$JSSHIM_LIB bash -c 'for i in 1 2 3 4 5; do $JOB -s 700 -i j$i & done; wait' &\n\
+             SHOWS=held{UNTIL}\nwait $!"
+        );
+        let check = |o: &Outcome| {
+            let json = json(o);
+            let pool = pool(&json);
+            assert_eq!((&pool["slots"], &pool["root"]), (&3.into(), &Value::Null));
+            assert_eq!((&pool["in_use"], &pool["free"]), (&3.into(), &0.into()));
+            let mut states = states(pool);
+            states.sort_unstable();
+            assert_eq!(states, ["held", "held", "implicit", "token", "token"]);
+            assert!(pool["jobs"][0]["name"].as_str().unwrap().starts_with("job -s 700 -i j"));
+        };
+        script(&text).pool(kind, 3).check(check).once();
+    }
+}
+
+fn an_overdraft() {
+    if !is_here() {
+        return;
+    }
+    let text = "
+        export THEN='$CLI status >table; $CLI status --json >json; :'
+        $CLI -j1 -- $PY -c \"$0\"
+        for part in table json; do echo \"--- $part\"; cat $part; done";
+    script(text)
+        .arg(super::OVERDRAWN)
+        .check(|o| {
+            let json = json(o);
+            let pool = pool(&json);
+            assert_eq!(states(pool).len(), 2);
+            let jobs = pool["jobs"].as_array().unwrap();
+            let over = jobs.iter().find(|j| j["state"] == "overdraft").expect("an overdraft");
+            let client = Value::from(python().rsplit('/').next().unwrap());
+            assert_eq!(
+                (&over["reason"], &over["client"]["program"]),
+                (&"it cannot be held".into(), &client)
+            );
+            assert_eq!(pool["statistics"]["overdrafts"], 1);
+            assert!(part(o, "table").contains("[it cannot be held]"));
+        })
+        .once();
+}
+
+fn no_pool() {
+    if !is_here() {
+        return;
+    }
+    let text = "export JSSHIM_DIR=$PWD/none
+        $CLI status; echo --- json; $CLI status --json; [ ! -e none ]";
+    let check = |o: &Outcome| {
+        assert_eq!((o.status.code(), o.stderr.as_str()), (Some(0), ""));
+        assert!(o.text().starts_with("no pool is in use\n"));
+        assert_eq!(json(o)["pools"], Value::Array(Vec::new()));
+    };
+    script(text).check(check).once();
+}
+
+fn the_terminal_view() {
+    if !is_here() {
+        return;
+    }
+    let text = "
+        $CLI -j2 -- bash -c 'for i in 1 2 3 4 5; do $JOB -s 900 -i a-name-that-is-$i-rather-long & done; wait' &
+        echo --- screen; WORD=held $PY $WATCH $CLI status --watch; wait $!";
+    script(text)
+        .env("WATCH", &file("py/watch.py"))
+        .check(|o| {
+            assert_eq!((o.status.code(), o.stderr.as_str()), (Some(0), ""));
+            let screen = part(o, "screen");
+            assert!(screen.starts_with("status 0\n"), "{screen}");
+            let widest = screen.lines().nth(1).unwrap().split_once(' ').unwrap().1;
+            assert!(widest.parse::<u32>().unwrap() <= 80, "{screen}");
+            for word in ["q ends", "slots: 2 in use, 0 free, 2 in all", "PID", "held", "token"] {
+                assert!(screen.contains(word), "{word} in\n{screen}");
+            }
+        })
+        .once();
+}
+
+fn no_terminal() {
+    if !is_here() {
+        return;
+    }
+    let text = "setsid $CLI status --watch </dev/null | cat; exit ${PIPESTATUS[0]}";
+    let check = |o: &Outcome| {
+        assert_eq!((o.status.code(), o.text().as_str()), (Some(2), ""));
+        assert!(o.stderr.contains("needs a terminal"), "{}", o.stderr);
+    };
+    script(text).check(check).once();
+}
+
+/// The first word decides; behind `--`, or an option, it is a command.
+fn programs_of_these_names() {
+    if !is_here() {
+        return;
+    }
+    let text = "
+        mkdir bin; for name in status report help; do
+            printf '#!/bin/sh\\necho ran %s \"$@\"\\n' $name >bin/$name; chmod +x bin/$name
+        done
+        PATH=$PWD/bin:$PATH; for name in status report; do
+            $CLI -- $name a; $CLI -j2 $name --json
+        done; $CLI help; $CLI echo status";
+    let check = |o: &Outcome| {
+        let want =
+            "ran status a\nran status --json\nran report a\nran report --json\nran help\nstatus\n";
+        assert_eq!((o.text().as_str(), o.stderr.as_str()), (want, ""));
+    };
+    script(text).check(check).once();
+}

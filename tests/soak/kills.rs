@@ -1,0 +1,202 @@
+//! Who is hit by which signal, and when those that were stopped go on.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::harness::procs::Mark;
+
+/// splitmix64: the same numbers for the same seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ word >> 31) % n
+    }
+}
+
+/// A process that may be hit.
+struct Target {
+    pid: i32,
+    group: i32,
+    name: String,
+}
+
+impl Target {
+    fn of(pid: i32) -> Option<Target> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (head, rest) = stat.rsplit_once(')')?;
+        let group = rest.split_whitespace().nth(2)?.parse().ok()?;
+        let name = match head.split_once('(')?.1 {
+            "jsshim-helper" => helper_name(pid),
+            other => other.to_owned(),
+        };
+        Some(Target { pid, group, name })
+    }
+}
+
+/// What a process of the helper does: `guard`, or `hold`, which names itself after its job.
+fn helper_name(pid: i32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_guard = words.split(|b| *b == 0).nth(1) == Some(b"guard");
+    if is_guard { "guard" } else { "hold" }.to_owned()
+}
+
+/// Is this a process of the guard?
+pub fn is_guard(pid: i32) -> bool {
+    Target::of(pid).is_some_and(|target| target.name == "guard")
+}
+
+/// A busy machine may not let anything run for so long.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
+struct Kill {
+    signal: i32,
+    name: String,
+    pid: i32,
+    at: Instant,
+}
+
+#[derive(Default)]
+pub struct Kills {
+    /// In how many rounds nobody was left who knew of the tokens.
+    pub unguarded: usize,
+    done: Vec<Kill>,
+    stopped: Vec<(i32, Instant)>,
+}
+
+impl Kills {
+    pub fn count(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Were both processes of the guard killed, one before the other could see to it?
+    pub fn guard_and_double(&self) -> bool {
+        let dead = |k: &&Kill| k.name == "guard" && k.signal == libc::SIGKILL;
+        let at: Vec<_> = self.done.iter().filter(dead).map(|k| k.at).collect();
+        at.windows(2).any(|two| two[1] - two[0] < AT_ONCE)
+    }
+
+    pub fn add(&mut self, other: Kills) {
+        self.done.extend(other.done);
+        self.unguarded += other.unguarded;
+    }
+
+    /// One signal to a process below `root`, or to its group.
+    pub fn one(&mut self, dice: &mut Dice, mark: &Mark, root: i32) {
+        self.resume(Instant::now());
+        let carriers = mark.carriers().into_iter().map(|pid| pid as i32).filter(|pid| *pid != root);
+        let mut targets: Vec<_> = carriers.filter_map(Target::of).collect();
+        let signal = match dice.below(10) {
+            0..=6 => libc::SIGKILL,
+            7 => libc::SIGTERM,
+            _ => libc::SIGSTOP,
+        };
+        // A make takes its tokens itself and has them nowhere but in its memory, or in the argument of a
+        // running recipe: what it holds when it is killed is lost with it, without the library as with it.
+        // Nothing that is preloaded into it could know, but by reading its reads.
+        targets.retain(|t| signal == libc::SIGSTOP || !t.name.contains("make"));
+        // The few that matter most are hit more often than by chance.
+        let special = if dice.below(4) == 0 {
+            ["guard", "hold", "ninja"][dice.below(3) as usize]
+        } else {
+            ""
+        };
+        if targets.iter().any(|t| t.name == special) {
+            targets.retain(|t| t.name == special);
+        }
+        targets.sort_by_key(|t| t.pid);
+        if targets.is_empty() {
+            return;
+        }
+        let target = targets.swap_remove(dice.below(targets.len() as u64) as usize);
+        let apart = target.group > 1 && target.group != root;
+        let whole = dice.below(8) == 0 && apart && !holds_make(mark, target.group);
+        let whom = if whole { -target.group } else { target.pid };
+        if !whole && !mark.is_on(target.pid as u32) {
+            return;
+        }
+        if self.send(whom, signal, &target.name) && signal == libc::SIGSTOP {
+            let until = Instant::now() + Duration::from_millis(5 + dice.below(200));
+            self.stopped.push((whom, until));
+        }
+    }
+
+    /// The end of the root, or of its whole group.
+    pub fn root(&mut self, dice: &mut Dice, root: i32) {
+        let signals = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+        let signal = signals[dice.below(4) as usize];
+        let whom = if dice.below(2) == 0 { root } else { -root };
+        self.resume_all();
+        self.send(whom, signal, "the root");
+    }
+
+    fn send(&mut self, pid: i32, signal: i32, name: &str) -> bool {
+        // SAFETY: sends a signal; no memory is involved.
+        let sent = unsafe { libc::kill(pid, signal) } == 0;
+        if sent {
+            self.done.push(Kill { signal, name: name.to_owned(), pid, at: Instant::now() });
+        }
+        sent
+    }
+
+    fn resume(&mut self, now: Instant) {
+        let (due, later) = self.stopped.iter().partition(|(_, until)| *until <= now);
+        self.stopped = later;
+        let due: Vec<(i32, Instant)> = due;
+        for (pid, _) in due {
+            // SAFETY: as above.
+            unsafe { libc::kill(pid, libc::SIGCONT) };
+        }
+    }
+
+    pub fn resume_all(&mut self) {
+        self.resume(Instant::now() + Duration::from_secs(3600));
+    }
+
+    /// A line for each, in their order.
+    pub fn list(&self) -> String {
+        let mut text = String::new();
+        for Kill { signal, name, pid, at } in &self.done {
+            let ago = at.elapsed();
+            let _ = writeln!(text, "  {} {pid} ({name}) {ago:?} ago", signal_name(*signal));
+        }
+        text
+    }
+
+    pub fn summary(&self) -> String {
+        let mut counts = BTreeMap::new();
+        for Kill { signal, name, .. } in &self.done {
+            *counts.entry((name.as_str(), signal_name(*signal))).or_insert(0) += 1;
+        }
+        let mut text =
+            format!("{} kills, rounds without guard {}", self.done.len(), self.unguarded);
+        for ((name, signal), count) in counts {
+            let _ = write!(text, ", {count} {signal} {name}");
+        }
+        text
+    }
+}
+
+fn holds_make(mark: &Mark, group: i32) -> bool {
+    let targets = mark.carriers().into_iter().filter_map(|pid| Target::of(pid as i32));
+    targets.filter(|t| t.group == group).any(|t| t.name.contains("make"))
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGINT => "SIGINT",
+        libc::SIGHUP => "SIGHUP",
+        _ => "SIGSTOP",
+    }
+}

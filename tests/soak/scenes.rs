@@ -1,0 +1,239 @@
+//! The builds that the storm hits: make over ninja over sh over gcc, xargs over Python pools, and shells
+//! with `&`, all at once, on each kind of pool.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use super::kills::is_guard;
+use crate::harness::pool::{Kind, Pool, READ_END, WRITE_END};
+use crate::harness::procs::{self, Mark};
+use crate::harness::programs::{artifact, base, on_path, python, tool};
+
+/// Whose pool it is.
+#[derive(Debug)]
+pub enum Owner {
+    /// make 4.3: a pipe.
+    Make,
+    /// make 4.4: a fifo.
+    Make44,
+    /// The test, with values of its own.
+    Test(Kind),
+    /// `jsshim -j`.
+    Ours,
+}
+
+pub const SCENES: [Owner; 6] = [
+    Owner::Make,
+    Owner::Test(Kind::NonBlocking),
+    Owner::Make44,
+    Owner::Test(Kind::Fifo),
+    Owner::Ours,
+    Owner::Test(Kind::Blocking),
+];
+
+const SLOTS: usize = 3;
+
+/// Recipes with and without `+`. A build that was hit has failed, and the others go on.
+const MAKEFILE: &str = "
+.PHONY: all a b c d
+all: a b c d
+a:
+\t+@LD_PRELOAD=$$JSSHIM_LIB ninja -k0 -j6 -f a.ninja
+b:
+\t@LD_PRELOAD=$$JSSHIM_LIB sh -c 'xargs -P4 -n1 $$PYTHON pool.py <list; true'
+c:
+\t+@LD_PRELOAD=$$JSSHIM_LIB sh shells.sh
+d:
+\t@LD_PRELOAD=$$JSSHIM_LIB ninja -k0 -j4 -f d.ninja
+";
+
+const ROOT: &str = "
+ninja -k0 -j6 -f a.ninja &
+xargs -P4 -n1 $PYTHON pool.py <list &
+sh shells.sh &
+wait
+ninja -k0 -j4 -f d.ninja
+";
+
+const SHELLS: &str = "
+for i in 1 2 3 4 5 6; do (gcc -O1 -c x.c -o s$i.o; sleep 0.0$i) & done
+wait
+for i in 1 2 3 4; do gcc -O1 -S x.c -o - | (cat; true) >s$i.s & done
+wait
+";
+
+/// Workers end with their pool: Python leaves them behind when it is killed.
+const POOL: &str = "
+import ctypes, os, signal, sys
+from concurrent.futures import ProcessPoolExecutor
+
+def begin(parent):
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+def work(n):
+    return sum(i * i for i in range(20000 + n))
+
+if __name__ == '__main__':
+    with ProcessPoolExecutor(3, initializer=begin, initargs=(os.getpid(),)) as pool:
+        list(pool.map(work, range(12)))
+";
+
+fn edges(count: usize, name: &str) -> String {
+    let mut text =
+        "rule cc\n  command = sh -c 'gcc -O1 -c x.c -o $out && sleep 0.0$n'\n".to_owned();
+    for n in 0..count {
+        text += &format!("build {name}{n}.o: cc\n  n = {}\n", n % 10);
+    }
+    text
+}
+
+/// The folder, the pool and the processes of a round.
+pub struct Scene {
+    pub dir: PathBuf,
+    pub mark: Mark,
+    pub pool: Option<Pool>,
+    id: String,
+    argv: Vec<String>,
+    is_make: bool,
+    root: Option<Child>,
+    has_ended: bool,
+}
+
+impl Scene {
+    pub fn new(owner: &Owner, round: u64) -> Scene {
+        let id = format!("jsshim-storm-{}-{round:05}", std::process::id());
+        let dir = base().join(&id);
+        for part in ["work", "tmp", "shim"] {
+            fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        fs::set_permissions(dir.join("shim"), fs::Permissions::from_mode(0o700)).unwrap();
+        let source = "#include <stdio.h>\nint f(int n) { return printf(\"%d\\n\", n * n); }\n";
+        let files = [
+            ("Makefile", MAKEFILE),
+            ("root.sh", ROOT),
+            ("shells.sh", SHELLS),
+            ("pool.py", POOL),
+            ("list", "1 2 3 4 5\n"),
+            ("x.c", source),
+            ("a.ninja", &edges(20, "a")),
+            ("d.ninja", &edges(8, "d")),
+        ];
+        for (name, text) in files {
+            fs::write(dir.join("work").join(name), text).unwrap();
+        }
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        let jobs = format!("-j{SLOTS}");
+        let argv = match owner {
+            Owner::Make => words(&[&on_path("make"), "-k", &jobs]),
+            Owner::Make44 => words(&[&tool("make-4.4.1", "make"), "-k", &jobs]),
+            Owner::Ours => words(&[&artifact("jsshim").unwrap(), &jobs, "--", "sh", "root.sh"]),
+            Owner::Test(_) => words(&["sh", "root.sh"]),
+        };
+        let pool = match owner {
+            Owner::Test(kind) => Some(Pool::new(*kind, SLOTS, &dir).unwrap()),
+            _ => None,
+        };
+        let is_make = matches!(owner, Owner::Make | Owner::Make44);
+        let mark = Mark::new(&id);
+        Scene { dir, mark, pool, id, argv, is_make, root: None, has_ended: false }
+    }
+
+    pub fn start(&mut self) {
+        self.root = Some(self.spawn(&self.argv, "err"));
+    }
+
+    fn spawn(&self, argv: &[String], err: &str) -> Child {
+        let library = artifact("libjsshim.so").unwrap();
+        let text = |part: &str| self.dir.join(part).to_str().unwrap().to_owned();
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).current_dir(self.dir.join("work")).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
+        command.env("HOME", text("tmp")).env("TMPDIR", text("tmp")).env("PYTHON", python());
+        command.env("JSSHIM_DIR", text("shim")).env("JSSHIM_LIB", &library);
+        command.env("JSSHIM_TEST_ID", &self.id);
+        if let Some(pool) = &self.pool {
+            command.env("LD_PRELOAD", &library).env("MAKEFLAGS", pool.makeflags());
+        }
+        command.stdin(File::open("/dev/null").unwrap());
+        command.stdout(File::create(self.dir.join("out")).unwrap());
+        command.stderr(File::create(self.dir.join(err)).unwrap());
+        let ends = self.pool.as_ref().and_then(Pool::inherited);
+        let place = move || {
+            // SAFETY: async-signal-safe calls on integers.
+            unsafe {
+                libc::setsid();
+                if let Some((read, write)) = ends {
+                    libc::dup2(read, READ_END);
+                    libc::dup2(write, WRITE_END);
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: as above.
+        unsafe { command.pre_exec(place) };
+        command.spawn().unwrap()
+    }
+
+    pub fn root(&self) -> i32 {
+        self.root.as_ref().map_or(0, |root| root.id() as i32)
+    }
+
+    pub fn root_has_ended(&mut self) -> bool {
+        if let Some(root) = self.root.as_mut().filter(|_| !self.has_ended) {
+            self.has_ended = root.try_wait().unwrap().is_some();
+        }
+        self.has_ended
+    }
+
+    /// In one of how many rounds the root is killed, too. What a make holds is lost with it, and so is
+    /// its pool.
+    pub fn root_is_spared(&self) -> u64 {
+        if self.is_make {
+            6
+        } else {
+            3
+        }
+    }
+
+    /// The processes of the build, the guard left out.
+    pub fn builders(&self) -> Vec<u32> {
+        let mut pids = self.mark.carriers();
+        pids.retain(|pid| !is_guard(*pid as i32));
+        pids
+    }
+
+    pub fn pool_is_full(&self) -> bool {
+        self.pool.as_ref().is_none_or(Pool::is_full)
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.pool_is_full() && procs::list(&self.dir.join("shim")).is_empty()
+    }
+
+    /// A program that starts on the same pool, or on one of its own.
+    pub fn later_start(&self) {
+        let library = artifact("libjsshim.so").unwrap();
+        let script =
+            format!("export LD_PRELOAD={library}; exec sh -c 'sleep 0.2 & sleep 0.2 & wait'");
+        let argv = ["sh", "-c", &script].map(str::to_owned);
+        self.spawn(&argv, "err2").wait().unwrap();
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("err")).unwrap()).into()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.as_mut() {
+            let _ = root.kill();
+            let _ = root.wait();
+        }
+    }
+}
