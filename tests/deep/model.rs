@@ -2,7 +2,8 @@
 //! that mapped memory and statics need not know of it.
 //!
 //! What loom must see are the atomics, the pool and the signals. The rest of the kernel belongs to one
-//! process each.
+//! process each. What a ledger counts ([`Stats`]) is kept from it: nothing depends on those numbers, and all
+//! the orders in which they can be added up are many.
 
 pub use loom::sync::atomic::{fence, AtomicBool as Flag};
 pub use loom::thread_local as per_thread;
@@ -11,12 +12,15 @@ pub use std::sync::atomic::Ordering;
 use std::any::Any;
 use std::cell::{RefCell, UnsafeCell};
 use std::collections::HashMap;
+use std::mem::offset_of;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{atomic as plain, Arc};
 
 use loom::sync::{atomic as real, Condvar, Mutex};
 
 use crate::kernel::{self, Kernel, Memory};
+use crate::ledger::Header;
+use crate::stats::Stats;
 
 // All threads of a model are coroutines of one.
 std::thread_local! {
@@ -59,6 +63,15 @@ pub fn others_go_on() {
     loom::thread::yield_now();
 }
 
+/// Is this a number of [`Stats`]?
+fn is_counter(address: usize) -> bool {
+    let begin = offset_of!(Header, stats);
+    let counts = |m: &Arc<Memory>| {
+        (begin..begin + size_of::<Stats>()).contains(&address.wrapping_sub(m.range().start))
+    };
+    with_kernel(|k| k.mapped.iter().any(counts))
+}
+
 /// The atomic at an address: of the ledger, or of the memory of the current process.
 fn at<A: 'static>(address: usize, new: impl FnOnce() -> A) -> Rc<A> {
     let in_ledger = |m: &Arc<Memory>| m.range().contains(&address);
@@ -90,8 +103,14 @@ macro_rules! atomic {
                 at(self.0.get().addr(), || real::$name::new(unsafe { *self.0.get() }))
             }
 
+            fn counter(&self) -> Option<&plain::$name$(<$of>)?> {
+                // SAFETY: it lies in a ledger; each access to a counter is made here.
+                is_counter(self.0.get().addr())
+                    .then(|| unsafe { plain::$name::from_ptr(self.0.get()) })
+            }
+
             pub fn load(&self, order: Ordering) -> $value {
-                self.real().load(order)
+                self.counter().map_or_else(|| self.real().load(order), |n| n.load(order))
             }
 
             pub fn store(&self, value: $value, order: Ordering) {
@@ -123,7 +142,10 @@ macro_rules! atomic {
             }
 
             $(pub fn $op(&self, value: $value, order: Ordering) -> $value {
-                self.real().$op(value, order)
+                match self.counter() {
+                    Some(counter) => counter.$op(value, order),
+                    None => self.real().$op(value, order),
+                }
             })*
         }
 
