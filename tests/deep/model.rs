@@ -20,6 +20,7 @@ use loom::sync::{atomic as real, Condvar, Mutex};
 
 use crate::kernel::{self, Kernel, Memory};
 use crate::ledger::Header;
+use crate::record::Record;
 use crate::stats::Stats;
 
 // All threads of a model are coroutines of one.
@@ -72,18 +73,43 @@ fn is_counter(address: usize) -> bool {
     with_kernel(|k| k.mapped.iter().any(counts))
 }
 
+/// loom's atomic, and another one beside it that orders nothing.
+struct Placed<A> {
+    atomic: A,
+    /// loom remembers one access to each atomic, so that a load by the thread that is about to change it
+    /// hides that of another one before, and the two are never tried in the other order. A write here,
+    /// which cannot be hidden, goes before each access to a token's place.
+    seen: real::AtomicU8,
+}
+
+/// Is this one of [`crate::record::Record::places`]?
+fn is_place(address: usize) -> bool {
+    let places = [offset_of!(Record, landing), offset_of!(Record, gift)];
+    let in_record = |m: &Arc<Memory>| {
+        let at = address.wrapping_sub(m.range().start);
+        m.range().contains(&address)
+            && at >= size_of::<Header>()
+            && places.contains(&(at % size_of::<Record>()))
+    };
+    with_kernel(|k| k.mapped.iter().any(in_record))
+}
+
 /// The atomic at an address: of the ledger, or of the memory of the current process.
-fn at<A: 'static>(address: usize, new: impl FnOnce() -> A) -> Rc<A> {
+fn at<A: 'static>(address: usize, new: impl FnOnce() -> A) -> Rc<Placed<A>> {
     let in_ledger = |m: &Arc<Memory>| m.range().contains(&address);
     let shared = with_kernel(|k| k.mapped.iter().any(in_ledger));
     let key = (address, if shared { 0 } else { kernel::current() });
     let known = ATOMICS.with(|all| all.borrow().get(&key).cloned());
     let any = known.unwrap_or_else(|| {
-        let made: Rc<dyn Any> = Rc::new(new());
+        let made: Rc<dyn Any> = Rc::new(Placed { atomic: new(), seen: real::AtomicU8::new(0) });
         ATOMICS.with(|all| all.borrow_mut().insert(key, made.clone()));
         made
     });
-    any.downcast().expect("a place has one type")
+    let placed: Rc<Placed<A>> = any.downcast().expect("a place has one type");
+    if is_place(address) {
+        placed.seen.fetch_add(0, Ordering::Relaxed);
+    }
+    placed
 }
 
 macro_rules! atomic {
@@ -97,7 +123,7 @@ macro_rules! atomic {
         unsafe impl$(<$of>)? Send for $name$(<$of>)? {}
 
         impl$(<$of: 'static>)? $name$(<$of>)? {
-            fn real(&self) -> Rc<real::$name$(<$of>)?> {
+            fn real(&self) -> Rc<Placed<real::$name$(<$of>)?>> {
                 kernel::deliver();
                 // SAFETY: nobody writes it.
                 at(self.0.get().addr(), || real::$name::new(unsafe { *self.0.get() }))
@@ -110,11 +136,14 @@ macro_rules! atomic {
             }
 
             pub fn load(&self, order: Ordering) -> $value {
-                self.counter().map_or_else(|| self.real().load(order), |n| n.load(order))
+                if let Some(counter) = self.counter() {
+                    return counter.load(order);
+                }
+                self.real().atomic.load(order)
             }
 
             pub fn store(&self, value: $value, order: Ordering) {
-                self.real().store(value, order);
+                self.real().atomic.store(value, order);
             }
 
             pub fn compare_exchange(
@@ -124,7 +153,7 @@ macro_rules! atomic {
                 done: Ordering,
                 not: Ordering,
             ) -> Result<$value, $value> {
-                self.real().compare_exchange(old, new, done, not)
+                self.real().atomic.compare_exchange(old, new, done, not)
             }
 
             pub fn compare_exchange_weak(
@@ -144,7 +173,7 @@ macro_rules! atomic {
             $(pub fn $op(&self, value: $value, order: Ordering) -> $value {
                 match self.counter() {
                     Some(counter) => counter.$op(value, order),
-                    None => self.real().$op(value, order),
+                    None => self.real().atomic.$op(value, order),
                 }
             })*
         }
@@ -172,5 +201,5 @@ atomic!(AtomicPtr, *mut T, [T], swap);
 pub unsafe fn kernel_writes(to: *mut u8, byte: u8) {
     let word = at(to.addr(), || real::AtomicU32::new(0));
     let put = |seen| Some(seen & !0xff | u32::from(byte));
-    let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, put);
+    let _ = word.atomic.fetch_update(Ordering::Relaxed, Ordering::Relaxed, put);
 }
