@@ -19,6 +19,9 @@ use crate::{guard, join};
 /// The private variable by which the pool travels.
 pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
 
+/// How many ledgers in a row may be closed before a client is in one, by others that come and go.
+const MOST_CLOSED: u32 = 100;
+
 /// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
 pub struct Client {
     ledger: AtomicPtr<Shared>,
@@ -135,13 +138,19 @@ impl Client {
 
     fn enter(&self) -> Option<Handle> {
         let pid = sys::getpid();
-        if let Some(h) = self.ledger().enter(pid, self.ledger_path.c()) {
-            return Some(h);
+        for _ in 0..MOST_CLOSED {
+            let ledger = self.ledger();
+            if let Some(h) = ledger.enter(pid, self.ledger_path.c()) {
+                return Some(h);
+            }
+            if !ledger.is_closed() {
+                return None;
+            }
+            // Closed between our parent's end, or the opening of it, and now: a new one is due.
+            let again = attach(&self.ledger_path, &self.founding).ok()?;
+            self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
         }
-        // The guard has closed this ledger between our parent's end and now: a new one is due.
-        let again = attach(&self.ledger_path, &self.founding).ok()?;
-        self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
-        again.enter(pid, self.ledger_path.c())
+        None
     }
 
     /// A record for a new job. `None`: the table is full.

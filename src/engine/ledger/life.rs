@@ -108,6 +108,11 @@ impl Shared {
         idle
     }
 
+    /// Can nobody come in any more?
+    pub fn is_closed(&self) -> bool {
+        self.header.state.load(SeqCst) == CLOSED
+    }
+
     fn is_idle(&self) -> bool {
         self.records().all(|(_, r)| r.state() == State::Free)
     }
