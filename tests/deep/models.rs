@@ -277,7 +277,7 @@ fn a_gift_meets_a_guard() {
 /// A job ends while the guard does again what it finds half done: its byte goes back once.
 #[test]
 fn a_host_and_a_guard_end_the_same_job() {
-    model(3, || {
+    model(2, || {
         let scene = Scene::new(b"+", 3);
         let pool = pool();
         let (first, second) = (scene.job(&pool), scene.job(&pool));
@@ -298,7 +298,7 @@ fn a_host_and_a_guard_end_the_same_job() {
 /// The implicit job ends, a token job becomes the implicit one, and ends, too.
 #[test]
 fn a_token_job_becomes_the_implicit_one_and_ends() {
-    model(3, || {
+    model(2, || {
         let scene = Scene::new(b"+", 3);
         let pool = pool();
         let (first, second) = (scene.job(&pool), scene.job(&pool));
@@ -331,13 +331,16 @@ fn a_client_enters_or_another_one_closes() {
     });
 }
 
-/// The same with a client that makes the ledger anew where it has gone: it is in the one that has the name.
-#[test]
-fn a_ledger_is_closed_and_made_anew() {
-    model(2, || {
+/// The same with a client that makes the ledger anew where it has gone: it is in the one that has the name,
+/// also if two have closed the other one.
+fn made_anew(two: bool) {
+    model(2, move || {
         let scene = Scene::new(b"", 2);
         scene.ledger.free(scene.me);
         let closer = scene.thread(scene.host, |s| s.ledger.close_if_idle(LEDGER));
+        if two {
+            scene.ledger.close_if_idle(LEDGER);
+        }
         let setup = Setup {
             pool: &pool(),
             dir: &Path::default(),
@@ -359,6 +362,16 @@ fn a_ledger_is_closed_and_made_anew() {
         assert!(Shared::open(LEDGER).is_ok(), "it is open");
         ledger.free(job);
     });
+}
+
+#[test]
+fn a_ledger_is_closed_and_made_anew() {
+    made_anew(false);
+}
+
+#[test]
+fn a_ledger_is_closed_twice_and_made_anew() {
+    made_anew(true);
 }
 
 /// Where the ledger is that has the name now.
