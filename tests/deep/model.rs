@@ -130,9 +130,11 @@ macro_rules! atomic {
             }
 
             fn counter(&self) -> Option<&plain::$name$(<$of>)?> {
-                // SAFETY: it lies in a ledger; each access to a counter is made here.
-                is_counter(self.0.get().addr())
-                    .then(|| unsafe { plain::$name::from_ptr(self.0.get()) })
+                if !is_counter(self.0.get().addr()) {
+                    return None;
+                }
+                // SAFETY: it lies in a ledger, and each access to it is by what is made here.
+                Some(unsafe { plain::$name::from_ptr(self.0.get()) })
             }
 
             pub fn load(&self, order: Ordering) -> $value {
