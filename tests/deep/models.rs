@@ -2,7 +2,8 @@
 //! the pool's bytes and the signals can meet, up to a number of preemptions that finds what is to be found.
 //! Loads see whatever the memory model allows, so that a missing ordering shows on every machine.
 //!
-//! loom takes `SeqCst` of a load or store for `AcqRel`; only fences count as such.
+//! loom takes `SeqCst` of a load or store for `AcqRel`, except that such a load misses no such store to the
+//! same place; only fences order more than one place.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicUsize;
