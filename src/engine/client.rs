@@ -57,6 +57,9 @@ pub struct Setup<'a> {
     pub trace: &'a dyn Fn(&mut Path),
 }
 
+/// How often a ledger may be closed before we are in it: others must come and go in between, each time.
+const ENTRIES: usize = 16;
+
 impl Client {
     /// Opens or makes the ledger of the pool and makes the client in `place`: it is large, and the stack
     /// of a host's signal handler small.
@@ -134,14 +137,18 @@ impl Client {
     }
 
     fn enter(&self) -> Option<Handle> {
-        let pid = sys::getpid();
-        if let Some(h) = self.ledger().enter(pid, self.ledger_path.c()) {
-            return Some(h);
+        for _ in 0..ENTRIES {
+            if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path.c()) {
+                return Some(h);
+            }
+            if !self.ledger().is_closed() {
+                return None;
+            }
+            // Its last client went, or its guard closed it, before we came in: a new one is due.
+            let again = attach(&self.ledger_path, &self.founding).ok()?;
+            self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
         }
-        // The guard has closed this ledger between our parent's end and now: a new one is due.
-        let again = attach(&self.ledger_path, &self.founding).ok()?;
-        self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
-        again.enter(pid, self.ledger_path.c())
+        None
     }
 
     /// A record for a new job. `None`: the table is full.

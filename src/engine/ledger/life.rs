@@ -87,6 +87,11 @@ impl Shared {
         self.header.state.load(SeqCst) == OPEN
     }
 
+    /// Is it closed, so that nobody comes in any more?
+    pub fn is_closed(&self) -> bool {
+        self.header.state.load(SeqCst) == CLOSED
+    }
+
     /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
     /// may have been faster, and its name may be another ledger's by now.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
