@@ -99,7 +99,9 @@ impl Shared {
             return false;
         }
         let Ok(_lock) = Lock::take(path) else { return false };
-        let ours = self.header.is_at(sys::stat(path, false));
+        // Where it cannot be looked at, it is: only who has the lock gives the name to another.
+        let there = sys::stat(path, false);
+        let ours = there.is_err() || self.header.is_at(there);
         // Who was killed while at it has left `Closing`, or the name.
         let idle = self.header.state.swap(CLOSING, SeqCst) == CLOSED || {
             fence(SeqCst);
