@@ -7,6 +7,7 @@ mod arch;
 mod away;
 mod badflags;
 mod cli;
+mod corrupt;
 mod cost;
 mod daemons;
 mod dialects;
@@ -87,6 +88,7 @@ fn main() {
         ends::tests(),
         guards::tests(),
         stalls::tests(),
+        corrupt::tests(),
         cli::tests(),
         daemons::tests(),
         doctor::tests(),

@@ -1,6 +1,8 @@
 //! Other users: what they plant in the library's way is not used, what is the library's they cannot reach, and a
 //! host that becomes another user goes on.
 
+use jsshim_engine::ledger::Shared;
+
 use crate::harness::pool::Kind;
 use crate::harness::programs::{compiled, python};
 use crate::harness::{Outcome, Run};
@@ -29,8 +31,8 @@ const IN_PLACE: &[(&str, &str, bool)] = &[
     ("link", "echo precious >kept; ln -s $PWD/kept $1", true),
     ("fifo", "mkfifo $1", true),
     ("empty_file", ": >$1", true),
-    ("file_of_another", "truncate -s 266240 $1; chown daemon $1", true),
-    ("zeros", "truncate -s 266240 $1", true),
+    ("file_of_another", "truncate -s $SIZE $1; chown daemon $1", true),
+    ("zeros", "truncate -s $SIZE $1", true),
     ("device", "mknod $1 c 1 5", true),
     ("socket", "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('$1')\"", true),
     ("folder", "mkdir $1", false),
@@ -115,10 +117,10 @@ fn planted(make: &'static str) {
 /// Another thing has the ledger's name. It goes, or stays if it cannot; what it leads to stays as it is.
 fn in_place(make: &'static str, serves: bool) {
     needs_root(|| {
-        let faulty = compiled("faulty");
+        let (faulty, size) = (compiled("faulty"), size_of::<Shared>());
         let text = format!(
             "{HEAD}\nname=$(printf '%s/%x-%x.ledger' $JSSHIM_DIR $(stat -c '%i %d' ../pool))\n\
-             plant() {{ {make}; }}\nplant $name\n$SHIM {faulty}; s=$?\n\
+             plant() {{ SIZE={size}; {make}; }}\nplant $name\n$SHIM {faulty}; s=$?\n\
              [ -z \"$SHIM\" ] && rm -rf $name; rmdir $name 2>/dev/null; cat kept 2>/dev/null; exit $s"
         );
         Run::new(&["bash", "-c", &text])

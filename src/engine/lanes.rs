@@ -2,7 +2,8 @@
 //! for each slot, so every job on a token takes the lowest number that is free.
 //!
 //! A lane holds the handle of its owner, so that one whose owner was killed is known and used again. It is
-//! given up before the token goes back: so there are never more in use than slots.
+//! given up before the token goes back: so there are never more in use than slots, but for a moment where
+//! two processes take one for the same client, or one for a job that another has just ended.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 

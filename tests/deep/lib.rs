@@ -1,0 +1,114 @@
+//! The engine's own files over a kernel in memory.
+//!
+//! What is compiled here are the sources of `src/engine`, and the guard of `src/helper`, unchanged; only
+//! the two seams below them are others: [`sys`] makes no system calls but plays the kernel, with
+//! processes, descriptors and one pool, and [`sync`] can be loom's. So
+//!
+//! - the fuzz targets run a whole ledger with its clients, held jobs and guard some hundred times a second,
+//!   and no signal of a broken ledger leaves the process;
+//! - loom tries the orders in which real code meets itself, the kernel's own write included;
+//! - Miri runs what makes system calls, too.
+//!
+//! A new module of the engine that one of these uses needs a line in `engine` below. What it asks the kernel
+//! for and is not there yet is added to [`sys`], an operation of an atomic to [`sync`]. A part that needs
+//! more of the system than the kernel plays gets a stand-in, as `guard`, `double` and `stall`.
+// The tests in those files are not for this kernel.
+#![cfg(not(test))]
+#![allow(dead_code, missing_docs)]
+
+#[cfg(all(feature = "loom", feature = "libfuzzer"))]
+compile_error!("a fuzz target needs a kernel without loom's threads");
+
+extern crate self as jsshim_engine;
+
+pub use engine::*;
+
+/// What is compiled of it.
+#[path = "../../src/engine"]
+mod engine {
+    pub mod alive;
+    pub mod client;
+    pub mod glob;
+    pub mod hold;
+    pub mod jobs;
+    pub mod join;
+    pub mod lanes;
+    pub mod ledger;
+    pub mod makeflags;
+    pub mod pool;
+    pub mod proc;
+    pub mod record;
+    pub mod rundir;
+    pub mod slots;
+    pub mod spec;
+    pub mod stats;
+    pub mod target;
+    pub mod text;
+    pub mod trace;
+    pub mod watch;
+}
+
+#[path = "../../src/helper"]
+pub mod helper {
+    pub mod guard;
+    pub mod stale;
+}
+use helper::stale;
+
+pub mod kernel;
+#[cfg(feature = "loom")]
+mod model;
+pub mod sync;
+pub mod sys;
+#[cfg(not(feature = "loom"))]
+pub mod targets;
+#[cfg(not(feature = "loom"))]
+pub mod turns;
+
+/// Nobody starts a guard here; whoever runs the world runs it, too.
+pub mod guard {
+    use core::ffi::c_char;
+
+    pub fn ensure(
+        _: &crate::ledger::Shared,
+        _: &crate::text::Path,
+        _: &crate::text::Path,
+        _: *const *const c_char,
+        _: bool,
+    ) {
+    }
+}
+
+/// Nobody forks here: of the guard there is one process, and no double. Whoever runs the world starts
+/// another one where it was killed, as the double does.
+mod double {
+    pub enum Role {
+        Guard(i32),
+        Double(i32),
+    }
+
+    pub fn fork() -> Role {
+        Role::Guard(crate::sys::getppid())
+    }
+
+    /// Nobody is a double.
+    pub fn was_killed(_: i32) -> bool {
+        false
+    }
+
+    /// For the ledgers of others, of which there are none.
+    pub fn apart(_: impl FnOnce()) {}
+}
+
+/// Whom a process waits for, this kernel does not tell.
+pub mod stall {
+    pub struct Breaker;
+
+    impl Breaker {
+        pub fn new(_: u64) -> Self {
+            Self
+        }
+
+        pub fn round(&mut self, _: &crate::ledger::Shared) {}
+    }
+}
