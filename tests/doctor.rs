@@ -157,7 +157,11 @@ fn commands_of_every_kind() {
     let asan = compiled_with("show", "show-asan", &["-fsanitize=address"]);
     finds(it("", &asan), 1, &[("WARN", "command", "-static-libasan")]);
     finds(it("export ASAN_OPTIONS=verify_asan_link_order=0", &asan), 0, &[]);
-    finds(it("", &format!("{}/small32", small32())), 1, &[("WARN", "command", "32-bit")]);
+    finds(
+        it("", &format!("{}/small32", small32())),
+        1,
+        &[("WARN", "command", "statically linked")],
+    );
     finds(it("export JSSHIM_SKIP='da*'", "dash"), 1, &[("WARN", "command", "by JSSHIM_SKIP")]);
     finds(it("export JSSHIM_ONLY=ninja", "dash"), 1, &[("WARN", "command", "by JSSHIM_ONLY")]);
     // SAFETY: it only tells a number.

@@ -16,8 +16,9 @@ pub fn tests() -> Vec<Test> {
 /// What cannot be seen, each with its reason and how it is told in a trace.
 type Exception = (&'static str, fn(&Creation) -> bool);
 
-const INVISIBLE: [Exception; 2] = [
+const INVISIBLE: [Exception; 3] = [
     ("a static program loads no library", |c| c.at("/static(")),
+    ("the guard makes its double, which is no job", |c| c.at("/jsshim-helper(")),
     ("a system call of the program itself goes through no function", |c| {
         c.at("libc.so.6(syscall+")
     }),

@@ -24,6 +24,7 @@ fn script(text: &str) -> Run {
         .env("PY", &python())
         .file("M", MAKEFILE)
         .file("b.ninja", NINJA)
+        .file("two", "$JOB -s ${NAP:-60} & $JOB -s ${NAP:-60} & wait\n")
         .file("dx/keep", "")
         .file("dy/keep", "")
         .preload_inside()
@@ -33,7 +34,7 @@ const MAKEFILE: &str =
     "all: x y\n.PHONY: x y\nx y:\n\t+@cd d$@ && $N ninja -f ../b.ninja -j8 >/dev/null\n";
 const NINJA: &str = "
 rule r
-  command = bash -c '$$JOB -s $${NAP:-60} & $$JOB -s $${NAP:-60} & wait' && touch $out
+  command = bash ../two && touch $out
 build a1.o: r
 build a2.o: r
 build a3.o: r

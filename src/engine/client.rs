@@ -19,9 +19,6 @@ use crate::{guard, join};
 /// The private variable by which the pool travels.
 pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
 
-/// How many ledgers in a row may be closed before a client is in one, by others that come and go.
-const MOST_CLOSED: u32 = 100;
-
 /// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
 pub struct Client {
     ledger: AtomicPtr<Shared>,
@@ -59,6 +56,9 @@ pub struct Setup<'a> {
     /// Writes [`crate::ledger::Founding::trace`] where it belongs; it is empty before.
     pub trace: &'a dyn Fn(&mut Path),
 }
+
+/// How often a ledger may be closed before we are in it: others must come and go in between, each time.
+const ENTRIES: usize = 16;
 
 impl Client {
     /// Opens or makes the ledger of the pool and makes the client in `place`: it is large, and the stack
@@ -137,16 +137,14 @@ impl Client {
     }
 
     fn enter(&self) -> Option<Handle> {
-        let pid = sys::getpid();
-        for _ in 0..MOST_CLOSED {
-            let ledger = self.ledger();
-            if let Some(h) = ledger.enter(pid, self.ledger_path.c()) {
+        for _ in 0..ENTRIES {
+            if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path.c()) {
                 return Some(h);
             }
-            if !ledger.is_closed() {
+            if !self.ledger().is_closed() {
                 return None;
             }
-            // Closed between our parent's end, or the opening of it, and now: a new one is due.
+            // Its last client went, or its guard closed it, before we came in: a new one is due.
             let again = attach(&self.ledger_path, &self.founding).ok()?;
             self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
         }

@@ -165,7 +165,7 @@ impl Counts {
             millis(&mut t, nanos).put(b" ms");
         }
         t.put(b"\n  time held         ");
-        millis(&mut t, self.total).put(b" ms\n  overdrafts        ");
+        millis(&mut t, self.total).put(b" ms").put(b"\n  overdrafts        ");
         t.put_num(self.overdrawn() as i64);
         for (why, count) in self.reasons() {
             t.put(b"\n    ").put_num(count).put(b": ").put(why.text());

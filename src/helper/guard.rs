@@ -31,6 +31,9 @@ const STUCK_NANOS: u64 = 500_000_000;
 /// How long a token is kept for a pool that cannot be found, in ns.
 const LOST_NANOS: u64 = 2_000_000_000;
 
+/// With fewer descriptors than these, none is used for anything but the pool and the ledger.
+const SCARCE: u64 = 32;
+
 /// States in which a record is watched without a process.
 const CLAIMED: i32 = -1;
 const ENDING: i32 = -2;
@@ -158,7 +161,10 @@ impl Guard<'_> {
         if self.double_fd >= 0 {
             sys::close(self.double_fd);
         }
-        self.double_fd = sys::pidfd_open(self.double).unwrap_or(-1);
+        // Only to be woken at once; where descriptors are scarce, the next tick tells.
+        let scarce = sys::open_files_limit() < SCARCE;
+        let double = if scarce { Err(Errno(libc::EMFILE)) } else { sys::pidfd_open(self.double) };
+        self.double_fd = double.unwrap_or(-1);
         self.ledger.header.guard.store(sys::getpid(), Release);
     }
 

@@ -25,6 +25,10 @@ mod join;
 mod print;
 mod start;
 
+// As in the preloaded library: the crate `libc` does not ask for it where others want it with std.
+#[link(name = "c")]
+extern "C" {}
+
 /// Nothing here panics: the lints above and the engine's see to it. If it did after all, the thread stays for
 /// a debugger.
 #[cfg(not(test))]

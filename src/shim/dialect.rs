@@ -6,7 +6,7 @@
 
 use core::ffi::{c_char, CStr};
 
-use jsshim_engine::join::{self, Found};
+use jsshim_engine::join::{self, End, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::speaker::is_gnu_make;
@@ -14,6 +14,7 @@ use jsshim_engine::{own, pool, sys};
 
 use crate::early::export;
 use crate::joining::{self, program_says};
+use crate::state::STATE;
 
 extern "C" {
     static program_invocation_short_name: *const c_char;
@@ -119,6 +120,8 @@ fn as_fifo(flags: Option<&[u8]>) {
 
 fn as_descriptors(flags: Option<&[u8]>) {
     if let Some(Ok((read, write))) = find().map(|pool| own::ends(&pool)) {
+        // One that takes no notice is gated, and finds the pool by what it is told now.
+        STATE.set_end(End::of(read));
         announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });
     }
 }

@@ -2,8 +2,8 @@
 //! environment that names the pool.
 
 use core::ffi::{c_char, CStr};
-use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, AtomicU8};
 
 use jsshim_engine::client::Client;
 use jsshim_engine::pool::fd_path;
@@ -279,11 +279,32 @@ pub fn is_foreign(file: &CStr, search: bool) -> bool {
     if ANY.load(Relaxed) == 0 {
         ANY.store(if target::has_foreign() { YES } else { NO }, Relaxed);
     }
-    ANY.load(Relaxed) == YES
-        && match search {
-            true => target::is_foreign_along(file, environ::own(b"PATH=")),
-            false => target::is_foreign(file),
-        }
+    if ANY.load(Relaxed) != YES {
+        return false;
+    }
+    // What was started once is not looked at again: most hosts start few programs, many times.
+    static NATIVE: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+    let hash = hash(file, search);
+    let Some(kept) = NATIVE.get((hash & 0xf) as usize) else { return false };
+    // Relaxed: a number that stands for itself.
+    if kept.load(Relaxed) == hash {
+        return false;
+    }
+    let found = match search {
+        true => target::is_foreign_along(file, environ::own(b"PATH=")),
+        false => target::is_foreign(file),
+    };
+    if !found {
+        kept.store(hash, Relaxed);
+    }
+    found
+}
+
+/// FNV-1a. Two programs of one hash are taken for one, which costs a line of ld.so's at worst.
+fn hash(file: &CStr, search: bool) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325u64 ^ u64::from(search);
+    let step = |hash: u64, b: &u8| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+    file.to_bytes().iter().fold(start, step)
 }
 
 /// [`is_foreign`] for execveat(2).

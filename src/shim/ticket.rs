@@ -275,11 +275,12 @@ pub fn ended(pid: i32) {
 
 /// The process ends.
 pub fn leave() {
-    if STATE.foreign() {
+    let (client, wanted) = (STATE.client(), telling::WANTED.load(Relaxed));
+    // Most processes have nothing to do here, and ask the kernel nothing.
+    if client.is_none() && !wanted || STATE.foreign() {
         return;
     }
-    let client = STATE.client();
-    if telling::WANTED.load(Relaxed) {
+    if wanted {
         if let Some(client) = client {
             client.sweep(&STATE.jobs);
         }

@@ -14,39 +14,14 @@
  *                             one a moment later, and "running" counts from there
  *   now                       prints the time
  * No job is preloaded itself, except in "exec", so that the rest measures the cost to the host alone. */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-extern char **environ;
+#define PROGRAM "spawn"
+#include "common.h"
 
 enum { LARGE = 1 << 30, LIBRARIES = 8, WARM = 20, BATCH = 10, PAUSE_NS = 3000000 };
 
 static char *true_argv[] = { "/bin/true", NULL };
 static char *sleep_argv[] = { "/bin/sleep", "300", NULL };
 static char *now_argv[] = { NULL, "now", NULL };
-
-static void die(const char *what)
-{
-	fprintf(stderr, "spawn: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static long long now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
 
 /* The environment as it is, but with this LD_PRELOAD, or none. */
 static char **environment(const char *library)

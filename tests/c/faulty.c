@@ -22,7 +22,7 @@ static char *self, before[1024];
 /* Few calls, so that an injector of faults has little to do; no more at once than a small RLIMIT_NOFILE. */
 static void note_descriptors(char *open)
 {
-	enum { PART = 8 };
+	enum { PART = 4 };
 
 	for (int first = 0; first < 1024; first += PART) {
 		struct pollfd part[PART];

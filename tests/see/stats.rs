@@ -126,7 +126,7 @@ fn each_job_below_make_is_told_once() {
     for jobs in [1, 3] {
         let text = format!(
             "export JSSHIM_STATS=$PWD/s N=\"env LD_PRELOAD=$JSSHIM_LIB\"\n\
-             sed -i 's/bash -c .* && /$$JOB -s 60 \\&\\& /' b.ninja\n\
+             sed -i 's/bash .* && /$$JOB -s 60 \\&\\& /' b.ninja\n\
              make -s -f M -j{jobs}; cat s"
         );
         run(&text, move |o| {

@@ -87,6 +87,11 @@ impl Shared {
         self.header.state.load(SeqCst) == OPEN
     }
 
+    /// Is it closed, so that nobody comes in any more?
+    pub fn is_closed(&self) -> bool {
+        self.header.state.load(SeqCst) == CLOSED
+    }
+
     /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
     /// may have been faster, and its name may be another ledger's by now.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
@@ -94,7 +99,9 @@ impl Shared {
             return false;
         }
         let Ok(_lock) = Lock::take(path) else { return false };
-        let ours = self.header.is_at(sys::stat(path, false));
+        // Where it cannot be looked at, it is: only who has the lock gives the name to another.
+        let there = sys::stat(path, false);
+        let ours = there.is_err() || self.header.is_at(there);
         // Who was killed while at it has left `Closing`, or the name.
         let idle = self.header.state.swap(CLOSING, SeqCst) == CLOSED || {
             fence(SeqCst);
@@ -106,11 +113,6 @@ impl Shared {
             let _ = sys::unlink(path);
         }
         idle
-    }
-
-    /// Can nobody come in any more?
-    pub fn is_closed(&self) -> bool {
-        self.header.state.load(SeqCst) == CLOSED
     }
 
     fn is_idle(&self) -> bool {
