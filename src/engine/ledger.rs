@@ -317,6 +317,9 @@ impl Shared {
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
         self.release_lane(h, record);
+        if self.is_watched() {
+            self.tell_end(h, record, None);
+        }
         let given = pool.give_all(record, h.generation);
         let owner = record.client.load(Relaxed);
         let client = self.record(owner);

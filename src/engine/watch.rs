@@ -323,10 +323,24 @@ impl Shared {
     fn ended(&self, h: Handle, r: &Record, from: State) {
         self.release_lane(h, r);
         // Others may have finished it already.
-        if self.get(h).is_none() {
-            return;
+        if self.get(h).is_some() {
+            self.tell_end(h, r, Some(from));
         }
+    }
+
+    /// Tells of the end of a job, once: by who ends it, or by another who does the rest before he has come
+    /// to that. The other one knows what it was by its lane.
+    #[inline(never)]
+    pub fn tell_end(&self, h: Handle, r: &Record, from: Option<State>) {
         let Some(lane) = Lane::unpack(r.lane.swap(0, AcqRel)) else { return };
+        let client = self.record(r.client.load(Relaxed));
+        let implicit = client.is_some_and(|c| c.implicit.load(Acquire) == h.pack());
+        let from = from.unwrap_or(match lane.kind {
+            Kind::Wait => State::Waiting,
+            Kind::Overdraft => State::Overdraft,
+            Kind::Slot if implicit => State::Implicit,
+            Kind::Slot => State::Token,
+        });
         if from.is_job() && self.header.watch.is_traced() {
             let now = sys::now();
             let since = r.since.swap(now, AcqRel);
