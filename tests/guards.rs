@@ -36,6 +36,8 @@ guards() {
         grep -qz "^JSSHIM_TEST_ID=$JSSHIM_TEST_ID" /proc/$pid/environ && echo $pid
     done
 }
+# Neither may run between the two signals: the double first, which would let the guard go on.
+both() { kill -STOP $(guards); }
 started() { until [ "$(od -An -tu4 -j8 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
 ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
 export LD_PRELOAD=
@@ -130,7 +132,7 @@ fn make_is_killed_with_jobs_held() {
 /// Guard, double and client are killed at once: nobody is left who knows of the tokens.
 fn a_later_start_gives_back() {
     let text = "SHIM bash three.sh 30000 & started 3
-        kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.3; echo $(pool)
+        both; kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.3; echo $(pool)
         SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
     for kind in [Kind::NonBlocking, Kind::Fifo] {
         let run = script(text).pool(kind, 3).breaks();
@@ -143,7 +145,7 @@ fn a_later_start_removes_what_is_stale() {
     let Some(cli) = artifact("jsshim") else { return };
     let text = format!(
         "{cli} -j3 -- bash three.sh 30000 & started 3
-        kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.1; ls $JSSHIM_DIR | wc -l
+        both; kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.1; ls $JSSHIM_DIR | wc -l
         JSSHIM_JOBS=2 SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'"
     );
     script(&text).breaks().check(says("2\n")).once();
