@@ -10,7 +10,7 @@
 //! swaps it out writes it back to the pool: so a byte is never in two hands, and a process that is
 //! killed between the `read` and its next instruction has lost nothing.
 //!
-//! The guard, of which there is one at most, holds a lock on the first byte of the file ([`LIFE`]); who
+//! The guard, which has a double, holds a lock on the first byte of the file ([`LIFE`]); who
 //! starts one, on the second ([`START`]). Locks go with their holder, so no number of a process has to be
 //! trusted for long.
 //!
