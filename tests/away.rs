@@ -38,7 +38,7 @@ const ENDED: &str = "
 
 fn in_shell(what: &str, name: &'static str, script: &'static str) -> Test {
     let run = move || {
-        let run = || Run::new(&[name, "-c", script]).unordered();
+        let run = || Run::new(&[name, "-c", script]).unordered().feeds_a_pipe();
         within(|| run().env("REAPER", &compiled("reaper")));
     };
     crate::test(&format!("away::{what}_{name}"), run)
@@ -141,13 +141,16 @@ fn becomes_xargs() {
 fn becomes_a_static_program() {
     let reaper = compiled_with("reaper", "reaper-static", &["-static"]);
     let script = "for i in 1 2 3 4; do $JOB -b 5 -s 50 & done; exec $REAPER";
-    within(|| Run::new(&["bash", "-c", script]).env("REAPER", &reaper));
+    within(|| Run::new(&["bash", "-c", script]).feeds_a_pipe().env("REAPER", &reaper));
 }
 
 /// The held ones start all the same.
 fn loses_the_library() {
     let script = "for i in 1 2 3 4; do $JOB -b 5 -s 50 & done; exec env -u LD_PRELOAD $REAPER";
-    within(|| Run::new(&["bash", "-c", script]).env("REAPER", &compiled("reaper")));
+    within(|| {
+        let run = Run::new(&["bash", "-c", script]).feeds_a_pipe();
+        run.env("REAPER", &compiled("reaper"))
+    });
 }
 
 /// An exec that fails leaves all as it was.

@@ -73,6 +73,7 @@ pub struct Run {
     stdin: String,
     pool: Option<(Kind, usize)>,
     inherited: Vec<(RawFd, String)>,
+    feeds: bool,
     preload: Preload,
     nobody: bool,
     pub slots: Option<usize>,
@@ -101,6 +102,7 @@ impl Run {
             stdin: String::new(),
             pool: None,
             inherited: Vec::new(),
+            feeds: false,
             preload: Preload::Host,
             nobody: false,
             slots: None,
@@ -219,6 +221,13 @@ impl Run {
     /// The host inherits a file of its folder under this number, open for reading and writing.
     pub fn inherits(mut self, fd: RawFd, name: &str) -> Run {
         self.inherited.push((fd, name.to_owned()));
+        self
+    }
+
+    /// The host has the write end of somebody's pipe. It might be needed there, so that it never waits in a
+    /// gate: its jobs are held at once, however short those before them are.
+    pub fn feeds_a_pipe(mut self) -> Run {
+        self.feeds = true;
         self
     }
 

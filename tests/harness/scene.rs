@@ -1,7 +1,7 @@
 //! One run: its folder, its pool and its processes; and the part of the oracle that watches them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{chown, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -18,6 +18,8 @@ use super::{programs, report, Outcome, Preload, Run};
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 const NOBODY: u32 = 65534;
+/// The number that [`Run::feeds_a_pipe`] gives.
+const FED: RawFd = 9;
 
 /// When the tokens of finished jobs must be back, and when make must be gone after its last job.
 const SOON: Duration = Duration::from_secs(2);
@@ -29,6 +31,8 @@ pub struct Scene {
     id: String,
     register: Register,
     pool: Option<Pool>,
+    /// A pipe whose write end the host has.
+    feeds: Option<(PipeReader, PipeWriter)>,
 }
 
 impl Scene {
@@ -51,7 +55,8 @@ impl Scene {
         }
         fs::write(dir.join("stdin"), &run.stdin).unwrap();
         let pool = run.pool.map(|(kind, slots)| Pool::new(kind, slots, &dir).unwrap());
-        Scene { mark: Mark::new(&id), register: Register::new(&dir), id, dir, pool }
+        let feeds = run.feeds.then(|| io::pipe().unwrap());
+        Scene { mark: Mark::new(&id), register: Register::new(&dir), id, dir, pool, feeds }
     }
 
     pub fn play(&mut self, run: &Run, shimmed: bool) -> Outcome {
@@ -134,6 +139,7 @@ impl Scene {
         };
         let opened: Vec<_> = run.inherited.iter().map(open).collect();
         let mut placed: Vec<_> = opened.iter().map(|(file, fd)| (file.as_raw_fd(), *fd)).collect();
+        placed.extend(self.feeds.iter().map(|(_, write)| (write.as_raw_fd(), FED)));
         if let Some((read, write)) = self.pool.as_ref().and_then(Pool::inherited) {
             placed.extend([(read, pool::READ_END), (write, pool::WRITE_END)]);
         }

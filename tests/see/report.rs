@@ -181,6 +181,7 @@ fn overdrafts_have_lanes_of_their_own() {
         $CLI report t.json -o t.html && for part in t.json t.html; do echo \"--- $part\"; cat $part; done";
     script(text)
         .arg(super::OVERDRAWN)
+        .feeds_a_pipe()
         .check(|o| {
             let events = events(&part(o, "t.json"));
             let over: Vec<_> = events.iter().filter(|e| e["cat"] == "overdraft").collect();

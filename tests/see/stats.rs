@@ -176,7 +176,7 @@ fn overdrafts_have_a_reason() {
             assert!(o.stderr.contains("\n    1: it cannot be held\n"));
         };
         let run = script("JSSHIM_STATS=1 $CLI -j1 -- $PY -c \"$0\"");
-        run.arg(super::OVERDRAWN).check(check).once();
+        run.arg(super::OVERDRAWN).feeds_a_pipe().check(check).once();
     }
 }
 

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
     crate::tests![
         a_nested_build,
         a_pool_of_make,
+        a_client_that_waits,
         an_overdraft,
         no_pool,
         the_terminal_view,
@@ -88,7 +89,8 @@ fn a_nested_build() {
             let jobs = pool["jobs"].as_array().unwrap();
             let since: Vec<_> = jobs.iter().map(|j| j["seconds"].as_f64().unwrap()).collect();
             assert!(since[..held].is_sorted_by(|a, b| a >= b), "longest waiters first");
-            assert!(jobs.iter().all(|j| j["pid"].as_i64().unwrap() > 0));
+            let is_made = |j: &Value| j["pid"].as_i64().unwrap() > 0;
+            assert!(jobs.iter().all(|j| is_made(j) || j["state"] == "held"));
             let clients: Vec<_> = jobs.iter().map(|j| &j["client"]["program"]).collect();
             assert!(clients.contains(&&"ninja".into()), "{clients:?}");
             let builds = |j: &Value| j["name"].as_str().unwrap().contains("touch a2.o");
@@ -123,8 +125,28 @@ fn a_pool_of_make() {
             assert_eq!(states, ["held", "held", "implicit", "token", "token"]);
             assert!(pool["jobs"][0]["name"].as_str().unwrap().starts_with("job -s 700 -i j"));
         };
-        script(&text).pool(kind, 3).check(check).once();
+        script(&text).feeds_a_pipe().pool(kind, 3).check(check).once();
     }
+}
+
+/// A shell that needs nothing but a slot waits for it before it forks.
+fn a_client_that_waits() {
+    if !is_here() {
+        return;
+    }
+    let text = format!(
+        "$CLI -j1 -- bash -c '$JOB -s 900 -i a & $JOB -i b & wait' &\nSHOWS='its client waits'{UNTIL}\nwait $!"
+    );
+    let check = |o: &Outcome| {
+        let table = part(o, "table");
+        assert!(table.contains("slots: 1 in use, 0 free, 1 in all"), "{table}");
+        assert!(table.contains("; waiting: 1\n"), "{table}");
+        let json = json(o);
+        let jobs = pool(&json)["jobs"].as_array().unwrap();
+        let of_bash = jobs.iter().all(|j| j["client"]["program"] == "bash");
+        assert!(of_bash && jobs.len() == 2, "{jobs:?}");
+    };
+    script(&text).slots(1).check(check).once();
 }
 
 fn an_overdraft() {
@@ -137,6 +159,7 @@ fn an_overdraft() {
         for part in table json; do echo \"--- $part\"; cat $part; done";
     script(text)
         .arg(super::OVERDRAWN)
+        .feeds_a_pipe()
         .check(|o| {
             let json = json(o);
             let pool = pool(&json);
@@ -173,7 +196,7 @@ fn the_terminal_view() {
         return;
     }
     let text = "
-        $CLI -j2 -- bash -c 'for i in 1 2 3 4 5; do $JOB -s 900 -i a-name-that-is-$i-rather-long & done; wait' &
+        $CLI -j2 -- bash -c 'for i in 1 2 3 4 5; do $JOB -s 2500 -i a-name-that-is-$i-rather-long & done; wait' &
         echo --- screen; WORD=held $PY $WATCH $CLI status --watch; wait $!";
     script(text)
         .env("WATCH", &file("py/watch.py"))

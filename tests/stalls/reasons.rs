@@ -42,7 +42,7 @@ p = subprocess.Popen(['sleep', '0.5'])
 assert os.system('$JOB -b 5') == 0
 p.wait()
 ";
-    on_one(|| Run::python(program).check(one("it cannot be held")));
+    on_one(|| Run::python(program).feeds_a_pipe().check(one("it cannot be held")));
 }
 
 /// A handler of the host jumps out of a fork in which it waits.

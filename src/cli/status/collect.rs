@@ -79,6 +79,8 @@ fn job(ledger: &Shared, record: &Record) -> Option<Job> {
     let (state, generation) = record.now();
     let state = match state {
         slots::State::Held | slots::State::Waiting => State::Held,
+        // Its client waits at the gate, before there is a process.
+        slots::State::Claim if record.since.load(Acquire) != u64::MAX => State::Held,
         slots::State::Implicit => State::Implicit,
         slots::State::Token => State::Token,
         slots::State::Overdraft => State::Overdraft,

@@ -36,7 +36,7 @@ pub fn lines(pool: &Pool, width: Option<usize>) -> Vec<Line> {
     all.push(line(
         Tone::Plain,
         format!(
-            "  slots: {} in use, {} free, {} in all{}; {held} jobs wait",
+            "  slots: {} in use, {} free, {} in all{}; waiting: {held}",
             pool.in_use,
             number(pool.free),
             number(pool.slots),
@@ -63,7 +63,11 @@ pub fn lines(pool: &Pool, width: Option<usize>) -> Vec<Line> {
 
 fn job(j: &Job) -> Line {
     let client = format!("{} ({})", j.client.program, j.client.pid);
-    let why = j.reason.as_ref().map(|why| format!(" [{why}]")).unwrap_or_default();
+    let why = match (&j.reason, j.pid) {
+        (Some(why), _) => format!(" [{why}]"),
+        (None, 0) => "(its client waits before it makes it)".to_owned(),
+        _ => String::new(),
+    };
     let (state, since) = (j.state.word(), since(j.seconds));
     let tone = match j.state {
         State::Held => Tone::Held,
