@@ -13,6 +13,13 @@ export PATH=$PATH:/usr/sbin:/sbin:${HOME:-/root}/.cargo/bin
 # A make or shim above this script must not lend its pool to what is measured here.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES LD_PRELOAD
 
+# Nor descriptors that were left open above: by those that it has, a host is judged.
+for fd in /proc/self/fd/*; do
+    fd=${fd##*/}
+    # 255 is where bash reads this script.
+    [ "$fd" -lt 3 ] || [ "$fd" -eq 255 ] || eval "exec $fd>&-"
+done
+
 say() { echo "${0##*/}: $*" >&2; }
 die() { say "$@"; exit 1; }
 
