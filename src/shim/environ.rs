@@ -61,8 +61,11 @@ pub unsafe fn starts_with(s: *const c_char, start: &[u8]) -> bool {
 /// # Safety
 /// As [`iter`].
 pub unsafe fn get<'a>(list: Strings, name: &[u8]) -> Option<&'a [u8]> {
-    // SAFETY: by the contract.
-    unsafe { iter(list) }.find_map(|s| s.to_bytes().strip_prefix(name))
+    // SAFETY: by the contract; `name` has no NUL, so that its length is within the string.
+    unsafe {
+        let found = pointers(list).find(|s| starts_with(*s, name))?;
+        Some(CStr::from_ptr(found.wrapping_add(name.len())).to_bytes())
+    }
 }
 
 /// The value of a variable of the current environment. `name` ends in `=`.

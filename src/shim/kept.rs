@@ -132,7 +132,8 @@ pub unsafe fn change(envp: Strings, foreign: impl FnOnce() -> bool) -> Option<Ch
     let word = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
     // SAFETY: by the contract.
     let seen = unsafe { look(envp, word) };
-    let preloaded = STATE.preload().is_some();
+    // Asked late: most often nothing hangs on it.
+    let preloaded = || STATE.preload().is_some();
     let lacks_us = match seen.preload {
         None => !seen.ours && !seen.flags && STATE.has_pool(),
         Some(value) => !value.is_empty() && entry(value).is_none(),
@@ -140,15 +141,15 @@ pub unsafe fn change(envp: Strings, foreign: impl FnOnce() -> bool) -> Option<Ch
     // SAFETY: C strings of the process' first environment.
     let says = |s| unsafe { environ::starts_with(s, b"JSSHIM_ENV=respect\0") };
     let respected = || STATE.settings().any(says);
-    let restore = preloaded && lacks_us && !respected();
-    let kept = seen.preload.filter(|value| preloaded && value.split(separates).any(is_fixed));
+    let restore = lacks_us && preloaded() && !respected();
+    let kept = seen.preload.filter(|value| value.split(separates).any(is_fixed) && preloaded());
     if (restore || kept.is_some()) && foreign() {
         let preload = Some(Preload::Without(kept?));
         return Some(Change { count: seen.count, word: Word::None, scrubbed: false, preload });
     }
     let scrubbed = restore && seen.preload.is_none();
     // A child without the library has no use for it.
-    let loaded = restore || seen.preload.is_some() || !preloaded;
+    let loaded = restore || seen.preload.is_some() || !preloaded();
     let word = if loaded { pool_word(word, &seen, scrubbed) } else { Word::None };
     let preload = restore.then(|| Preload::Behind(seen.preload.unwrap_or(b"")));
     (word != Word::None || restore).then_some(Change { count: seen.count, word, scrubbed, preload })

@@ -19,6 +19,7 @@ pub struct Pending {
     scratch: [AtomicUsize; 2],
 }
 
+#[link_section = ".bss.z"]
 static ALL: [Pending; MOST] = [const {
     Pending {
         thread: AtomicUsize::new(0),
@@ -28,16 +29,19 @@ static ALL: [Pending; MOST] = [const {
     }
 }; MOST];
 
-static TURN: AtomicU64 = AtomicU64::new(1);
+static TURN: AtomicU64 = AtomicU64::new(FIRST);
+const FIRST: u64 = 1;
 
 /// Takes a place for this thread; its number, from 1.
 pub fn enter(thread: usize, ticket: Ticket) -> Option<usize> {
+    // First, so that a fork of another thread finds either a table that has been used or no place taken.
+    let turn = TURN.fetch_add(1, AcqRel);
     let free = |p: &Pending| p.thread.compare_exchange(0, thread, AcqRel, Relaxed).is_ok();
     let at = ALL.iter().position(free)?;
     let place = ALL.get(at)?;
     place.ticket.store(ticket::pack(ticket), Release);
     // Relaxed: only this thread compares them.
-    place.turn.store(TURN.fetch_add(1, Relaxed), Relaxed);
+    place.turn.store(turn, Relaxed);
     Some(at.wrapping_add(1))
 }
 
@@ -55,6 +59,10 @@ pub fn of(thread: usize) -> Option<&'static Pending> {
 
 /// In a forked child there is nothing pending.
 pub fn clear() {
+    // The table is not looked at where it has never been used: its pages would be mapped for that.
+    if TURN.load(Relaxed) == FIRST {
+        return;
+    }
     for p in ALL.iter().filter(|p| p.thread.load(Relaxed) != 0) {
         p.thread.store(0, Relaxed);
     }

@@ -68,7 +68,8 @@ impl Sites {
         })
     }
 
-    /// In a forked child: the page is the parent's, and `site` the one it came from.
+    /// In a forked child: the page is the parent's, and `site` the one it came from, if it is to tell there
+    /// that it execs.
     pub fn forked(&self, site: Option<&'static Site>) {
         let site = site.map_or(core::ptr::null_mut(), |s| core::ptr::from_ref(s).cast_mut());
         self.own.store(site, Release);
@@ -91,11 +92,16 @@ impl Site {
         self.forks.fetch_add(1, Relaxed);
     }
 
+    /// Has a child from here exec'ed? Asked before a fork, since the page is not mapped in a child until it looks.
+    pub fn is_known(&self) -> bool {
+        self.execs.load(Acquire) > 0
+    }
+
     /// Do its children go without exec? Waits a moment, once, where none has shown it yet; a site without
     /// children is taken for one that execs, which does no harm.
     pub fn is_worker(&self) -> bool {
         for _ in 0..SHOW_MILLIS {
-            if self.execs.load(Acquire) > 0 || self.forks.load(Relaxed) == 0 {
+            if self.is_known() || self.forks.load(Relaxed) == 0 {
                 return false;
             }
             if self.seen_to_stay.load(Relaxed) != 0 {
@@ -104,6 +110,6 @@ impl Site {
             sys::sleep_millis(1);
         }
         self.seen_to_stay.store(1, Relaxed);
-        self.execs.load(Acquire) == 0
+        !self.is_known()
     }
 }

@@ -38,9 +38,9 @@ pub const STARTING: i32 = -1;
 /// In `first`: the implicit slot is accounted for in the ledger now.
 pub const RECORDED: i32 = -2;
 
-/// The process state. What a spawn writes shares a page with the first slots of `jobs`: after a fork each
-/// page that is written costs a fault.
-#[repr(C, align(4096))]
+/// The process state. Its small parts lie on the page that the loader has written (`layout.ld`); the client and
+/// the first slots of `jobs` share another: a page that is written first, or after a fork, costs a fault.
+#[repr(C)]
 pub struct State {
     /// The process to which all this belongs; a `vfork` child sees it too and is another one.
     owner: AtomicI32,
@@ -73,15 +73,16 @@ pub struct State {
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
     /// that of setenv(3) moves.
     pub env: AtomicPtr<*const c_char>,
+    client: UnsafeCell<MaybeUninit<Client>>,
     /// The jobs that are in the ledger.
     pub jobs: Jobs,
-    client: UnsafeCell<MaybeUninit<Client>>,
 }
 
 // SAFETY: `client` is written once, by the thread that moved the phase to JOINING, before ACTIVE is
 // published; afterwards it is only shared. The rest is atomics.
 unsafe impl Sync for State {}
 
+#[link_section = ".bss.state"]
 pub static STATE: State = State {
     owner: AtomicI32::new(0),
     phase: AtomicU32::new(UNSEEN),
@@ -169,7 +170,10 @@ impl State {
     pub fn forked(&self, held: Option<Handle>) {
         self.is_fork.store(true, Relaxed);
         self.owner.store(sys::getpid(), Release);
-        self.jobs.clear();
+        // Before that there are none, and their page has not been touched.
+        if self.phase() != UNSEEN {
+            self.jobs.clear();
+        }
         let active = self.client().inspect(|c| c.forked()).is_some();
         self.first.store(if active { RECORDED } else { NONE }, Release);
         if self.phase() == JOINING {

@@ -83,7 +83,16 @@ pub fn keep_stderr() {
 }
 
 /// In a forked child it would keep a reader of that pipe waiting.
+#[inline]
 pub fn forked() {
+    // Looked at before it is written: a page that is not written costs the child no copy.
+    if COPY.load(Relaxed) >= 0 {
+        close_copy();
+    }
+}
+
+#[inline(never)]
+fn close_copy() {
     let fd = COPY.swap(-1, AcqRel);
     if fd >= 0 && is_copy(fd) {
         sys::close(fd);

@@ -75,8 +75,13 @@ pub unsafe fn daemon(
     noclose: c_int,
 ) -> c_int {
     real::prepare();
-    let child =
-        Forking { ticket: Ticket::Pass, site: None, worker: false, foreign: STATE.foreign() };
+    let child = Forking {
+        ticket: Ticket::Pass,
+        site: None,
+        is_known: false,
+        worker: false,
+        foreign: STATE.foreign(),
+    };
     let ret = real(nochdir, noclose);
     if STATE.foreign() {
         child.in_child();
@@ -88,6 +93,8 @@ pub unsafe fn daemon(
 struct Forking {
     ticket: Ticket,
     site: Option<&'static Site>,
+    /// Its children are known to exec: one more need not say so.
+    is_known: bool,
     /// The child waits inside the fork.
     worker: bool,
     /// This is no process of ours, but on the memory of one.
@@ -102,7 +109,8 @@ impl Forking {
             _ => ((site != 0).then(|| STATE.sites.of(site)).flatten(), false),
         };
         let worker = matches!(ticket, Ticket::Held(_)) && site.is_some_and(Site::is_worker);
-        Self { ticket, site, worker, foreign }
+        let is_known = site.is_some_and(Site::is_known);
+        Self { ticket, site, is_known, worker, foreign }
     }
 
     /// The fork has given `pid`: 0 in the child.
@@ -124,7 +132,7 @@ impl Forking {
         pending::clear();
         super::stdio::forget_streams();
         if self.ticket != Ticket::Pass {
-            STATE.sites.forked(self.site);
+            STATE.sites.forked(self.site.filter(|_| !self.is_known));
         }
         match (self.ticket, STATE.client()) {
             (Ticket::Runs(job), Some(client)) => {

@@ -5,7 +5,7 @@
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use jsshim_engine::proc;
 
@@ -102,7 +102,7 @@ pub unsafe fn popen(
 /// As pclose(3).
 pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) -> c_int {
     // Taken out first: once closed, another thread may be given the same address.
-    let ticket = STREAMS.iter().find_map(|s| s.take(stream));
+    let ticket = used().iter().find_map(|s| s.take(stream));
     match ticket {
         Some(ticket) => ticket::through(ticket, || real(stream)),
         None => real(stream),
@@ -141,12 +141,25 @@ struct Stream {
 const FILLING: usize = 1;
 
 /// Streams at once; the commands of further ones are not gated.
+#[link_section = ".bss.z"]
 static STREAMS: [Stream; 128] =
     [const { Stream { address: AtomicUsize::new(0), ticket: AtomicU64::new(0) } }; 128];
+static ANY_STREAM: AtomicBool = AtomicBool::new(false);
+
+/// The table, if it has been used. Otherwise it is not looked at: its page would be mapped for that.
+fn used() -> &'static [Stream] {
+    // Acquire: whoever finds a stream finds this set before.
+    if ANY_STREAM.load(Acquire) {
+        &STREAMS
+    } else {
+        &[]
+    }
+}
 
 impl Stream {
     /// Takes this place, if it is free.
     fn keep(&self, stream: *mut c_void, ticket: Ticket) -> bool {
+        ANY_STREAM.store(true, Release);
         let free = self.address.load(Relaxed) == 0
             && self.address.compare_exchange(0, FILLING, AcqRel, Relaxed).is_ok();
         if free {
@@ -173,7 +186,7 @@ impl Stream {
 
 /// In a forked child the streams are its parent's.
 pub fn forget_streams() {
-    for s in STREAMS.iter().filter(|s| s.address.load(Relaxed) != 0) {
+    for s in used().iter().filter(|s| s.address.load(Relaxed) != 0) {
         s.leave();
     }
 }
