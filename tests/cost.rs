@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Test> {
         calls_of_an_exec,
         calls_of_an_only_job,
         calls_of_a_job_on_a_token,
+        pages_of_a_job,
         instructions_before_main,
     ]
 }
@@ -107,6 +108,39 @@ fn calls_of_a_job_on_a_token() {
         let more = calls_per_job(door, "token");
         let known = more.keys().all(|name| allowed.contains(&name.as_str()));
         assert!(known && more.values().sum::<i64>() <= 10, "{door}: {more:?}");
+    }
+}
+
+/// The page faults of a host and of its jobs, so far.
+fn faults(door: &str, case: &str, count: i64, shimmed: bool) -> [i64; 2] {
+    let run = Run::new(&[&compiled("spawns"), door, case, &count.to_string()]);
+    let text = run.pool(Kind::Fifo, 4).any_peak().run(shimmed).text();
+    let numbers: Vec<_> = text.split_whitespace().map(|n| n.parse().expect("a number")).collect();
+    numbers.try_into().expect("two numbers")
+}
+
+/// Each is a microsecond or more. A job loads the library, which takes it 5; and before that one that was forked
+/// copies a page that it writes, and looks into the library's code; one on a token into the ledger, too, and into
+/// memory for its environment. Of the host the fork has write-protected what it writes.
+fn pages_of_a_job() {
+    const COUNT: i64 = 50;
+    if artifact("libjsshim.so").is_none() {
+        return;
+    }
+    for (door, case, of_host, of_job) in [
+        ("posix_spawn", "only", 0, 6),
+        ("vfork", "token", 0, 6),
+        ("fork", "only", 1, 8),
+        ("fork", "token", 2, 17),
+    ] {
+        let per_job = |shimmed| {
+            let (few, many) =
+                (faults(door, case, 5, shimmed), faults(door, case, 5 + COUNT, shimmed));
+            [0, 1].map(|i| many[i] - few[i])
+        };
+        let (plain, shimmed) = (per_job(false), per_job(true));
+        let more = [0, 1].map(|i| (shimmed[i] - plain[i] + COUNT / 2).div_euclid(COUNT));
+        assert!(more[0] <= of_host && more[1] <= of_job, "{door}, {case}: {more:?} more");
     }
 }
 

@@ -270,16 +270,21 @@ fn quote(line: &mut Scratch, word: &[u8]) {
     line.append_quoted(word);
 }
 
-/// Is this a program of 32 bits, which says that our library does not fit? With `search` along PATH.
-pub fn is_foreign(file: &CStr, search: bool) -> bool {
+/// Does this system run programs of 32 bits? Asked once: before a fork, so that not every child asks.
+pub fn has_foreign() -> bool {
     const YES: u8 = 1;
     const NO: u8 = 2;
-    /// Whether the system has any. Whoever looks finds the same, so the child of a vfork may write it.
+    /// Whoever looks finds the same, so the child of a vfork may write it.
     static ANY: AtomicU8 = AtomicU8::new(0);
     if ANY.load(Relaxed) == 0 {
         ANY.store(if target::has_foreign() { YES } else { NO }, Relaxed);
     }
-    if ANY.load(Relaxed) != YES {
+    ANY.load(Relaxed) == YES
+}
+
+/// Is this a program of 32 bits, which says that our library does not fit? With `search` along PATH.
+pub fn is_foreign(file: &CStr, search: bool) -> bool {
+    if !has_foreign() {
         return false;
     }
     // What was started once is not looked at again: most hosts start few programs, many times.

@@ -38,8 +38,8 @@ pub const STARTING: i32 = -1;
 /// In `first`: the implicit slot is accounted for in the ledger now.
 pub const RECORDED: i32 = -2;
 
-/// The process state. Its small parts lie on the page that the loader has written (`layout.ld`); the client and
-/// the first slots of `jobs` share another: a page that is written first, or after a fork, costs a fault.
+/// The process state. Its small parts and the first slots of `jobs` lie on the page that the loader has written
+/// (`layout.ld`): a page that is written first, or after a fork, costs a fault.
 #[repr(C)]
 pub struct State {
     /// The process to which all this belongs; a `vfork` child sees it too and is another one.
@@ -73,9 +73,9 @@ pub struct State {
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
     /// that of setenv(3) moves.
     pub env: AtomicPtr<*const c_char>,
-    client: UnsafeCell<MaybeUninit<Client>>,
     /// The jobs that are in the ledger.
     pub jobs: Jobs,
+    client: UnsafeCell<MaybeUninit<Client>>,
 }
 
 // SAFETY: `client` is written once, by the thread that moved the phase to JOINING, before ACTIVE is
@@ -134,18 +134,20 @@ impl State {
         find: impl FnOnce(&mut MaybeUninit<Client>) -> bool,
         enter: fn(&Client),
     ) -> Option<&Client> {
-        match self.phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire) {
-            Ok(_) => {
-                // SAFETY: only the thread that moved UNSEEN to JOINING comes here.
-                let place = unsafe { &mut *self.client.get() };
-                let found = find(place);
-                if found {
-                    // SAFETY: `find` has filled it in.
-                    enter(unsafe { place.assume_init_ref() });
-                }
-                self.phase.store(if found { ACTIVE } else { OFF }, Release);
+        // Looked at first: an exchange writes the page, even where it fails.
+        let phase = &self.phase;
+        let unseen = phase.load(Relaxed) == UNSEEN;
+        if unseen && phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire).is_ok() {
+            // SAFETY: only the thread that moved UNSEEN to JOINING comes here.
+            let place = unsafe { &mut *self.client.get() };
+            let found = find(place);
+            if found {
+                // SAFETY: `find` has filled it in.
+                enter(unsafe { place.assume_init_ref() });
             }
-            Err(_) => self.await_join(),
+            phase.store(if found { ACTIVE } else { OFF }, Release);
+        } else {
+            self.await_join();
         }
         self.client()
     }

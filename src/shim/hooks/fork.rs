@@ -13,6 +13,7 @@ use crate::joining;
 use crate::naming;
 use crate::pending::{self, Pending};
 use crate::real::{self, fail, Real};
+use crate::redirect;
 use crate::sites::Site;
 use crate::state::STATE;
 use crate::telling;
@@ -110,6 +111,7 @@ impl Forking {
         };
         let worker = matches!(ticket, Ticket::Held(_)) && site.is_some_and(Site::is_worker);
         let is_known = site.is_some_and(Site::is_known);
+        redirect::has_foreign();
         Self { ticket, site, is_known, worker, foreign }
     }
 
