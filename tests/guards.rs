@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         a_later_start_gives_back,
         a_later_start_removes_what_is_stale,
         a_ledger_that_was_half_made,
+        a_host_with_few_descriptors_is_killed,
     ]
 }
 
@@ -160,4 +161,16 @@ fn a_ledger_that_was_half_made() {
         rm $JSSHIM_DIR/*.$$ $JSSHIM_DIR/pool-$$-1 $JSSHIM_DIR/notes";
     let left = "1-2.ledger.me\nnotes\npool-me-1\n";
     script(text).pool(Kind::NonBlocking, 3).check(says(left)).once();
+}
+
+/// The guard has as few, and ends all the same.
+fn a_host_with_few_descriptors_is_killed() {
+    for most in [6, 7, 8, 10] {
+        let dies = THREE.replace("wait; wait", "kill -KILL $$");
+        let text = format!(
+            "(ulimit -n {most}; SHIM JSSHIM_JOBS=2 exec bash -c '{dies}') & wait $!; echo $?
+            ended 3; for i in $(seq 30); do [ \"$(guards)\" ] && sleep 0.1; done; echo $(guards)"
+        );
+        script(&text).breaks().check(says("137\n\n")).once();
+    }
 }

@@ -197,14 +197,20 @@ impl Guard<'_> {
         self.root = sys::pidfd_open(root).unwrap_or(-1);
     }
 
-    fn root_lives(&self) -> bool {
+    fn root_lives(&mut self) -> bool {
         let root = self.ledger.header.root.load(Acquire);
-        match self.root {
-            _ if !self.has_root => false,
+        let lives = match self.root {
+            _ if !self.has_root => return false,
             // Gone already, or pidfds are not to be had.
             -1 => proc::lives(root),
             pidfd => !proc::has_ended_by(pidfd, root),
+        };
+        if !lives {
+            // Where descriptors are few, the end takes this one.
+            sys::close(self.root);
+            (self.has_root, self.root) = (false, -1);
         }
+        lives
     }
 
     /// Looks at every record once. Says whether any is in use.
