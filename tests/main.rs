@@ -70,8 +70,23 @@ fn keep_descriptors_from_hosts() {
     assert_eq!(r, 0, "close_range: {}", std::io::Error::last_os_error());
 }
 
+/// Nor does it ignore a signal because somebody above did (nohup, a shell's background).
+fn ignore_nothing() {
+    for signal in (1..32).filter(|s| ![libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE].contains(s)) {
+        // SAFETY: no handler is in place yet; the default of SIGPIPE is left to `std`.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &raw mut action);
+            if action.sa_sigaction == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+    }
+}
+
 fn main() {
     keep_descriptors_from_hosts();
+    ignore_nothing();
     let mut arguments = Arguments::from_args();
     // More would only wait for the processor, and what waits is what is tested.
     arguments.test_threads.get_or_insert(2);
