@@ -273,7 +273,7 @@ def peer(times):
 
 
 class Watch(threading.Thread):
-    """How many of this session's processes can run, and how much memory all have, ten times a second."""
+    """How many of this session's processes can run, and how much memory they do not share, ten times a second."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -288,14 +288,17 @@ class Watch(threading.Thread):
             self.megabytes.append(sum(pages for _, pages in seen) * page)
 
     def look(self, pid):
-        """State and resident pages, if it is one of the session's (proc_pid_stat(5))."""
+        """State, and resident pages of no file, if it is one of the session's (proc_pid_stat(5))."""
         try:
             with open(f"/proc/{pid}/stat") as f:
                 fields = f.read().rpartition(")")[2].split()
-        except OSError:
+            if int(pid) == os.getpid() or int(fields[3]) != self.session:
+                return None
+            with open(f"/proc/{pid}/statm") as f:
+                _, resident, shared, *_ = map(int, f.read().split())
+        except (OSError, ValueError):
             return None
-        ours = int(pid) != os.getpid() and int(fields[3]) == self.session
-        return (fields[0], int(fields[21])) if ours else None
+        return fields[0], resident - shared
 
     def __enter__(self):
         self.start()
@@ -319,7 +322,7 @@ def share(times):
                     wall = wall_of(*builds) if at_once else sum(map(wall_of, builds))
                 seen[name].append((wall, at(watch.running, 0.95), at(watch.megabytes, 0.99)))
     print(f"share: two builds of libuv, each -j{jobs}, a pool of {jobs} slots; medians of {2 * times}")
-    print(f"    {'':<20} {'wall, s':>8} {'p95 of what can run':>20} {'p99 of resident MB':>20}")
+    print(f"    {'':<20} {'wall, s':>8} {'p95 of what can run':>20} {'p99 of their own MB':>20}")
     figures_ = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in seen.items()}
     for name, (wall, running, megabytes) in figures_.items():
         print(f"    {name:<20} {wall:>8.1f} {running:>20.0f} {megabytes:>20.0f}")
