@@ -49,7 +49,8 @@ fn on_stderr_at_the_end() {
         assert_eq!(number(&block, "jobs"), 8);
         assert_eq!(value(&block, "slots at peak"), "3 of 3");
         let waits = number(&block, "token waits");
-        assert!((3..=5).contains(&waits), "{waits} of 8 jobs waited for one of 3 slots");
+        // Three that end at once leave two of the next three nothing to wait for.
+        assert!((2..=5).contains(&waits), "{waits} of 8 jobs waited for one of 3 slots");
         assert!(value(&block, "token waits").contains("longest "));
         assert_ne!(value(&block, "time held"), "0.000 ms");
         assert_eq!(number(&block, "overdrafts"), 0);
