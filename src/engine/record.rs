@@ -11,6 +11,9 @@ use crate::text::Text;
 /// In a client's `implicit`: its implicit slot is in use, by a job that has no record yet.
 pub const UNRECORDED: u64 = u64::MAX;
 
+/// In [`Record::since`]: a job that neither waits nor runs yet.
+pub const UNTIMED: u64 = u64::MAX;
+
 /// Why a job runs without a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -298,7 +301,7 @@ impl Record {
         self.born.store(0, Relaxed);
         self.client.store(client, Relaxed);
         self.implicit.store(0, Relaxed);
-        self.since.store(u64::MAX, Relaxed);
+        self.since.store(UNTIMED, Relaxed);
         self.queued.store(0, Relaxed);
         self.lane.store(0, Relaxed);
         self.home.store(0, Relaxed);

@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::lanes::{Kind, Lane};
 use crate::ledger::{Founding, Shared};
 use crate::proc;
-use crate::record::{Handle, Record};
+use crate::record::{Handle, Record, UNTIMED};
 use crate::slots::State;
 use crate::sync::{AtomicU32, AtomicU8};
 use crate::sys;
@@ -227,7 +227,7 @@ impl Shared {
     fn started(&self, h: Handle, r: &Record, to: State, since: u64) {
         self.header.stats.job();
         let start = r.since.load(Relaxed);
-        if since != u64::MAX {
+        if since != UNTIMED {
             let waited = start.saturating_sub(since).saturating_add(r.queued.load(Relaxed));
             self.header.stats.wait(waited);
             r.queued.store(waited, Relaxed);

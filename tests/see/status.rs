@@ -135,7 +135,7 @@ fn a_client_that_waits() {
         return;
     }
     let text = format!(
-        "$CLI -j1 -- bash -c '$JOB -s 900 -i a & $JOB -i b & wait' &\nSHOWS='its client waits'{UNTIL}\nwait $!"
+        "$CLI -j1 -- bash -c '$JOB -s 2500 -i a & $JOB -i b & wait' &\nSHOWS='its client waits'{UNTIL}\nwait $!"
     );
     let check = |o: &Outcome| {
         let table = part(o, "table");

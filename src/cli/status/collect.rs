@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Acquire;
 
 use jsshim_engine::ledger::Shared;
-use jsshim_engine::record::Record;
+use jsshim_engine::record::{Record, UNTIMED};
 use jsshim_engine::slots;
 use jsshim_engine::{name, pool, proc, rundir, sys, target};
 
@@ -80,7 +80,7 @@ fn job(ledger: &Shared, record: &Record) -> Option<Job> {
     let state = match state {
         slots::State::Held | slots::State::Waiting => State::Held,
         // Its client waits at the gate, before there is a process.
-        slots::State::Claim if record.since.load(Acquire) != u64::MAX => State::Held,
+        slots::State::Claim if record.since.load(Acquire) != UNTIMED => State::Held,
         slots::State::Implicit => State::Implicit,
         slots::State::Token => State::Token,
         slots::State::Overdraft => State::Overdraft,

@@ -89,7 +89,7 @@ pub unsafe fn popen(
         Scratch::free(scratch.into_raw());
     }
     let keep = !stream.is_null() && ticket != Ticket::Pass;
-    if !keep || !STREAMS.iter().any(|s| s.keep(stream, ticket)) {
+    if !keep || !keep_stream(stream, ticket) {
         ticket::started(ticket, -1);
     }
     stream
@@ -156,10 +156,15 @@ fn used() -> &'static [Stream] {
     }
 }
 
+/// Notes the job of a stream. `false`: there is no place.
+fn keep_stream(stream: *mut c_void, ticket: Ticket) -> bool {
+    ANY_STREAM.store(true, Release);
+    STREAMS.iter().any(|s| s.keep(stream, ticket))
+}
+
 impl Stream {
     /// Takes this place, if it is free.
     fn keep(&self, stream: *mut c_void, ticket: Ticket) -> bool {
-        ANY_STREAM.store(true, Release);
         let free = self.address.load(Relaxed) == 0
             && self.address.compare_exchange(0, FILLING, AcqRel, Relaxed).is_ok();
         if free {
