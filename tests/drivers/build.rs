@@ -18,7 +18,8 @@ pub const ROWS: &[Row] = &[
         script("exec parallel.moreutils -j8 sh j -- 1 2 3 4 5 6 7 8").any_peak()
     }),
     ("cmake_configure", |_| {
-        script("exec cmake -GNinja -S . -B b >log").file("CMakeLists.txt", CONFIGURE)
+        script("cmake -GNinja -S . -B b >log; echo $?; exec cat out")
+            .file("CMakeLists.txt", CONFIGURE)
     }),
     ("cmake_build", |_| {
         script("cmake -GNinja -S . -B b >log && cmake --build b -j8 >log; echo $?; exec cat b/o*")
@@ -119,7 +120,7 @@ project(x NONE)
 execute_process(COMMAND sh j 1 0 COMMAND sh j 2 0 COMMAND sh j 3 0 COMMAND sh j 4 0
     COMMAND sh j 5 0 COMMAND sh j 6 0 COMMAND sh j 7 0 COMMAND sh j 8 300 COMMAND cksum
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE out)
-message(NOTICE ${out})
+file(WRITE out ${out})
 ";
 
 const BUILD: &str = "

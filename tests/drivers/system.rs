@@ -17,7 +17,7 @@ pub const ROWS: &[Row] = &[
     ("tar_and_gzip", |_| each("tar c --mtime=@0 data | gzip -1 | cksum")),
     ("tar_z", |_| each("tar czf $i.tgz data; tar tzf $i.tgz")),
     ("tar_with_a_compressor", |_| {
-        each("tar c -Ipigz -f $i.tgz data; tar xOIpigz -f $i.tgz | cksum")
+        each("tar -c -Ipigz -f $i.tgz data; tar -xO -Ipigz -f $i.tgz | cksum")
     }),
     ("sort_with_a_compressor", |_| each("sort -S1M --compress-program=gzip data | cksum")),
     ("pigz", |_| each("pigz -p8 -c data | gzip -d | cksum")),
