@@ -71,7 +71,8 @@ fn below_make((name, row): Row) -> Test {
 fn eight(outcome: &Outcome) {
     assert!(outcome.jobs.started >= 8, "few jobs");
     // What fails in the same way without the library would show nothing.
-    let is_known = |line: &str| ["jsshim:", "make", "gmake"].iter().any(|who| line.starts_with(who));
+    let is_known =
+        |line: &str| ["jsshim:", "make", "gmake"].iter().any(|who| line.starts_with(who));
     assert!(outcome.stderr.lines().all(is_known), "an error of the program itself");
 }
 

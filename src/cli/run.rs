@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicU64;
 
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
@@ -173,7 +174,9 @@ fn make(
         |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
     let trace = &put;
     let (load_milli, overrides) = (0, false);
-    let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
+    static ME: AtomicU64 = AtomicU64::new(0);
+    let me = &ME;
+    let setup = Setup { me, pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
     let client = Client::init(&mut place, &setup).map_err(|e| {
         let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
         cannot("the ledger", e)

@@ -8,7 +8,7 @@ use crate::jobs::Jobs;
 use crate::ledger::{Founding, Shared};
 use crate::pool::{self, Pool, Taken};
 use crate::proc;
-use crate::record::Handle;
+use crate::record::{Handle, Record};
 use crate::rundir::{self, Lock};
 use crate::slots::State;
 use crate::sync::{AtomicPtr, AtomicU64};
@@ -31,12 +31,14 @@ pub struct Client {
     /// The helper, for the guard; empty if there is none.
     pub helper: Path,
     founding: Founding,
-    /// This process' record: generation and index; 0 before there is one.
-    me: AtomicU64,
+    me: &'static AtomicU64,
 }
 
 /// What a client is made of.
 pub struct Setup<'a> {
+    /// For this process' record: generation and index; 0 before there is one. It is all of a client that a
+    /// forked child writes, so it is best kept on a page which that writes anyway.
+    pub me: &'static AtomicU64,
     /// Its pool.
     pub pool: &'a Pool,
     /// The run-time directory.
@@ -85,7 +87,7 @@ impl Client {
             (&raw mut (*founding).stats).write(setup.stats);
             (&raw mut (*founding).trace).write(Path::default());
             (setup.trace)(&mut (*founding).trace);
-            (&raw mut (*at).me).write(AtomicU64::new(0));
+            (&raw mut (*at).me).write(setup.me);
             &mut *at
         };
         rundir::put_ledger(setup.dir, setup.pool.id, &mut this.ledger_path);
@@ -109,7 +111,7 @@ impl Client {
     /// description is closed, so that the child keeps no root make waiting.
     pub fn forked(&self) {
         self.me.store(0, Release);
-        self.pool.close();
+        self.pool.close_in_child();
     }
 
     /// The index of this process' record, made at need. `None`: the table is full.
@@ -161,8 +163,13 @@ impl Client {
     /// already are due first.
     ///
     /// `before_token` is called before one is read from the pool: from then on somebody must look after it.
-    pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
-        if self.has_held() {
+    pub fn start_now(
+        &self,
+        job: Handle,
+        jobs: &Jobs,
+        before_token: impl FnOnce(),
+    ) -> Option<State> {
+        if self.has_held(jobs) {
             return None;
         }
         if self.ledger().take_implicit(job) {
@@ -183,10 +190,11 @@ impl Client {
         None
     }
 
-    /// Is a job of this process held?
-    pub fn has_held(&self) -> bool {
+    /// Is a job of this process held? One that another thread is about to make does not count yet.
+    pub fn has_held(&self, jobs: &Jobs) -> bool {
         let me = self.me.load(Acquire) as u32;
-        self.ledger().jobs_of(me).any(|(_, state, _)| state.is_held())
+        let held = |r: &Record| r.state().is_held() && r.client.load(Relaxed) == me;
+        jobs.iter().any(|(_, job)| self.ledger().get(job).is_some_and(held))
     }
 
     /// Does a job run on the implicit slot of this process?

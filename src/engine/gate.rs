@@ -54,7 +54,7 @@ impl Watch {
         eager: bool,
     ) -> Option<State> {
         let alone = eager || proc::stat(0).is_some_and(|s| s.threads == 1);
-        if !alone || client.has_held() {
+        if !alone || client.has_held(jobs) {
             return None;
         }
         let started = self.add_pool(client) && self.add_host(client, eager) && self.add_jobs(jobs);
@@ -114,7 +114,7 @@ impl Watch {
         let until = sys::now().saturating_add(MOST_MILLIS.saturating_mul(1_000_000));
         loop {
             client.sweep(jobs);
-            if let Some(state) = client.start_now(job, || ()) {
+            if let Some(state) = client.start_now(job, jobs, || ()) {
                 return Some(state);
             }
             if client.ledger().too_loaded() {
@@ -126,7 +126,7 @@ impl Watch {
             if left == 0 || !matches!(sys::poll(fds, left as i64), Ok(1..)) {
                 // Time over, or a handler of the host ran. One of our jobs may have ended with it.
                 client.sweep(jobs);
-                return client.start_now(job, || ());
+                return client.start_now(job, jobs, || ());
             }
             if self.host_is_needed() {
                 return None;

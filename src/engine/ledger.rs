@@ -206,8 +206,10 @@ impl Shared {
             if record.word.compare_exchange(word.0, claimed.0, SeqCst, Relaxed).is_ok() {
                 record.reset(claimed.generation(), client);
                 self.header.high.fetch_max(index, SeqCst);
-                // The lowest free records are used again first, so that scans stay short.
-                self.header.hint.store(if i == 0 { index } else { 0 }, Relaxed);
+                // The lowest free records are used again first, so that scans stay short: the next look
+                // starts here, unless one has fallen free below meanwhile.
+                let (seen, now) = (start as u32, index);
+                let _ = self.header.hint.compare_exchange(seen, now, Relaxed, Relaxed);
                 return Some(Handle { index, generation: claimed.generation() });
             }
         }
@@ -238,6 +240,17 @@ impl Shared {
         Some(from)
     }
 
+    /// Notes the process of a job, in the process itself, as the first thing that it does here: to write where
+    /// it may not yet look maps one page in a forked child, to look would map sixteen.
+    pub fn note_process(&self, h: Handle, pid: i32) {
+        let Some(record) = self.record(h.index) else { return };
+        // AcqRel: who sees the pid sees it of this use; a later one is seen below.
+        let noted = record.pid.compare_exchange(0, pid, AcqRel, Acquire).is_ok();
+        if noted && self.get(h).is_none() {
+            let _ = record.pid.compare_exchange(pid, 0, AcqRel, Acquire);
+        }
+    }
+
     /// Starts a job without a slot and says why.
     pub fn overdraw(&self, h: Handle, why: Reason) -> Option<State> {
         let record = self.get(h)?;
@@ -260,7 +273,7 @@ impl Shared {
     /// Frees a record that has nothing to give back.
     pub fn free(&self, h: Handle) {
         if self.step(h, State::Ending).is_some() {
-            self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+            self.header.hint.fetch_min(h.index, Relaxed);
             self.step(h, State::Free);
         }
     }
@@ -326,7 +339,7 @@ impl Shared {
         let was_implicit = client
             .is_some_and(|c| c.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed).is_ok());
         if given {
-            self.header.hint.fetch_min(h.index.saturating_sub(1), Relaxed);
+            self.header.hint.fetch_min(h.index, Relaxed);
             record.step(h.generation, State::Free);
         }
         // The implicit slot is not the token's: it goes on even where the guard cannot reach the pool.

@@ -42,7 +42,7 @@ pub enum Taken {
 
 /// Is `fd` this pipe?
 pub fn is(fd: i32, id: Id) -> bool {
-    sys::fstat(fd).is_ok_and(|st| (st.st_dev, st.st_ino) == (id.0, id.1))
+    sys::file_id(fd) == Ok((id.0, id.1))
 }
 
 /// The path of a process' descriptor (proc(5)).
@@ -64,13 +64,15 @@ pub fn open(path: &Path, id: Id, flags: i32) -> Result<i32> {
     Err(Errno::NOENT)
 }
 
-/// Copies a descriptor out of the range that programs count on, close-on-exec.
+/// Copies a descriptor out of the range that programs count on (shells keep theirs from 10 or 24 up, bash
+/// from 63 down), close-on-exec. Not to above 63: the kernel would make a table of descriptors for each
+/// child, and copy it (`NR_OPEN_DEFAULT` in its include/linux/fdtable.h).
 ///
 /// # Errors
 /// As fcntl(2) with F_DUPFD_CLOEXEC.
 pub fn copy_high(fd: i32) -> Result<i32> {
-    let room = sys::open_files_limit().min(1024) as i32;
-    sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(64).max(3))
+    let room = sys::open_files_limit().min(64) as i32;
+    sys::fcntl(fd, libc::F_DUPFD_CLOEXEC, room.saturating_sub(16).max(3))
 }
 
 /// Moves a descriptor there.
@@ -118,6 +120,15 @@ impl Pool {
     /// Closes what [`Pool::take`] and [`Pool::give`] opened: an idle holder would keep make waiting.
     pub fn close(&self) {
         let fd = self.fd.swap(-1, AcqRel);
+        if fd >= 0 && is(fd, self.id) {
+            sys::close(fd);
+        }
+    }
+
+    /// [`Pool::close`] in a forked child. Its number is not forgotten, which would cost the child a copy of the
+    /// page: that the number is not the pool is seen before it is used.
+    pub fn close_in_child(&self) {
+        let fd = self.fd.load(Acquire);
         if fd >= 0 && is(fd, self.id) {
             sys::close(fd);
         }

@@ -177,9 +177,10 @@ fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
     let made = match &rundir::find(environ::own(b"JSSHIM_DIR=")) {
         Ok(dir) => {
             let helper = &helper();
+            let me = &STATE.me;
             let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
             let setup =
-                Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
+                Setup { me, pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
             Client::init(place, &setup).map(look_after)
         }
         Err(e) => Err(*e),

@@ -17,6 +17,11 @@ fn traced() -> Option<&'static Shared> {
     STATE.client().map(|c| c.ledger()).filter(|ledger| ledger.header.watch.is_traced())
 }
 
+/// Is a trace written?
+pub fn is_traced() -> bool {
+    traced().is_some()
+}
+
 fn put(ledger: &Shared, job: Handle, name: &Name) {
     if let Some(record) = ledger.get(job) {
         record.set_name(name);

@@ -66,13 +66,15 @@ pub struct State {
     preload: AtomicPtr<c_char>,
     /// A forked child that must wait for its slot at its first exec or spawn: its record.
     held: AtomicU64,
-    /// The job that this process is, as a fork of its client: its record.
+    /// The job that this process is, as a fork of its client, if a trace is written: its record.
     job: AtomicU64,
     /// What the fork call sites of this process are for.
     pub sites: Sites,
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
     /// that of setenv(3) moves.
     pub env: AtomicPtr<*const c_char>,
+    /// For the client, see [`jsshim_engine::client::Setup`].
+    pub me: AtomicU64,
     /// The jobs that are in the ledger.
     pub jobs: Jobs,
     client: UnsafeCell<MaybeUninit<Client>>,
@@ -88,6 +90,7 @@ pub static STATE: State = State {
     phase: AtomicU32::new(UNSEEN),
     first: AtomicI32::new(NONE),
     client: UnsafeCell::new(MaybeUninit::uninit()),
+    me: AtomicU64::new(0),
     jobs: Jobs::new(),
     held: AtomicU64::new(0),
     job: AtomicU64::new(0),
@@ -186,12 +189,12 @@ impl State {
         self.job.store(0, Release);
     }
 
-    /// In a forked child, after [`State::forked`]: which job it is.
+    /// In a forked child of which a trace is written, after [`State::forked`]: which job it is.
     pub fn set_job(&self, job: Handle) {
         self.job.store(job.pack(), Release);
     }
 
-    /// The job that this process is, if it is known.
+    /// The job that this process is, if it is known and of interest.
     pub fn job(&self) -> Option<Handle> {
         Handle::unpack(self.job.load(Acquire))
     }

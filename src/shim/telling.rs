@@ -67,7 +67,7 @@ fn put_directory(path: &mut Path) {
 }
 
 fn identity(fd: i32) -> Option<(u64, u64)> {
-    sys::fstat(fd).ok().map(|st| (st.st_dev, st.st_ino))
+    sys::file_id(fd).ok()
 }
 
 /// Keeps a copy of stderr, if the statistics go there.

@@ -31,7 +31,15 @@ pub enum Ticket {
 
 /// Finds a slot for a new job, or decides that it is held.
 pub fn begin() -> Ticket {
-    if STATE.phase() == OFF || STATE.foreign() {
+    match STATE.phase() == OFF || STATE.foreign() {
+        true => Ticket::Pass,
+        false => begin_here(),
+    }
+}
+
+/// [`begin`] in a process that is known not to be a [foreign](crate::state::State::foreign) one.
+pub fn begin_here() -> Ticket {
+    if STATE.phase() == OFF {
         return Ticket::Pass;
     }
     wait_own_turn();
@@ -54,10 +62,18 @@ fn begin_recorded() -> Ticket {
     slot(client, job, joining::gate_mode())
 }
 
-/// Makes sure that somebody looks after a token that is about to be taken, and after a job that is held.
+/// Makes sure that somebody looks after a job that is held, or after a token that is about to be taken.
 fn guard(client: &Client, job: Handle) {
     let now_and_then = job.generation.is_multiple_of(16);
     client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
+}
+
+/// [`guard`] for a token. One guard is followed by another when it is killed, so that one which is known is
+/// looked for at one job of four: to ask costs as much as to take the token.
+fn guard_token(client: &Client, job: Handle) {
+    if client.ledger().header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) {
+        guard(client, job);
+    }
 }
 
 /// A slot for this process, which is about to become another program while a job runs on its implicit slot.
@@ -152,9 +168,9 @@ fn enter_first(client: &Client, pid: i32) {
 
 #[inline(never)]
 fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
-    let now = client.start_now(job, || guard(client, job)).or_else(|| {
+    let now = client.start_now(job, &STATE.jobs, || guard_token(client, job)).or_else(|| {
         client.sweep(&STATE.jobs);
-        client.start_now(job, || ())
+        client.start_now(job, &STATE.jobs, || ())
     });
     let state = now.or_else(|| match gate {
         joining::Gate::Child => None,
@@ -316,6 +332,12 @@ fn debug_line(event: &[u8], state: Slot) {
     text.put(b", held ").put_num(count(Slot::is_held));
     text.put(b", overdraft ").put_num(count(|s| s == Slot::Overdraft));
     jsshim_engine::report::debug(text.bytes());
+}
+
+/// Does the job of this ticket run on a token?
+pub fn is_on_token(ticket: Ticket) -> bool {
+    let (Ticket::Runs(job), Some(client)) = (ticket, STATE.client()) else { return false };
+    client.ledger().get(job).is_some_and(|record| record.state() == Slot::Token)
 }
 
 /// A ticket in one word, to be carried over a `vfork`; [`unpack`] undoes it.

@@ -343,6 +343,7 @@ fn made_anew(two: bool) {
             scene.ledger.close_if_idle(LEDGER);
         }
         let setup = Setup {
+            me: Box::leak(Box::new(crate::sync::AtomicU64::new(0))),
             pool: &pool(),
             dir: &Path::default(),
             helper: &Path::default(),

@@ -219,6 +219,10 @@ pub fn fstat(fd: c_int) -> Result<libc::stat> {
     call(|k| Ok(describe(&k.fd(fd)?.node)))
 }
 
+pub fn file_id(fd: c_int) -> Result<(u64, u64)> {
+    fstat(fd).map(|st| (st.st_dev, st.st_ino))
+}
+
 pub fn stat(path: &CStr, _: bool) -> Result<libc::stat> {
     call(|k| Ok(describe(&k.find(path.to_bytes())?)))
 }

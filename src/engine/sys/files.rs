@@ -128,6 +128,28 @@ pub fn set_blocking(fd: c_int) -> Result<()> {
     fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK).map(drop)
 }
 
+/// Which file is this: device and inode. By statx(2) without times, since since Linux 6.13 a file whose times
+/// were asked for gets new ones at its next write, and that is dear on a disk ("multigrain timestamps").
+///
+/// # Errors
+/// As fstat(2), which serves where statx(2) is missing or forbidden.
+pub fn file_id(fd: c_int) -> Result<(u64, u64)> {
+    // The kernel writes all of it. Not zeroed before: that would be by memset(3), and a forked child that calls
+    // a function of libc for the first time pays a page fault.
+    let mut stx = MaybeUninit::<libc::statx>::uninit();
+    let (empty, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC);
+    // SAFETY: room for one struct, which a success has filled in; the path ends in a NUL.
+    let stx = unsafe {
+        call!(libc::SYS_statx, fd, empty, flags, libc::STATX_INO, stx.as_mut_ptr())
+            .map(|_| stx.assume_init())
+    };
+    match stx {
+        Ok(stx) => Ok((libc::makedev(stx.stx_dev_major, stx.stx_dev_minor), stx.stx_ino)),
+        Err(Errno::BADF) => Err(Errno::BADF),
+        Err(_) => fstat(fd).map(|st| (st.st_dev, st.st_ino)),
+    }
+}
+
 /// fstat(2).
 pub fn fstat(fd: c_int) -> Result<libc::stat> {
     let mut st = MaybeUninit::<libc::stat>::zeroed();

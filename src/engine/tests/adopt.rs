@@ -20,7 +20,8 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     let dir = Path::new(dir.as_os_str().as_encoded_bytes());
     let (pool, fd) = own::make(&dir, 3).unwrap();
     let none = Path::default();
-    let setup = Setup {
+    let setup = || Setup {
+        me: Box::leak(Box::default()),
         pool: &pool,
         dir: &dir,
         helper: &none,
@@ -32,12 +33,12 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
         trace: &|_| {},
     };
     let mut places = [const { MaybeUninit::uninit() }; 3];
-    let [before, after, stranger] = places.each_mut().map(|at| Client::init(at, &setup).unwrap());
+    let [before, after, stranger] = places.each_mut().map(|at| Client::init(at, &setup()).unwrap());
     let ledger = before.ledger();
     let mut children = [(); 4].map(|()| Command::new("sleep").arg("60").spawn().unwrap());
     let start = |client: &Client, pid: i32| -> Handle {
         let job = client.claim().unwrap();
-        assert!(client.start_now(job, || ()).is_some());
+        assert!(client.start_now(job, &Jobs::new(), || ()).is_some());
         ledger.get(job).unwrap().pid.store(pid, Relaxed);
         job
     };

@@ -54,7 +54,8 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     let none = &Path::default();
     let (load_milli, root, slots, overrides) = (0, 0, 0, false);
     let (helper, stats, trace) = (none, false, &|_: &mut Path| {});
-    let setup = Setup { pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
+    let me = Box::leak(Box::default());
+    let setup = Setup { me, pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
     let mut place = MaybeUninit::uninit();
     let this = Client::init(&mut place, &setup).ok()?;
     let me = this.me()?;

@@ -1,7 +1,6 @@
 //! The doors through which a process doubles: fork(2), vfork(2), clone(2) and their other names.
 
 use core::ffi::{c_char, c_int, c_void};
-use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::record::Handle;
 use jsshim_engine::slots::State as Slot;
@@ -80,6 +79,8 @@ pub unsafe fn daemon(
         ticket: Ticket::Pass,
         site: None,
         is_known: false,
+        on_token: false,
+        traced: false,
         worker: false,
         foreign: STATE.foreign(),
     };
@@ -96,6 +97,10 @@ struct Forking {
     site: Option<&'static Site>,
     /// Its children are known to exec: one more need not say so.
     is_known: bool,
+    /// Its slot is a token, which is to be kept even if its client is killed before it can note the child.
+    on_token: bool,
+    /// A trace is written. Asked before, since the ledger is not mapped in a child until that looks.
+    traced: bool,
     /// The child waits inside the fork.
     worker: bool,
     /// This is no process of ours, but on the memory of one.
@@ -112,7 +117,8 @@ impl Forking {
         let worker = matches!(ticket, Ticket::Held(_)) && site.is_some_and(Site::is_worker);
         let is_known = site.is_some_and(Site::is_known);
         redirect::has_foreign();
-        Self { ticket, site, is_known, worker, foreign }
+        let (on_token, traced) = (ticket::is_on_token(ticket), naming::is_traced());
+        Self { ticket, site, is_known, on_token, traced, worker, foreign }
     }
 
     /// The fork has given `pid`: 0 in the child.
@@ -137,11 +143,8 @@ impl Forking {
             STATE.sites.forked(self.site.filter(|_| !self.is_known));
         }
         match (self.ticket, STATE.client()) {
-            (Ticket::Runs(job), Some(client)) => {
-                // The parent may be killed before it can note it.
-                if let Some(record) = client.ledger().get(job) {
-                    record.pid.store(sys::getpid(), Release);
-                }
+            (Ticket::Runs(job), Some(client)) if self.on_token => {
+                client.ledger().note_process(job, sys::getpid());
                 STATE.forked(None);
             }
             (Ticket::Held(job), Some(client)) if self.worker => {
@@ -153,7 +156,7 @@ impl Forking {
             _ => STATE.forked(None),
         }
         telling::forked();
-        if let Ticket::Runs(job) | Ticket::Held(job) = self.ticket {
+        if let (Ticket::Runs(job) | Ticket::Held(job), true) = (self.ticket, self.traced) {
             STATE.set_job(job);
             naming::fork(job);
         }
@@ -226,7 +229,7 @@ pub extern "C" fn vfork_before() -> usize {
         return 0;
     }
     real::prepare();
-    let ticket = ticket::begin();
+    let ticket = ticket::begin_here();
     // Now, not before: a handler of the host may have run meanwhile, with a vfork of its own.
     let number = pending::enter(thread_pointer(), ticket);
     if number.is_none() {

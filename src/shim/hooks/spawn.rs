@@ -33,6 +33,8 @@ struct Door {
     actions: *const c_void,
     /// Is a text for the shell?
     shell: bool,
+    /// Is the caller a process of ours, not another one on its memory?
+    ours: bool,
 }
 
 /// The body of posix_spawn(3); `caller` is where it returns to.
@@ -86,9 +88,10 @@ unsafe fn spawn_by(
     // Asked beforehand: a failed attempt would show, by the SIGCHLD of its child.
     let [plain, searching] = &CALLERS;
     let kept = if search { searching } else { plain };
-    let old = !STATE.foreign() && real.is_bound_to(OLD, caller, kept);
+    let ours = !STATE.foreign();
+    let old = ours && real.is_bound_to(OLD, caller, kept);
     let function = if old { real.old() } else { None }.or_else(|| real.get());
-    let door = Door { search, actions, shell: old };
+    let door = Door { search, actions, shell: old, ours };
     // SAFETY: the host's arguments go on as they are, or as copies of the same shape.
     unsafe {
         spawn(&door, file, argv, envp, |file, argv, envp| {
@@ -126,7 +129,7 @@ pub unsafe fn pidfd_spawn(
     argv: Strings,
     envp: Strings,
 ) -> ErrorNumber {
-    let door = Door { search: false, actions, shell: false };
+    let door = Door { search: false, actions, shell: false, ours: !STATE.foreign() };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
         spawn(&door, path, argv, envp, |path, argv, envp| {
@@ -155,7 +158,7 @@ pub unsafe fn pidfd_spawnp(
     argv: Strings,
     envp: Strings,
 ) -> ErrorNumber {
-    let door = Door { search: true, actions, shell: false };
+    let door = Door { search: true, actions, shell: false, ours: !STATE.foreign() };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
         spawn(&door, file, argv, envp, |file, argv, envp| {
@@ -181,7 +184,7 @@ unsafe fn spawn(
     envp: Strings,
     call: impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
 ) -> c_int {
-    let ticket = ticket::begin();
+    let ticket = if door.ours { ticket::begin_here() } else { Ticket::Pass };
     // SAFETY: the host's arguments.
     unsafe { naming::ticket(ticket, argv) };
     // SAFETY: the host's arguments.
@@ -242,7 +245,7 @@ impl Door {
 
     /// What to spawn otherwise, if not what the host gave.
     unsafe fn plain(&self, file: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
-        if file.is_null() || STATE.foreign() {
+        if file.is_null() || !self.ours {
             return None;
         }
         // SAFETY: the host's path and arrays.

@@ -69,6 +69,7 @@ impl Host {
         let mut client = Box::new(MaybeUninit::uninit());
         let helper = &Path::default();
         let setup = Setup {
+            me: Box::leak(Box::new(crate::sync::AtomicU64::new(0))),
             pool,
             dir,
             helper,
@@ -238,10 +239,10 @@ impl World {
         self.in_host(host, |h| {
             let c = h.client();
             let Some(handle) = c.claim() else { return };
-            let mut state = c.start_now(handle, || self.ensure_guard());
+            let mut state = c.start_now(handle, &h.table, || self.ensure_guard());
             if state.is_none() {
                 c.sweep(&h.table);
-                state = c.start_now(handle, || ());
+                state = c.start_now(handle, &h.table, || ());
             }
             if state.is_none() {
                 self.ensure_guard();
