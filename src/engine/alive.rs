@@ -17,6 +17,8 @@ struct Watch {
     /// The pidfd, or -1 where there is none to be had, or none needed any more.
     fd: i32,
     dead: bool,
+    /// It must be asked for itself: the last [`Watches::sleep`] could not tell.
+    ask: bool,
     /// Since when it is watched (`CLOCK_BOOTTIME`, ns).
     since: u64,
 }
@@ -24,7 +26,7 @@ struct Watch {
 /// Descriptors that are not for pidfds.
 const RESERVE: u64 = 32;
 
-const NONE: Watch = Watch { pid: 0, generation: 0, fd: -1, dead: false, since: 0 };
+const NONE: Watch = Watch { pid: 0, generation: 0, fd: -1, dead: false, ask: true, since: 0 };
 
 /// See the module. It is large: one stands on the stack of the guard.
 pub struct Watches {
@@ -46,7 +48,8 @@ impl Watches {
         Self { all: [NONE; RECORDS], polls: [poll; RECORDS] }
     }
 
-    /// Has the process of this record ended, reaped or not? Starts to watch it if it is new.
+    /// Had the process of this record ended, reaped or not, when last [slept](Self::sleep)? Starts to watch it
+    /// if it is new.
     pub fn is_dead(&mut self, h: Handle, record: &Record, pid: i32) -> bool {
         let Some(watch) = self.all.get_mut(h.index as usize) else { return false };
         if (watch.pid, watch.generation) != (pid, h.generation) {
@@ -92,8 +95,14 @@ impl Watches {
                 n = n.saturating_add(1);
             }
         }
+        let polled = sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), millis).is_ok();
+        let mut polls = self.polls.iter();
+        for watch in self.all.iter_mut().filter(|w| w.fd >= 0) {
+            watch.dead = polled && polls.next().is_some_and(|p| p.revents != 0);
+            watch.ask = !polled;
+        }
         // More than RLIMIT_NOFILE are refused, say.
-        if sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), millis).is_err() {
+        if !polled {
             sys::sleep_millis(millis.unsigned_abs() as u32);
         }
     }
@@ -109,13 +118,12 @@ impl Watch {
             sys::close(fd);
             fd = -1;
         }
-        Self { pid, generation: h.generation, fd, dead, since: sys::now() }
+        Self { pid, generation: h.generation, fd, dead, ask: true, since: sys::now() }
     }
 
     fn look(&mut self) -> bool {
-        if !self.dead {
-            let by_number = self.fd < 0;
-            self.dead = match by_number {
+        if !self.dead && (self.ask || self.fd < 0) {
+            self.dead = match self.fd < 0 {
                 true => !proc::lives(self.pid),
                 false => proc::has_ended_by(self.fd, self.pid),
             };
@@ -174,7 +182,7 @@ mod tests {
         assert!(!watches.is_dead(h, record, pid));
         child.kill().unwrap();
         while !watches.is_dead(h, record, pid) {
-            sys::yield_now();
+            watches.sleep(-1, 10);
         }
         assert_eq!(watches.all[h.index as usize].fd, -1, "it would let nobody sleep");
         child.wait().unwrap();

@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use jsshim_engine::alive::Watches;
 use jsshim_engine::lanes::Kind;
-use jsshim_engine::ledger::{Shared, LIFE};
+use jsshim_engine::ledger::{Shared, LIFE, RECORDS};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
@@ -25,6 +25,11 @@ use crate::stale;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
+/// Of a processor's time, one part of so many is for looking around: where many jobs end, not each end is
+/// looked at by itself. Most are seen to by their clients.
+const SHARE: u64 = 50;
+/// What may be made up for of rounds that were not made, in ns.
+const CREDIT_NANOS: u64 = 50_000_000;
 
 /// How long a record may be in the making before its maker is looked for, in ns.
 const STUCK_NANOS: u64 = 500_000_000;
@@ -46,6 +51,10 @@ struct Guard<'a> {
     held: i32,
     watches: Watches,
     breaker: Breaker,
+    /// The clients, by index, with a job that may need their implicit slot.
+    needy: [bool; RECORDS],
+    /// When the next round is due even if something happens before; in ns.
+    due: u64,
     /// See [`double`]; and a pidfd of it, or -1.
     double: i32,
     double_fd: i32,
@@ -88,6 +97,8 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         held: -1,
         watches: Watches::new(),
         breaker: Breaker::new(stall),
+        needy: [false; RECORDS],
+        due: 0,
         double: 0,
         double_fd: -1,
         has_root: false,
@@ -170,6 +181,7 @@ impl Guard<'_> {
 
     fn watch_over(&mut self) {
         loop {
+            let begun = sys::cpu_time();
             let busy = self.round();
             self.keep_open();
             if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
@@ -182,10 +194,22 @@ impl Guard<'_> {
             if busy {
                 self.breaker.round(self.ledger);
             }
+            self.rest(sys::cpu_time().saturating_sub(begun));
             self.watches.sleep(self.double_fd, TICK_MILLIS);
             if sys::getppid() != self.double {
                 self.split(|| ());
             }
+        }
+    }
+
+    /// After a round that took so much of a processor's time.
+    fn rest(&mut self, took: u64) {
+        let now = sys::now();
+        let earliest = self.due.max(now.saturating_sub(CREDIT_NANOS));
+        self.due = earliest.saturating_add(took.saturating_mul(SHARE));
+        let millis = (self.due.saturating_sub(now) / 1_000_000).min(TICK_MILLIS.unsigned_abs());
+        if millis > 0 {
+            sys::sleep_millis(millis as u32);
         }
     }
 
@@ -232,7 +256,17 @@ impl Guard<'_> {
             }
             self.out |= !matches!(record.state(), State::Free | State::Client);
         }
+        self.settle_needy();
         busy
+    }
+
+    /// A client settles its slot itself; this is for one that died on the way.
+    fn settle_needy(&mut self) {
+        for (client, needy) in (0u32..).zip(&mut self.needy) {
+            if core::mem::take(needy) {
+                self.ledger.settle(client, &self.pool);
+            }
+        }
     }
 
     fn finish(&mut self, h: Handle, record: &Record) {
@@ -251,11 +285,8 @@ impl Guard<'_> {
             let _ = record.implicit.compare_exchange(UNRECORDED, 0, AcqRel, Acquire);
             if !self.has_records(h.index) {
                 self.ledger.free(h);
-                return;
             }
         }
-        // A client settles its slot itself; this is for one that died on the way.
-        self.ledger.settle(h.index, &self.pool);
     }
 
     /// Has it any record left, a claim included?
@@ -297,7 +328,7 @@ impl Guard<'_> {
     }
 
     /// Does the rest of what a process that was killed in the middle had begun.
-    fn complete(&self, h: Handle, record: &Record) {
+    fn complete(&mut self, h: Handle, record: &Record) {
         match record.state() {
             State::Implicit if record.has_token(h.generation) => {
                 self.ledger.release_lane(h, record);
@@ -305,6 +336,11 @@ impl Guard<'_> {
             }
             State::Held | State::Waiting => drop(self.ledger.accept_gift(h)),
             _ => {}
+        }
+        let client = record.client.load(Acquire) as usize;
+        let may_take = !matches!(record.state(), State::Claim | State::Implicit | State::Ending);
+        if let Some(needy) = self.needy.get_mut(client).filter(|_| may_take) {
+            *needy = true;
         }
     }
 }

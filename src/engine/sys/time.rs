@@ -11,9 +11,18 @@ pub(super) fn timespec(ns: u64) -> libc::timespec {
 
 /// Nanoseconds since boot, suspended time included (`CLOCK_BOOTTIME`).
 pub fn now() -> u64 {
+    clock(libc::CLOCK_BOOTTIME)
+}
+
+/// Nanoseconds of processor time that this process has used (`CLOCK_PROCESS_CPUTIME_ID`).
+pub fn cpu_time() -> u64 {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock(which: c_int) -> u64 {
     let mut ts = timespec(0);
     // SAFETY: room for one timespec.
-    let _ = unsafe { call!(libc::SYS_clock_gettime, libc::CLOCK_BOOTTIME, &raw mut ts) };
+    let _ = unsafe { call!(libc::SYS_clock_gettime, which, &raw mut ts) };
     (ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64)
 }
 
