@@ -276,6 +276,18 @@ mod tests {
     }
 
     #[test]
+    fn the_identity_is_that_of_fstat() {
+        let [r, w] = pipe2(libc::O_CLOEXEC).unwrap();
+        let file = open(c"/", libc::O_RDONLY, 0).unwrap();
+        for fd in [r, w, file] {
+            let st = fstat(fd).unwrap();
+            assert_eq!(file_id(fd), Ok((st.st_dev, st.st_ino)));
+            close(fd);
+        }
+        assert_eq!(file_id(r), Err(Errno::BADF));
+    }
+
+    #[test]
     fn splice_takes_one_byte_and_never_blocks() {
         let [r, w] = pipe2(libc::O_CLOEXEC).unwrap();
         let [r2, w2] = pipe2(libc::O_CLOEXEC).unwrap();
