@@ -70,7 +70,7 @@ const DOCUMENTED: [Documented; 4] = [
     },
     Documented {
         what: "The library's descriptors, until it has seen that its last job ended: close-on-exec, \
-               and numbers from 900 up, or as high as the limit allows.",
+               and numbers from 48 up, or as high as the limit allows.",
         compared: |_, line| (!is_high_descriptor(line)).then(|| line.to_owned()),
         seen_in: |condition, slot| condition == "ignored" && slot.starts_with("none"),
     },
@@ -101,7 +101,7 @@ const DOCUMENTED: [Documented; 4] = [
 fn is_high_descriptor(line: &str) -> bool {
     let number = line.strip_prefix("  fd ").and_then(|rest| rest.split(':').next());
     let number = number.and_then(|n| n.parse().ok()).unwrap_or(0);
-    number >= 900 && line.contains(": cloexec ")
+    number >= 48 && line.contains(": cloexec ")
 }
 
 /// The environment of the harness itself, which differs from run to run.

@@ -359,7 +359,7 @@ static void state(const char *when)
 
 	sigaction(SIGCHLD, NULL, &sa);
 	sigprocmask(SIG_SETMASK, NULL, &mask);
-	for (int fd = 0; fd < 64; fd++)
+	for (int fd = 0; fd < 48; fd++)
 		fds += fcntl(fd, F_GETFD) >= 0;
 	printf("%s: handler %s, flags %x, blocked %d, %d low descriptors\n", when,
 	       sa.sa_handler == SIG_DFL ? "default" : sa.sa_handler == SIG_IGN ? "ignored" : "own",
