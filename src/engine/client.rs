@@ -71,6 +71,8 @@ impl Client {
     #[inline(never)]
     pub fn init<'a>(place: &'a mut MaybeUninit<Self>, setup: &Setup<'_>) -> Result<&'a Self> {
         let at = place.as_mut_ptr();
+        // A process that was forked while a thread of its parent joined finds that one's record there.
+        setup.me.store(0, Release);
         // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
         let this = unsafe {
             (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));

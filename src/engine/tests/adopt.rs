@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::process::Command;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::client::{Client, Setup};
 use crate::jobs::Jobs;
@@ -21,7 +21,7 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     let (pool, fd) = own::make(&dir, 3).unwrap();
     let none = Path::default();
     let setup = || Setup {
-        me: Box::leak(Box::default()),
+        me: Box::leak(Box::new(AtomicU64::new(7))),
         pool: &pool,
         dir: &dir,
         helper: &none,
