@@ -40,6 +40,9 @@ pub enum Taken {
     Gone,
 }
 
+/// How often a byte is written that the kernel has no memory for, with 5 ms in between.
+const GIVES: usize = 20;
+
 /// Is `fd` this pipe?
 pub fn is(fd: i32, id: Id) -> bool {
     sys::file_id(fd) == Ok((id.0, id.1))
@@ -229,19 +232,19 @@ impl Pool {
             None => sys::without_signals(|| sys::write(fd, byte)),
         };
         let Some(byte) = take(place, generation) else { return true };
-        for _ in 0..20 {
+        for _ in 0..GIVES {
             match write(&[byte]) {
                 Err(Errno::INTR) => {}
                 // The pool is full, because more is in it than it was made with, or has no reader any more:
                 // nothing is owed.
-                Ok(_) | Err(Errno::AGAIN | Errno::PIPE) => break,
-                // The kernel has no memory: later.
-                Err(_) if place.put_back(generation, byte) => return false,
-                // Another has freed the record meanwhile, which had no byte.
+                Ok(_) | Err(Errno::AGAIN | Errno::PIPE) => return true,
+                // The kernel has no memory. The byte stays in this hand: to another, who may free it, the
+                // record has none.
                 Err(_) => sys::sleep_millis(5),
             }
         }
-        true
+        // Later, by the guard or by whoever gives next.
+        !place.put_back(generation, byte)
     }
 
     /// A description to poll for tokens: the own one, or the inherited read end.

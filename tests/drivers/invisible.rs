@@ -59,6 +59,7 @@ fn with_tools(text: &str) -> Run {
     let mut tasks = "version: '3'\ntasks:\n".to_owned();
     (1..=8).for_each(|i| tasks += &format!("  {i}:\n    cmd: sh j {i}\n"));
     shell("bash", &format!("export HOME=$PWD; direnv allow; {text}"))
+        .env("DIRENV_LOG_FORMAT", "")
         .env("BUSYBOX", &tool("busybox-static", "busybox"))
         .env("TASK", &tool("task-3.54.0", "task"))
         .file("Taskfile.yml", &tasks)

@@ -65,7 +65,8 @@ for i in 1 2 3 4; do gcc -O1 -S x.c -o - | (cat; true) >s$i.s & done
 wait
 ";
 
-/// Workers end with their pool: Python leaves them behind when it is killed.
+/// Workers end with their pool: Python leaves them behind when it is killed. All end by SIGINT: where that is an
+/// exception, it may take a worker the word to end that is another's, and Python waits for that one for ever.
 const POOL: &str = "
 import ctypes, os, signal, sys
 from concurrent.futures import ProcessPoolExecutor
@@ -79,6 +80,7 @@ def work(n):
     return sum(i * i for i in range(20000 + n))
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with ProcessPoolExecutor(3, initializer=begin, initargs=(os.getpid(),)) as pool:
         list(pool.map(work, range(12)))
 ";
