@@ -1,4 +1,4 @@
-/* What both programs of scripts/bench begin with. PROGRAM is the name for messages. */
+/* What the programs of scripts/bench begin with. PROGRAM is the name for messages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
