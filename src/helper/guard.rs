@@ -25,8 +25,8 @@ use crate::stale;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
-/// Of a processor's time, one part of so many is for looking around: where many jobs end, not each end is
-/// looked at by itself. Most are seen to by their clients.
+/// Of a processor's time, one part of so many is for looking around, but there is a round at least each second
+/// tick: where many jobs end, not each end is looked at by itself. Most are seen to by their clients.
 const SHARE: u64 = 50;
 /// What may be made up for of rounds that were not made, in ns.
 const CREDIT_NANOS: u64 = 50_000_000;
