@@ -262,17 +262,6 @@ impl Client {
         }
     }
 
-    /// Gives back what could not be given before: afterwards nobody could who does not reach the pool himself.
-    fn pay(&self, me: u32) {
-        for (index, record) in self.ledger().records() {
-            let (state, generation) = record.now();
-            let job = Handle { index, generation };
-            if state == State::Ending && record.client.load(Relaxed) == me {
-                self.ledger().finish(job, &self.pool);
-            }
-        }
-    }
-
     /// Ends the jobs whose process has exited, reaped or not. Says whether there was any.
     pub fn sweep(&self, jobs: &Jobs) -> bool {
         let mut any = false;
@@ -305,7 +294,8 @@ impl Client {
         if alone {
             self.ledger().jobs_of(me.index).for_each(|(job, ..)| self.end(job));
         }
-        self.pay(me.index);
+        // What could not be given back before: afterwards nobody could who does not reach the pool himself.
+        self.ledger().sweep(me.index, &self.pool);
         self.pool.close();
         self.free_idle(me);
         let root = self.founding.root;

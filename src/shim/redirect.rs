@@ -103,7 +103,7 @@ pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold {
 fn same(dir: i32, name: &[u8], whole: &Path) -> bool {
     let id = |st: libc::stat| (st.st_dev, st.st_ino);
     let by_path = sys::stat(whole.c(), true).map(id);
-    let by_fd = if name.is_empty() { sys::fstat(dir).map(id) } else { by_path };
+    let by_fd = if name.is_empty() { sys::file_id(dir) } else { by_path };
     let script = target::is_script(whole.c());
     whole.fits() && !script && by_fd.is_ok() && by_fd == by_path
 }

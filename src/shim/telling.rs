@@ -66,15 +66,13 @@ fn put_directory(path: &mut Path) {
     path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
 }
 
-fn identity(fd: i32) -> Option<(u64, u64)> {
-    sys::file_id(fd).ok()
-}
-
 /// Keeps a copy of stderr, if the statistics go there.
 #[inline(never)]
 pub fn keep_stderr() {
     let wanted = WANTED.load(Relaxed) && target() == Some(b"1") && COPY.load(Relaxed) < 0;
-    let (Some((dev, ino)), [d, i]) = (identity(2).filter(|_| wanted), &FILE) else { return };
+    let (Some((dev, ino)), [d, i]) = (sys::file_id(2).ok().filter(|_| wanted), &FILE) else {
+        return;
+    };
     if let Ok(fd) = pool::copy_high(2) {
         d.store(dev, Relaxed);
         i.store(ino, Relaxed);
@@ -101,7 +99,7 @@ fn close_copy() {
 
 fn is_copy(fd: i32) -> bool {
     let [d, i] = &FILE;
-    identity(fd) == Some((d.load(Relaxed), i.load(Relaxed)))
+    sys::file_id(fd) == Ok((d.load(Relaxed), i.load(Relaxed)))
 }
 
 /// The process ends: prints what is its to print, once.

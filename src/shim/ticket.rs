@@ -31,10 +31,10 @@ pub enum Ticket {
 
 /// Finds a slot for a new job, or decides that it is held.
 pub fn begin() -> Ticket {
-    match STATE.phase() == OFF || STATE.foreign() {
-        true => Ticket::Pass,
-        false => begin_here(),
+    if STATE.phase() == OFF || STATE.foreign() {
+        return Ticket::Pass;
     }
+    begin_here()
 }
 
 /// [`begin`] in a process that is known not to be a [foreign](crate::state::State::foreign) one.

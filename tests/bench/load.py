@@ -76,6 +76,17 @@ def figures(process):
     return wall / 1e9, own / 1e6, children / 1e6, switches
 
 
+def pairs_of(rounds, run):
+    """run(False) and run(True), the one and the other first in turn."""
+    pairs = []
+    for turn in range(rounds):
+        results = {}
+        for shim in ((False, True), (True, False))[turn % 2]:
+            results[shim] = run(shim)
+        pairs.append((results[False], results[True]))
+    return pairs
+
+
 def goal(value, most, words):
     print(f"    goal: {words}: {'met' if value <= most else 'MISSED'} ({value:.3g})")
 
@@ -137,13 +148,12 @@ def growth(times):
     ratios = []
     for count in counts:
         rounds = max(1, min(20, 2000 // count)) * times
-        pairs = []
-        for turn in range(rounds):
-            walls = {}
-            for shim in ((False, True), (True, False))[turn % 2]:
-                with Pool(8) as pool:
-                    walls[shim] = figures(host(pool, shim, count, 4))[0]
-            pairs.append((walls[False] / count, walls[True] / count))
+
+        def one_host(shim):
+            with Pool(8) as pool:
+                return figures(host(pool, shim, count, 4))[0] / count
+
+        pairs = pairs_of(rounds, one_host)
         plain, ours = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         ratios.append(statistics.median(b / a for a, b in pairs))
         print(f"    {count:>7} jobs in one host    {plain * 1e6:7.0f} us {ours * 1e6:7.0f} us   {ratios[-1]:.3f}")
@@ -152,18 +162,17 @@ def growth(times):
     for clients in (1, 10, 100):
         # Enough that the start of a host is not what is measured.
         each = max(200, 2000 // clients)
-        pairs = []
-        for turn in range(5 * times):
-            walls = {}
-            for shim in ((False, True), (True, False))[turn % 2]:
-                # A slot for each: what it costs to be held is in the table crowd.
-                with Pool(2 * clients + 6) as pool:
-                    start = time.monotonic()
-                    all_of_them = [host(pool, shim, each, 2) for _ in range(clients)]
-                    for one in all_of_them:
-                        figures(one)
-                    walls[shim] = (time.monotonic() - start) / (each * clients)
-            pairs.append((walls[False], walls[True]))
+
+        def hosts(shim):
+            # A slot for each: what it costs to be held is in the table crowd.
+            with Pool(2 * clients + 6) as pool:
+                start = time.monotonic()
+                all_of_them = [host(pool, shim, each, 2) for _ in range(clients)]
+                for one in all_of_them:
+                    figures(one)
+                return (time.monotonic() - start) / (each * clients)
+
+        pairs = pairs_of(5 * times, hosts)
         plain, ours = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         ratios.append(statistics.median(b / a for a, b in pairs))
         print(f"    {clients:>7} hosts, {each:>4} jobs each  {plain * 1e6:7.0f} us {ours * 1e6:7.0f} us   {ratios[-1]:.3f}")
@@ -267,14 +276,13 @@ def peer(times):
     aware, pairs = tool("ninja-1.13", "ninja"), 3 * times
     print("peer: libuv below a fifo pool: Debian's ninja -j8 with the library / ninja 1.13's own client, wall")
     for slots_ in (2, 4):
-        ratios = []
-        for turn in range(pairs):
-            walls = {}
-            for shim in ((False, True), (True, False))[turn % 2]:
-                with Pool(slots_) as pool:
-                    ninja, jobs = (APT_NINJA, 8) if shim else (aware, 0)
-                    walls[shim] = wall_of(build(pool, ninja, jobs, libuv(), shim))
-            ratios.append(walls[True] / walls[False])
+
+        def wall(shim):
+            ninja, jobs = (APT_NINJA, 8) if shim else (aware, 0)
+            with Pool(slots_) as pool:
+                return wall_of(build(pool, ninja, jobs, libuv(), shim))
+
+        ratios = [ours / plain for plain, ours in pairs_of(pairs, wall)]
         print(f"    {slots_} slots: {statistics.median(ratios):.3f} ({min(ratios):.3f}..{max(ratios):.3f} in {pairs} pairs)")
         goal(statistics.median(ratios), 1.01, "at most 1.00, within noise")
 

@@ -1,4 +1,4 @@
-//! What those who wait see to themselves: where there is no guard, or one that does not reach the pool.
+//! What those who wait, or end, see to themselves: where there is no guard, or one that does not reach the pool.
 
 use core::sync::atomic::Ordering::Acquire;
 
@@ -19,7 +19,7 @@ impl Shared {
     /// Gives back the tokens of a client's jobs that the guard cannot give back, since it does not reach the
     /// pool; and where there is no guard, ends the jobs whose process has ended.
     #[inline(never)]
-    pub(super) fn sweep(&self, client: u32, pool: &Pool) {
+    pub fn sweep(&self, client: u32, pool: &Pool) {
         let alone = !self.has_guard();
         for (index, record) in self.records() {
             let (state, generation) = record.now();

@@ -128,7 +128,7 @@ pub fn set_blocking(fd: c_int) -> Result<()> {
     fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK).map(drop)
 }
 
-/// Which file is this: device and inode. By statx(2) without times, since since Linux 6.13 a file whose times
+/// Which file is this: device and inode. By statx(2) without times: since Linux 6.13 a file whose times
 /// were asked for gets new ones at its next write, and that is dear on a disk ("multigrain timestamps").
 ///
 /// # Errors

@@ -75,15 +75,7 @@ pub unsafe fn daemon(
     noclose: c_int,
 ) -> c_int {
     real::prepare();
-    let child = Forking {
-        ticket: Ticket::Pass,
-        site: None,
-        is_known: false,
-        on_token: false,
-        traced: false,
-        worker: false,
-        foreign: STATE.foreign(),
-    };
+    let child = Forking::of(Ticket::Pass, 0);
     let ret = real(nochdir, noclose);
     if STATE.foreign() {
         child.in_child();
@@ -109,7 +101,10 @@ struct Forking {
 
 impl Forking {
     fn begin(site: usize) -> Self {
-        let ticket = ticket::begin();
+        Self::of(ticket::begin(), site)
+    }
+
+    fn of(ticket: Ticket, site: usize) -> Self {
         let (site, foreign) = match ticket {
             Ticket::Pass => (None, STATE.foreign()),
             _ => ((site != 0).then(|| STATE.sites.of(site)).flatten(), false),
