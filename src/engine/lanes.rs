@@ -3,7 +3,7 @@
 //!
 //! A lane holds the handle of its owner, so that one whose owner was killed is known and used again. It is
 //! given up before the token goes back: so there are never more in use than slots, but for a moment where
-//! two processes take one for the same client, or one for a job that another has just ended.
+//! two processes take one for the same client, or one for a job that another has just ended or moved.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -34,6 +34,8 @@ pub struct Lane {
 }
 
 const NUMBER: u16 = 0x0fff;
+/// What [`Lane::pack`] needs.
+const LANE_BITS: u32 = 14;
 
 impl Lane {
     /// Where all are shown for which there is no lane left. It is nobody's.
@@ -50,6 +52,48 @@ impl Lane {
     pub fn unpack(word: u16) -> Option<Self> {
         let kind = Kind::ALL.into_iter().find(|kind| *kind as u16 == word >> 12)?;
         Some(Self { kind, number: word & NUMBER }).filter(|lane| lane.number > 0)
+    }
+}
+
+/// On which lane a record is shown, if on any. Everything is a compare-and-swap under the generation that the
+/// caller means: AcqRel, since a lane changes hands by it.
+pub struct Shown(AtomicU32);
+
+impl Shown {
+    fn word(generation: u32, lane: Option<Lane>) -> u32 {
+        generation << LANE_BITS | u32::from(lane.map_or(0, Lane::pack))
+    }
+
+    /// The word without its generation; `None`: it is of another use.
+    fn now(&self, generation: u32) -> Option<u16> {
+        let rest = self.0.load(Acquire) ^ Self::word(generation, None);
+        (rest >> LANE_BITS == 0).then_some(rest as u16)
+    }
+
+    /// The lane in this use of the record.
+    pub fn get(&self, generation: u32) -> Option<Lane> {
+        self.now(generation).and_then(Lane::unpack)
+    }
+
+    /// Says whether it was `from` in this use of the record, and is `to` now.
+    pub fn change(&self, generation: u32, from: Option<Lane>, to: Option<Lane>) -> bool {
+        let (from, to) = (Self::word(generation, from), Self::word(generation, to));
+        self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()
+    }
+
+    /// Sets it, if this use of the record has not ended; gives what was there.
+    pub fn swap(&self, generation: u32, to: Option<Lane>) -> Option<Lane> {
+        loop {
+            let from = Lane::unpack(self.now(generation)?);
+            if self.change(generation, from, to) {
+                return from;
+            }
+        }
+    }
+
+    /// Starts a new use.
+    pub fn reset(&self, generation: u32) {
+        self.0.store(Self::word(generation, None), Relaxed);
     }
 }
 
@@ -177,6 +221,21 @@ mod tests {
         fn a_lane_is_a_word(number in 1u16..256, kind in 0usize..3) {
             let lane = Lane { kind: Kind::ALL[kind], number };
             prop_assert_eq!(Lane::unpack(lane.pack()), Some(lane));
+        }
+
+        #[test]
+        fn a_word_of_another_use_is_left_alone(generation in 0u32..1 << 18, other in 0u32..1 << 18) {
+            let shown = Shown(AtomicU32::new(0));
+            let lane = |number| Some(Lane { kind: Kind::Wait, number });
+            shown.reset(generation);
+            prop_assert_eq!(shown.swap(generation, lane(3)), None);
+            prop_assert!(!shown.change(generation, None, lane(4)));
+            prop_assert_eq!(shown.get(generation), lane(3));
+            if other != generation {
+                prop_assert_eq!((shown.get(other), shown.swap(other, lane(5))), (None, None));
+                prop_assert!(!shown.change(other, lane(3), None));
+            }
+            prop_assert_eq!(shown.swap(generation, None), lane(3));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
+use crate::lanes::Shown;
 use crate::ledger::RECORDS;
 use crate::slots::{State, Token, Word};
 use crate::sync::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
@@ -58,9 +59,9 @@ pub struct Record {
     pub(crate) word: AtomicU32,
     /// Where the kernel puts a token's byte that this job, or its client for it, reads from the pool.
     pub landing: Place,
+    /// Where it is shown.
+    pub lane: Shown,
     pub(crate) reason: AtomicU16,
-    /// Where it is shown ([`crate::lanes`]), or 0.
-    pub lane: AtomicU16,
     /// The process; 0 while there is none yet.
     pub pid: AtomicI32,
     /// A job's client: the index of its record.
@@ -303,7 +304,7 @@ impl Record {
         self.implicit.store(0, Relaxed);
         self.since.store(UNTIMED, Relaxed);
         self.queued.store(0, Relaxed);
-        self.lane.store(0, Relaxed);
+        self.lane.reset(generation);
         self.home.store(0, Relaxed);
         let [first, ..] = &self.name;
         first.store(0, Relaxed);

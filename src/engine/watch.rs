@@ -136,7 +136,7 @@ impl Shared {
     /// Gives up the lane of a job whose token is about to go back, if it has one of its own. Whoever is
     /// about to give it back does this before.
     pub fn release_lane(&self, h: Handle, record: &Record) {
-        if let Some(lane) = Lane::unpack(record.lane.load(Acquire)).filter(|_| self.is_watched()) {
+        if let Some(lane) = record.lane.get(h.generation).filter(|_| self.is_watched()) {
             self.header.lanes.release(lane, h.pack());
         }
     }
@@ -146,7 +146,7 @@ impl Shared {
     #[inline(never)]
     pub fn adopt(&self, client: u32, job: Handle, pid: i32) {
         let Some(record) = self.record(client).filter(|_| self.is_watched()) else { return };
-        let me = Handle { index: client, generation: record.now().1 }.pack();
+        let me = Handle { index: client, generation: record.now().1 };
         for (index, other) in self.records() {
             let (state, generation) = other.now();
             let inside = index != client
@@ -157,17 +157,16 @@ impl Shared {
                 continue;
             }
             other.home.store(job.compact(), Release);
-            let Some(lane) = Lane::unpack(other.lane.swap(0, AcqRel)) else { continue };
+            let Some(lane) = other.lane.swap(generation, None) else { continue };
             let owner = Handle { index, generation }.pack();
-            match record.lane.compare_exchange(0, lane.pack(), AcqRel, Relaxed) {
-                Ok(_) => self.header.lanes.pass_on(lane, owner, me),
-                Err(kept) => {
-                    if let Some(to) = Lane::unpack(kept) {
-                        self.carry(job, lane, to, sys::now(), DEPTH);
-                    }
-                    self.header.lanes.release(lane, owner);
-                }
+            if record.lane.change(me.generation, None, Some(lane)) {
+                self.header.lanes.pass_on(lane, owner, me.pack());
+                continue;
             }
+            if let Some(to) = record.lane.get(me.generation) {
+                self.carry(job, lane, to, sys::now(), DEPTH);
+            }
+            self.header.lanes.release(lane, owner);
         }
     }
 
@@ -186,8 +185,11 @@ impl Shared {
 
     #[inline(never)]
     fn take_wait_lane(&self, h: Handle, record: &Record) {
-        if self.header.watch.is_traced() && record.lane.load(Relaxed) == 0 {
-            record.lane.store(self.claim_lane(Kind::Wait, h.pack()).pack(), Release);
+        if self.header.watch.is_traced() && record.lane.get(h.generation).is_none() {
+            let lane = self.claim_lane(Kind::Wait, h.pack());
+            if !record.lane.change(h.generation, None, Some(lane)) {
+                self.header.lanes.release(lane, h.pack());
+            }
         }
     }
 
@@ -245,15 +247,17 @@ impl Shared {
             State::Overdraft => Some(self.claim_lane(Kind::Overdraft, h.pack())),
             _ => self.lane_of_client(r.client.load(Relaxed)),
         };
-        let before = r.lane.swap(lane.map_or(0, Lane::pack), AcqRel);
-        if let Some(wait) = Lane::unpack(before) {
+        let before = r.lane.swap(h.generation, lane);
+        if let Some(wait) = before.filter(|lane| lane.kind == Kind::Wait) {
             let waited = r.queued.load(Relaxed);
             self.tell(h, r, State::Waiting, wait, (start.saturating_sub(waited), start));
             self.header.lanes.release(wait, h.pack());
         }
-        // Somebody may have ended it meanwhile, and found no lane to give up.
-        if self.get(h).is_none_or(|r| !r.state().is_job()) {
-            lane.inspect(|lane| self.header.lanes.release(*lane, h.pack()));
+        // Somebody may have ended it meanwhile, and found no lane to give up, or made it the implicit one.
+        match self.get(h).map_or(State::Free, Record::state) {
+            State::Implicit if to != State::Implicit => self.moved(h, r, to, start),
+            now if now.is_job() => {}
+            _ => drop(lane.inspect(|lane| self.header.lanes.release(*lane, h.pack()))),
         }
     }
 
@@ -261,25 +265,23 @@ impl Shared {
     #[inline(never)]
     fn lane_of_client(&self, client: u32) -> Option<Lane> {
         let record = self.record(client)?;
-        let home = Handle::expand(record.home.load(Acquire)).and_then(|home| self.get(home));
-        let shared = home.and_then(|home| Lane::unpack(home.lane.load(Acquire)));
+        let home = Handle::expand(record.home.load(Acquire));
+        let shared = home.and_then(|home| self.get(home)?.lane.get(home.generation));
         if let Some(lane) = shared.filter(|lane| lane.kind != Kind::Wait) {
             return Some(lane);
         }
-        let me = Handle { index: client, generation: record.now().1 }.pack();
-        let own = record.lane.load(Acquire);
-        if let Some(lane) = Lane::unpack(own).filter(|l| self.header.lanes.is_of(*l, me)) {
+        let me = Handle { index: client, generation: record.now().1 };
+        let own = record.lane.get(me.generation);
+        if let Some(lane) = own.filter(|lane| self.header.lanes.is_of(*lane, me.pack())) {
             return Some(lane);
         }
-        let lane = self.claim_lane(Kind::Slot, me);
-        match record.lane.compare_exchange(own, lane.pack(), AcqRel, Acquire) {
-            Ok(_) => Some(lane),
-            // Another thread was faster.
-            Err(other) => {
-                self.header.lanes.release(lane, me);
-                Lane::unpack(other)
-            }
+        let lane = self.claim_lane(Kind::Slot, me.pack());
+        let fresh = record.lane.change(me.generation, own, Some(lane));
+        // Another was faster, or the client has ended meanwhile and found no lane to give up.
+        if !fresh || record.now() != (State::Client, me.generation) {
+            self.header.lanes.release(lane, me.pack());
         }
+        record.lane.get(me.generation)
     }
 
     /// A running job has become the implicit one: it goes on on its client's lane.
@@ -290,10 +292,8 @@ impl Shared {
         }
         let Some(to) = self.lane_of_client(r.client.load(Relaxed)) else { return };
         let now = r.since.load(Relaxed);
-        let Some(old) = Lane::unpack(r.lane.swap(to.pack(), AcqRel)).filter(|old| *old != to)
-        else {
-            return;
-        };
+        let old = r.lane.swap(h.generation, Some(to)).filter(|old| *old != to);
+        let Some(old) = old else { return };
         self.tell(h, r, from, old, (since, now));
         self.carry(h, old, to, now, DEPTH);
         self.header.lanes.release(old, h.pack());
@@ -309,8 +309,8 @@ impl Shared {
             let job = Handle::unpack(client.implicit.load(Acquire)).filter(|_| inside);
             let Some((job, r)) = job.and_then(|job| Some((job, self.get(job)?))) else { continue };
             let since = r.since.load(Acquire);
-            let is_there = r.state() == State::Implicit
-                && r.lane.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok();
+            let is_there =
+                r.state() == State::Implicit && r.lane.change(job.generation, Some(from), Some(to));
             // Who takes the time out tells of it.
             if is_there && r.since.compare_exchange(since, now, AcqRel, Relaxed).is_ok() {
                 self.tell(job, r, State::Implicit, from, (since, now));
@@ -332,7 +332,7 @@ impl Shared {
     /// to that. The other one knows what it was by its lane.
     #[inline(never)]
     pub fn tell_end(&self, h: Handle, r: &Record, from: Option<State>) {
-        let Some(lane) = Lane::unpack(r.lane.swap(0, AcqRel)) else { return };
+        let Some(lane) = r.lane.swap(h.generation, None) else { return };
         let client = self.record(r.client.load(Relaxed));
         let implicit = client.is_some_and(|c| c.implicit.load(Acquire) == h.pack());
         let from = from.unwrap_or(match lane.kind {

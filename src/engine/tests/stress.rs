@@ -51,8 +51,9 @@ impl Scene {
         left[..n].sort_unstable();
         assert_eq!(&left[..n], TOKENS, "every token is back, with its value");
         assert!(self.ledger.close_if_idle(self.path.c()), "every record is free");
-        // For a moment one more: the guard's, for a client that takes one, too, or a job that ends just then.
-        let (lanes, most) = (&self.ledger.header.lanes, TOKENS.len() + CLIENTS + 1);
+        // For a moment one more for each thread: for a client that another takes one for, too, or for a job
+        // that another ends or moves just then.
+        let (lanes, most) = (&self.ledger.header.lanes, TOKENS.len() + CLIENTS + CLIENTS + 1);
         let peak = lanes.peak(Kind::Slot) as usize;
         assert!(peak <= most, "{peak} lanes for no more than {most} slots");
         assert_eq!(lanes.in_use(), 0, "every lane is given up");
