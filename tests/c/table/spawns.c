@@ -274,8 +274,8 @@ static void open_stream(struct row *r, const char *mode, FILE *(*open)(const cha
 	r->stream = open(r->command, mode);
 	r->err = errno;
 	r->ret = r->stream ? 1 : 0;
-	/* One that could not start would not read. */
-	if (r->stream && *mode == 'w' && !r->fails) {
+	/* One that could not start would not read, nor does a job, which may have ended by now. */
+	if (r->stream && *mode == 'w' && !r->fails && !r->is_job) {
 		fputs("text for the child\n", r->stream);
 		fflush(r->stream);
 	}
