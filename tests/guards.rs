@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         make_does_not_wait_for_what_is_left_in_the_background,
         make_is_killed_with_jobs_held,
         a_later_start_gives_back,
+        a_later_start_by_another_way_gives_back,
         a_later_start_removes_what_is_stale,
         a_ledger_that_was_half_made,
         a_host_with_few_descriptors_is_killed,
@@ -138,6 +139,20 @@ fn a_later_start_gives_back() {
     for kind in [Kind::NonBlocking, Kind::Fifo] {
         let run = script(text).pool(kind, 3).breaks();
         run.check(says("0\n2\n")).once();
+    }
+}
+
+/// So is the process by which the pool was found; the pool itself is somebody else's, farther up.
+fn a_later_start_by_another_way_gives_back() {
+    let text = "exec 103<&3 104>&4 3<&- 4>&-
+        (exec 3<&103 4>&104; $BASH -c 'SHIM bash three.sh 30000 & wait; :') & started 3
+        client=$(pgrep -P $!); both; kill -KILL $(guards) $! $client $(pgrep -P $client); sleep 0.3
+        exec 3<&103 4>&104; echo $(pool)
+        LATER SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
+    // On this pool, and on another one.
+    for (later, kind) in [("", Kind::NonBlocking), ("MAKEFLAGS= JSSHIM_JOBS=2", Kind::Blocking)] {
+        let run = script(&text.replace("LATER", later)).pool(kind, 4).breaks();
+        run.check(says("1\n3\n")).once();
     }
 }
 

@@ -5,7 +5,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::jobs::Jobs;
-use crate::ledger::{Founding, Shared};
+use crate::ledger::{Founding, Header, Shared};
 use crate::pool::{self, Pool, Taken};
 use crate::proc;
 use crate::record::{Handle, Record};
@@ -342,6 +342,12 @@ fn is_of(ledger: &Shared, founding: &Founding) -> bool {
     ledger.header.id() == founding.id && (ledger.is_inhabited() || !is_stale(ledger))
 }
 
+/// A pipe outlives the process in which it was found, and until the machine is started again no other one has its
+/// number while it is there.
+fn is_pipe(h: &Header) -> bool {
+    h.path().bytes().starts_with(b"/proc/") && h.is_of_this_boot()
+}
+
 /// Has the pool that this ledger was made for gone? Where a guard lives, or /proc is not there to look into, a
 /// pool that cannot be found may still be in use.
 #[inline(never)]
@@ -353,7 +359,7 @@ fn is_stale(ledger: &Shared) -> bool {
             false
         }
         Err(e) => {
-            let gone = e == Errno::NOENT && !ledger.has_guard();
+            let gone = e == Errno::NOENT && !ledger.has_guard() && !is_pipe(h);
             gone && sys::stat(c"/proc/self", false).is_ok()
         }
     }

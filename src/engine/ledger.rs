@@ -30,6 +30,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use crate::lanes::Lanes;
 use crate::pool::{self, Id, Pool};
+use crate::proc;
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View, Word};
 use crate::stats::Stats;
@@ -42,7 +43,7 @@ pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x02");
+const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x03");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
@@ -72,6 +73,8 @@ pub struct Header {
     pub load_milli: AtomicU32,
     /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
     pub root_born: AtomicU32,
+    /// See [`proc::boot`].
+    boot: AtomicU64,
     /// Device and inode of the file itself.
     file: [AtomicU64; 2],
     path: [AtomicU8; 256],
@@ -128,6 +131,12 @@ impl Header {
     pub fn is_at(&self, file: Result<libc::stat>) -> bool {
         let [dev, ino] = &self.file;
         file.is_ok_and(|st| (st.st_dev, st.st_ino) == (dev.load(Relaxed), ino.load(Relaxed)))
+    }
+
+    /// Was it made since the machine was started? If so, a pipe of its pool's number is its pool.
+    pub fn is_of_this_boot(&self) -> bool {
+        let boot = self.boot.load(Relaxed);
+        boot != 0 && boot == proc::boot()
     }
 
     fn set_path(&self, path: &Path) {

@@ -85,6 +85,17 @@ pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize
     n
 }
 
+/// Names the time since the machine was started, in which the kernel gives no two pipes that live one number:
+/// the start of its boot_id (random(4)); 0 where that cannot be read.
+pub fn boot() -> u64 {
+    let mut id = [0u8; 8];
+    let path: Text<40> = Text::new(b"/proc/sys/kernel/random/boot_id");
+    match read_file(&path, &mut id) {
+        Some(8) => u64::from_le_bytes(id),
+        _ => 0,
+    }
+}
+
 /// Does a process run, as far as can be told without a pidfd? Its number may have been given to another.
 pub fn lives(pid: i32) -> bool {
     if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {

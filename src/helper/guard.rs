@@ -108,7 +108,9 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         look: 0,
         out: false,
     };
-    guard.hold(&header.path());
+    if !guard.hold(&header.path()) {
+        guard.hold_by_another();
+    }
     guard.watch_root();
     guard.split(|| {
         if sweeps {

@@ -147,6 +147,7 @@ impl Header {
             let born = proc::stat(f.root).map_or(0, |s| s.start as u32);
             self.root_born.store(born, Relaxed);
         }
+        self.boot.store(proc::boot(), Relaxed);
         self.slots.store(f.slots, Relaxed);
         self.load_milli.store(f.load_milli, Relaxed);
         self.set_path(&f.path);

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::{Acquire, Release};
 use jsshim_engine::hold;
 use jsshim_engine::join;
 use jsshim_engine::pool::{self, Pool};
+use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Reason};
 use jsshim_engine::slots::State;
 use jsshim_engine::sys;
@@ -37,16 +38,16 @@ impl Guard<'_> {
         self.held >= 0
     }
 
-    /// The same by a process of the ledger that has it open.
+    /// The same by a process that has it open: one of the ledger, or any other.
     pub(super) fn hold_by_another(&mut self) -> bool {
-        let id = self.pool.id;
-        let mut pids = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
-        let found = pids.find_map(|(_, r)| {
-            let pid = r.pid.load(Acquire);
-            join::holds_anywhere(pid, id).map(|fd| pool::fd_path(pid, fd))
-        });
-        let path = found.unwrap_or(self.ledger.header.path());
-        self.hold(&path)
+        let (id, header) = (self.pool.id, &self.ledger.header);
+        let way = |pid| join::holds_anywhere(pid, id).map(|fd| pool::fd_path(pid, fd));
+        let mut used = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
+        let mut found = used.find_map(|(_, r)| way(r.pid.load(Acquire)));
+        if found.is_none() && header.is_of_this_boot() {
+            proc::each_number(&Path::new(b"/proc"), |pid, _| found = found.or_else(|| way(pid)));
+        }
+        self.hold(&found.unwrap_or(header.path()))
     }
 
     /// Has a make's pool open for writing exactly while there are jobs.
