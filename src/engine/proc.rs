@@ -157,6 +157,11 @@ pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
 /// Calls `f` with each name in a folder, and with the descriptor by which it is read. `false`: it cannot
 /// be listed.
 pub fn each_name(folder: &Path, mut f: impl FnMut(&[u8], i32)) -> bool {
+    names(folder, &mut f)
+}
+
+#[inline(never)]
+fn names(folder: &Path, f: &mut dyn FnMut(&[u8], i32)) -> bool {
     let Ok(dir) = sys::open(folder.c(), libc::O_RDONLY | libc::O_DIRECTORY, 0) else {
         return false;
     };

@@ -26,11 +26,18 @@ impl Mark {
     }
 
     pub fn is_on(&self, pid: u32) -> bool {
-        let has = |file: &str| {
-            let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            text.windows(self.0.len()).any(|w| w == self.0.as_bytes())
-        };
-        pid != std::process::id() && (has("environ") || has("cmdline"))
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let words = || [read("environ"), read("cmdline")].concat();
+        let mut text = words();
+        // In the middle of an exec a process has neither yet, but it has a program, as no kernel thread has.
+        for _ in 0..20 {
+            if !text.is_empty() || fs::read_link(format!("/proc/{pid}/exe")).is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(1));
+            text = words();
+        }
+        pid != std::process::id() && text.windows(self.0.len()).any(|w| w == self.0.as_bytes())
     }
 
     /// Waits until none is left; the state of those that stay.

@@ -34,13 +34,22 @@ impl Target {
     fn of(pid: i32) -> Option<Target> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (head, rest) = stat.rsplit_once(')')?;
-        let group = rest.split_whitespace().nth(2)?.parse().ok()?;
+        let mut numbers = rest.split_whitespace().skip(1);
+        let (parent, group) = (numbers.next()?, numbers.next()?.parse().ok()?);
         let name = match head.split_once('(')?.1 {
             "jsshim-helper" => helper_name(pid),
+            name if name.starts_with("python") && comm(parent) == name => WORKER.to_owned(),
             other => other.to_owned(),
         };
         Some(Target { pid, group, name })
     }
+}
+
+/// A worker of a Python pool.
+const WORKER: &str = "worker";
+
+fn comm(pid: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 /// What a process of the helper does: `guard`, or `hold`, which names itself after its job.
@@ -103,7 +112,10 @@ impl Kills {
         // A make takes its tokens itself and has them nowhere but in its memory, or in the argument of a
         // running recipe: what it holds when it is killed is lost with it, without the library as with it.
         // Nothing that is preloaded into it could know, but by reading its reads.
-        targets.retain(|t| signal == libc::SIGSTOP || !t.name.contains("make"));
+        // A worker of a Python pool that ends with the lock of its queue in hand may let the others, and that the
+        // whole pool, wait for ever: without the library as with it.
+        let spared = |t: &Target| t.name.contains("make") || t.name == WORKER;
+        targets.retain(|t| signal == libc::SIGSTOP || !spared(t));
         // The few that matter most are hit more often than by chance.
         let special = if dice.below(4) == 0 {
             ["guard", "hold", "ninja"][dice.below(3) as usize]
