@@ -54,12 +54,12 @@ fn beyond(more: &Calls, less: &Calls, count: i64) -> Calls {
 }
 
 /// The calls of one process below a pool of four slots, without its children.
-fn traced(command: &str, shimmed: bool) -> Calls {
+fn traced(command: &str, kind: Kind, shimmed: bool) -> Calls {
     let text = format!(
         "exec strace -o /dev/fd/1 -e 'signal=!all' ${{OURS:+-E LD_PRELOAD=$OURS}} {command}"
     );
     let run = Run::new(&["bash", "-c", &format!("OURS=$JSSHIM_LIB; {text}")]).preload_inside();
-    calls(&run.pool(Kind::Fifo, 4).any_peak().run(shimmed).text())
+    calls(&run.pool(kind, 4).any_peak().run(shimmed).text())
 }
 
 /// Opened, its head read, its size asked for, mapped thrice (both segments, and zeros), closed; and it asks
@@ -68,7 +68,8 @@ fn calls_of_an_exec() {
     if artifact("libjsshim.so").is_none() {
         return;
     }
-    let more = beyond(&traced("/bin/true", true), &traced("/bin/true", false), 1);
+    let of_true = |shimmed| traced("/bin/true", Kind::Fifo, shimmed);
+    let more = beyond(&of_true(true), &of_true(false), 1);
     let loader = ["openat", "read", "newfstatat", "fstat", "mmap", "close"];
     let total: i64 = more.values().sum();
     let known = more.keys().all(|name| loader.contains(&name.as_str()) || name == "getpid");
@@ -76,11 +77,11 @@ fn calls_of_an_exec() {
 }
 
 /// What one spawn and its reap cost more with the library.
-fn calls_per_job(door: &str, case: &str) -> Calls {
+fn calls_per_job(door: &str, case: &str, kind: Kind) -> Calls {
     const COUNT: i64 = 50;
     let spawns = compiled("spawns");
     let per_job = |shimmed| {
-        let run = |count: i64| traced(&format!("{spawns} {door} {case} {count}"), shimmed);
+        let run = |count: i64| traced(&format!("{spawns} {door} {case} {count}"), kind, shimmed);
         beyond(&run(5 + COUNT), &run(5), COUNT)
     };
     beyond(&per_job(true), &per_job(false), 1)
@@ -91,13 +92,14 @@ fn calls_of_an_only_job() {
         return;
     }
     for door in ["posix_spawn", "vfork", "fork"] {
-        let more = calls_per_job(door, "only");
+        let more = calls_per_job(door, "only", Kind::Fifo);
         let known = more.keys().all(|name| name == "getpid");
         assert!(known && more.values().sum::<i64>() <= 3, "{door}: {more:?}");
     }
 }
 
-/// None of these waits: the pool's description is a non-blocking one.
+/// None of these waits: the pool's description is a non-blocking one. Who has not inherited a write end opens one
+/// for each token that goes back.
 fn calls_of_a_job_on_a_token() {
     if artifact("libjsshim.so").is_none() {
         return;
@@ -105,9 +107,14 @@ fn calls_of_a_job_on_a_token() {
     // By kill(2) it is asked at one job of four whether the guard lives.
     let allowed = ["getpid", "statx", "read", "write", "clock_gettime", "kill"];
     for door in ["posix_spawn", "vfork", "fork"] {
-        let more = calls_per_job(door, "token");
-        let known = more.keys().all(|name| allowed.contains(&name.as_str()));
-        assert!(known && more.values().sum::<i64>() <= 7, "{door}: {more:?}");
+        for (kind, opened) in [(Kind::Blocking, 0), (Kind::Fifo, 1)] {
+            let mut more = calls_per_job(door, "token", kind);
+            for name in ["openat", "close"] {
+                assert!(more.remove(name).unwrap_or(0) <= opened, "{door}, {kind:?}: {name}");
+            }
+            let known = more.keys().all(|name| allowed.contains(&name.as_str()));
+            assert!(known && more.values().sum::<i64>() <= 7, "{door}, {kind:?}: {more:?}");
+        }
     }
 }
 

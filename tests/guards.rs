@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
         a_byte_whose_reader_is_killed,
         make_counts_what_orphans_hold,
         make_does_not_wait_for_what_is_left_in_the_background,
+        make_does_not_wait_for_a_host_that_is_left_in_the_background,
         make_is_killed_with_jobs_held,
         a_later_start_gives_back,
         a_later_start_by_another_way_gives_back,
@@ -94,6 +95,21 @@ fn below_make(make: &str, recipe: &str) -> Run {
     let three = THREE.replace("wait; wait", dies);
     let six = three.replace("1 2 3;", "1 2 3 4 5 6;");
     run.file("three.sh", &three).file("six.sh", &six).preload_inside()
+}
+
+/// A server in the background whose workers stay: it has the library, and is alive.
+fn make_does_not_wait_for_a_host_that_is_left_in_the_background() {
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        let text = format!(
+            "MAKEFLAGS= {make} -j3 2>err; echo status $?; grep INTERNAL err; touch go; ended 3"
+        );
+        let stay = THREE.replace("-s ${1:-700}", "-w go");
+        let started =
+            "until [ $$(od -An -tu4 -j8 -N4 $$JSSHIM_TEST_JOBS) -ge 3 ]; do sleep 0.05; done";
+        let recipe = format!("@LD_PRELOAD=$$JSSHIM_LIB bash stay.sh >log & {started}");
+        let run = script(&text).file("Makefile", &format!("all:\n\t{recipe}\n"));
+        run.file("stay.sh", &stay).check(says("status 0\n")).any_peak().both();
+    }
 }
 
 /// An orphan that is the last to have the pool open ends before its token can be given back.

@@ -109,11 +109,10 @@ impl Client {
         unsafe { &*self.ledger.load(Acquire) }
     }
 
-    /// Forgets whose record it was: in a forked child that is the parent's. The parent's pool
-    /// description is closed, so that the child keeps no root make waiting.
+    /// Forgets whose record it was: in a forked child that is the parent's.
     pub fn forked(&self) {
         self.me.store(0, Release);
-        self.pool.close_in_child();
+        self.pool.forked();
     }
 
     /// The index of this process' record, made at need. `None`: the table is full.

@@ -128,7 +128,9 @@ impl Watch {
                 client.sweep(jobs);
                 return client.start_now(job, jobs, || ());
             }
-            if self.host_is_needed() {
+            // A pool that only hangs up has gone.
+            let gone = |p: &libc::pollfd| p.revents & libc::POLLIN == 0 && p.revents != 0;
+            if fds.first().is_some_and(gone) || self.host_is_needed() {
                 return None;
             }
         }

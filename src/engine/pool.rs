@@ -5,8 +5,12 @@
 //! works after the host has closed what it inherited. Only where such an open is refused (another uid
 //! than the pipe's creator) the inherited descriptors serve: `splice` takes one byte and never blocks.
 //! Tokens go back with write(2), never with splice: each spliced byte occupies a whole pipe buffer.
+//!
+//! The description that is kept is one for reading, but in a process that has inherited the write end: a make
+//! that ends reads its pool until the last writer has gone, and who has been left in the background, with jobs
+//! that never end, would keep it waiting. For writing the pool is opened each time.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::proc;
 use crate::record::{Place, Record};
@@ -25,9 +29,14 @@ pub struct Pool {
     pub path: Path,
     /// The inherited read and write end, if they are there.
     pub inherited: Option<(i32, i32)>,
-    /// The own description while there are jobs, or -1.
+    /// The own description while there are jobs, with [`WRITES`] if it is one for writing, too; or -1.
     fd: AtomicI32,
+    /// The one by which a byte is written back just now, or -1.
+    giving: AtomicI32,
 }
+
+/// In [`Pool::fd`]; descriptors are smaller (`fs.nr_open`, proc(5)).
+const WRITES: i32 = 1 << 30;
 
 /// What came of taking a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +49,35 @@ pub enum Taken {
     Gone,
 }
 
+/// What a byte is written back by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The kept description: it reads, too, so that there is a reader.
+    Kept,
+    /// One of the same kind, opened for it.
+    Opened,
+    /// What make has handed down: there may be no reader any more.
+    Inherited,
+}
+
 /// How often a byte is written that the kernel has no memory for, with 5 ms in between.
 const GIVES: usize = 20;
+
+/// Writes a byte back. `false`: the kernel has no memory for it. `quiet`: without SIGPIPE.
+fn put(fd: i32, byte: u8, quiet: bool) -> bool {
+    for _ in 0..GIVES {
+        let write = || sys::write(fd, &[byte]);
+        match if quiet { sys::without_signals(write) } else { write() } {
+            Err(Errno::INTR) => {}
+            // The pool is full, because more is in it than it was made with, or has no reader any more:
+            // nothing is owed.
+            Ok(_) | Err(Errno::AGAIN | Errno::PIPE) => return true,
+            // The byte stays in this hand: to another, who may free it, the record has none.
+            Err(_) => sys::sleep_millis(5),
+        }
+    }
+    false
+}
 
 /// Is `fd` this pipe?
 pub fn is(fd: i32, id: Id) -> bool {
@@ -86,7 +122,8 @@ pub fn move_high(fd: i32) -> i32 {
 impl Pool {
     /// A pool that has been identified.
     pub fn new(id: Id, path: Path, inherited: Option<(i32, i32)>) -> Self {
-        Self { id, path, inherited, fd: AtomicI32::new(-1) }
+        let (fd, giving) = (AtomicI32::new(-1), AtomicI32::new(-1));
+        Self { id, path, inherited, fd, giving }
     }
 
     /// The same pool in another place.
@@ -100,40 +137,54 @@ impl Pool {
             (&raw mut (*at).path).copy_from_nonoverlapping(&self.path, 1);
             (&raw mut (*at).inherited).write(self.inherited);
             (&raw mut (*at).fd).write(AtomicI32::new(-1));
+            (&raw mut (*at).giving).write(AtomicI32::new(-1));
         }
     }
 
-    /// A description of our own, non-blocking, kept until [`Pool::close`]. Identity is checked each
+    /// A description of our own for reading, non-blocking, kept until [`Pool::close`]. Identity is checked each
     /// time: a host may have closed or reused the number.
     fn own(&self) -> Result<i32> {
         let kept = self.fd.load(Acquire);
-        if kept >= 0 && is(kept, self.id) {
-            return Ok(kept);
+        if kept >= 0 && is(kept & !WRITES, self.id) {
+            return Ok(kept & !WRITES);
         }
-        let fd = move_high(open(&self.path, self.id, libc::O_RDWR)?);
-        match self.fd.compare_exchange(kept, fd, AcqRel, Acquire) {
+        let (how, mark) = match self.write_end() {
+            Some(_) => (libc::O_RDWR, WRITES),
+            None => (libc::O_RDONLY, 0),
+        };
+        let fd = move_high(open(&self.path, self.id, how)?);
+        match self.fd.compare_exchange(kept, fd | mark, AcqRel, Acquire) {
             Ok(_) => Ok(fd),
             Err(other) => {
                 sys::close(fd);
-                Ok(other)
+                Ok(other & !WRITES)
             }
         }
     }
 
-    /// Closes what [`Pool::take`] and [`Pool::give`] opened: an idle holder would keep make waiting.
+    /// The inherited write end, if it is there still.
+    fn write_end(&self) -> Option<i32> {
+        self.inherited.map(|(_, w)| w).filter(|w| is(*w, self.id))
+    }
+
+    /// Closes what [`Pool::take`] opened.
     pub fn close(&self) {
         let fd = self.fd.swap(-1, AcqRel);
-        if fd >= 0 && is(fd, self.id) {
-            sys::close(fd);
+        if fd >= 0 && is(fd & !WRITES, self.id) {
+            sys::close(fd & !WRITES);
         }
     }
 
-    /// [`Pool::close`] in a forked child. Its number is not forgotten, which would cost the child a copy of the
-    /// page: that the number is not the pool is seen before it is used.
-    pub fn close_in_child(&self) {
-        let fd = self.fd.load(Acquire);
-        if fd >= 0 && is(fd, self.id) {
-            sys::close(fd);
+    /// In a forked child: closes what keeps make waiting, be it that another thread of the parent was writing by
+    /// it. Its number is not forgotten, which would cost the child a copy of the page: that the number is not the
+    /// pool is seen before it is used.
+    pub fn forked(&self) {
+        let kept = self.fd.load(Acquire);
+        let kept = if kept >= WRITES { kept & !WRITES } else { -1 };
+        for fd in [kept, self.giving.load(Acquire)] {
+            if fd >= 0 && is(fd, self.id) {
+                sys::close(fd);
+            }
         }
     }
 
@@ -223,28 +274,29 @@ impl Pool {
         if !place.is_full(generation) {
             return true;
         }
-        let inherited = || self.inherited.map(|(_, w)| w).filter(|w| is(*w, self.id));
-        let own = self.own().ok();
-        let Some(fd) = own.or_else(inherited) else { return false };
-        // The own description reads, too; an inherited end may have no reader any more.
-        let write = |byte: &[u8]| match own {
-            Some(_) => sys::write(fd, byte),
-            None => sys::without_signals(|| sys::write(fd, byte)),
-        };
-        let Some(byte) = take(place, generation) else { return true };
-        for _ in 0..GIVES {
-            match write(&[byte]) {
-                Err(Errno::INTR) => {}
-                // The pool is full, because more is in it than it was made with, or has no reader any more:
-                // nothing is owed.
-                Ok(_) | Err(Errno::AGAIN | Errno::PIPE) => return true,
-                // The kernel has no memory. The byte stays in this hand: to another, who may free it, the
-                // record has none.
-                Err(_) => sys::sleep_millis(5),
-            }
+        let Some((fd, end)) = self.writer() else { return false };
+        let put = |byte| put(fd, byte, end == End::Inherited);
+        let given = take(place, generation)
+            .is_none_or(|byte| put(byte) || !place.put_back(generation, byte));
+        if end == End::Opened {
+            self.giving.store(-1, Release);
+            sys::close(fd);
         }
-        // Later, by the guard or by whoever gives next.
-        !place.put_back(generation, byte)
+        given
+    }
+
+    fn writer(&self) -> Option<(i32, End)> {
+        let kept = self.fd.load(Acquire);
+        if kept >= WRITES && is(kept & !WRITES, self.id) {
+            return Some((kept & !WRITES, End::Kept));
+        }
+        match open(&self.path, self.id, libc::O_RDWR) {
+            Ok(fd) => {
+                self.giving.store(fd, Release);
+                Some((fd, End::Opened))
+            }
+            Err(_) => self.write_end().map(|fd| (fd, End::Inherited)),
+        }
     }
 
     /// A description to poll for tokens: the own one, or the inherited read end.

@@ -58,10 +58,19 @@ impl Guard<'_> {
             self.over = self.owner_counts();
         }
         let needed = if self.over { self.return_all() } else { self.out };
-        if needed && self.owner != 0 && self.held >= 0 {
-            self.pool.pollable();
-        } else {
-            self.pool.close();
+        if !needed || self.owner == 0 || self.held < 0 {
+            self.let_go();
+        } else if self.writer < 0 {
+            let opened = pool::open(&self.pool.path, self.pool.id, libc::O_RDWR);
+            self.writer = opened.unwrap_or(-1);
+        }
+    }
+
+    /// Has it open for writing no more.
+    pub(super) fn let_go(&mut self) {
+        if self.writer >= 0 {
+            sys::close(self.writer);
+            self.writer = -1;
         }
     }
 
