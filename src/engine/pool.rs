@@ -175,15 +175,12 @@ impl Pool {
         }
     }
 
-    /// In a forked child: closes what keeps make waiting, be it that another thread of the parent was writing by
-    /// it. Its number is not forgotten, which would cost the child a copy of the page: that the number is not the
-    /// pool is seen before it is used.
+    /// [`Pool::close`] in a forked child, and of what another thread of the parent was writing by. The numbers are not
+    /// forgotten, which would cost the child a copy of the page: that one is not the pool is seen before it is used.
     pub fn forked(&self) {
-        let kept = self.fd.load(Acquire);
-        let kept = if kept >= WRITES { kept & !WRITES } else { -1 };
-        for fd in [kept, self.giving.load(Acquire)] {
-            if fd >= 0 && is(fd, self.id) {
-                sys::close(fd);
+        for fd in [&self.fd, &self.giving].map(|fd| fd.load(Acquire)) {
+            if fd >= 0 && is(fd & !WRITES, self.id) {
+                sys::close(fd & !WRITES);
             }
         }
     }
