@@ -144,14 +144,20 @@ impl Pool {
     /// A description of our own for reading, non-blocking, kept until [`Pool::close`]. Identity is checked each
     /// time: a host may have closed or reused the number.
     fn own(&self) -> Result<i32> {
+        self.keep(|| self.write_end().is_some())
+    }
+
+    /// Keeps one for writing, too, until [`Pool::close`]: for who keeps a make waiting on purpose.
+    pub fn keep_for_writing(&self) {
+        let _ = self.keep(|| true);
+    }
+
+    fn keep(&self, writes: impl FnOnce() -> bool) -> Result<i32> {
         let kept = self.fd.load(Acquire);
-        if kept >= 0 && is(kept & !WRITES, self.id) {
-            return Ok(kept & !WRITES);
+        if let Some(fd) = self.ours(kept) {
+            return Ok(fd);
         }
-        let (how, mark) = match self.write_end() {
-            Some(_) => (libc::O_RDWR, WRITES),
-            None => (libc::O_RDONLY, 0),
-        };
+        let (how, mark) = if writes() { (libc::O_RDWR, WRITES) } else { (libc::O_RDONLY, 0) };
         let fd = move_high(open(&self.path, self.id, how)?);
         match self.fd.compare_exchange(kept, fd | mark, AcqRel, Acquire) {
             Ok(_) => Ok(fd),
@@ -162,25 +168,29 @@ impl Pool {
         }
     }
 
-    /// The inherited write end, if it is there still.
-    fn write_end(&self) -> Option<i32> {
-        self.inherited.map(|(_, w)| w).filter(|w| is(*w, self.id))
+    /// A descriptor, with or without [`WRITES`], if it is (still) this pool.
+    fn ours(&self, fd: i32) -> Option<i32> {
+        (fd >= 0).then_some(fd & !WRITES).filter(|fd| is(*fd, self.id))
     }
 
-    /// Closes what [`Pool::take`] opened.
+    /// The inherited write end, if it is there still.
+    fn write_end(&self) -> Option<i32> {
+        self.inherited.and_then(|(_, w)| self.ours(w))
+    }
+
+    /// Closes what is kept.
     pub fn close(&self) {
-        let fd = self.fd.swap(-1, AcqRel);
-        if fd >= 0 && is(fd & !WRITES, self.id) {
-            sys::close(fd & !WRITES);
+        if let Some(fd) = self.ours(self.fd.swap(-1, AcqRel)) {
+            sys::close(fd);
         }
     }
 
     /// [`Pool::close`] in a forked child, and of what another thread of the parent was writing by. The numbers are not
     /// forgotten, which would cost the child a copy of the page: that one is not the pool is seen before it is used.
     pub fn forked(&self) {
-        for fd in [&self.fd, &self.giving].map(|fd| fd.load(Acquire)) {
-            if fd >= 0 && is(fd & !WRITES, self.id) {
-                sys::close(fd & !WRITES);
+        for fd in [&self.fd, &self.giving] {
+            if let Some(fd) = self.ours(fd.load(Acquire)) {
+                sys::close(fd);
             }
         }
     }
@@ -284,8 +294,9 @@ impl Pool {
 
     fn writer(&self) -> Option<(i32, End)> {
         let kept = self.fd.load(Acquire);
-        if kept >= WRITES && is(kept & !WRITES, self.id) {
-            return Some((kept & !WRITES, End::Kept));
+        let for_writing = (kept >= WRITES).then_some(kept);
+        if let Some(fd) = for_writing.and_then(|fd| self.ours(fd)) {
+            return Some((fd, End::Kept));
         }
         match open(&self.path, self.id, libc::O_RDWR) {
             Ok(fd) => {
@@ -298,7 +309,6 @@ impl Pool {
 
     /// A description to poll for tokens: the own one, or the inherited read end.
     pub fn pollable(&self) -> Option<i32> {
-        let inherited = self.inherited.map(|(r, _)| r).filter(|r| is(*r, self.id));
-        self.own().ok().or(inherited)
+        self.own().ok().or_else(|| self.inherited.and_then(|(r, _)| self.ours(r)))
     }
 }

@@ -49,8 +49,6 @@ struct Guard<'a> {
     pool: Pool,
     /// The descriptor by which the pool is opened, or -1.
     held: i32,
-    /// The one by which it is kept open for writing, or -1.
-    writer: i32,
     watches: Watches,
     breaker: Breaker,
     /// The clients, by index, with a job that may need their implicit slot.
@@ -97,7 +95,6 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         path,
         pool: Pool::new(id, Path::default(), None),
         held: -1,
-        writer: -1,
         watches: Watches::new(),
         breaker: Breaker::new(stall),
         needy: [false; RECORDS],
@@ -164,7 +161,7 @@ impl Guard<'_> {
                 Role::Guard(double) => break double,
                 Role::Double(child) => {
                     self.watches.forget_all();
-                    self.let_go();
+                    self.pool.close();
                     if let Some(first) = first.take() {
                         first();
                     }

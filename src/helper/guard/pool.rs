@@ -31,11 +31,18 @@ impl Guard<'_> {
     pub(super) fn hold(&mut self, path: &Path) -> bool {
         let own = self.ledger.header.root.load(Acquire) != 0;
         let how = if own { libc::O_RDWR } else { libc::O_RDONLY };
-        self.held = pool::open(path, self.pool.id, how).unwrap_or(-1);
+        let opened = pool::open(path, self.pool.id, how);
+        if let Ok(fd) = opened {
+            self.pool.close();
+            if self.held >= 0 {
+                sys::close(self.held);
+            }
+            self.held = fd;
+        }
         self.ledger.header.guard_fd.store(self.held, Release);
         // Not by our number, which changes.
         self.pool = Pool::new(self.pool.id, pool::fd_path(0, self.held), None);
-        self.held >= 0
+        opened.is_ok()
     }
 
     /// The same by a process that has it open: one of the ledger, or any other.
@@ -58,19 +65,10 @@ impl Guard<'_> {
             self.over = self.owner_counts();
         }
         let needed = if self.over { self.return_all() } else { self.out };
-        if !needed || self.owner == 0 || self.held < 0 {
-            self.let_go();
-        } else if self.writer < 0 {
-            let opened = pool::open(&self.pool.path, self.pool.id, libc::O_RDWR);
-            self.writer = opened.unwrap_or(-1);
-        }
-    }
-
-    /// Has it open for writing no more.
-    pub(super) fn let_go(&mut self) {
-        if self.writer >= 0 {
-            sys::close(self.writer);
-            self.writer = -1;
+        if needed && self.owner != 0 && self.held >= 0 {
+            self.pool.keep_for_writing();
+        } else {
+            self.pool.close();
         }
     }
 
