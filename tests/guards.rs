@@ -16,6 +16,10 @@ pub fn tests() -> Vec<Test> {
         make_counts_what_orphans_hold,
         make_does_not_wait_for_what_is_left_in_the_background,
         make_does_not_wait_for_a_host_that_is_left_in_the_background,
+        make_does_not_wait_for_a_host_that_was_found_by_one_that_has_ended,
+        make_waits_for_the_double_of_a_guard_that_was_killed,
+        make_waits_for_a_guard_that_is_slow,
+        make_waits_for_a_guard_that_has_yet_to_start,
         make_is_killed_with_jobs_held,
         a_later_start_gives_back,
         a_later_start_by_another_way_gives_back,
@@ -109,6 +113,74 @@ fn make_does_not_wait_for_a_host_that_is_left_in_the_background() {
         let recipe = format!("@LD_PRELOAD=$$JSSHIM_LIB bash stay.sh >log & {started}");
         let run = script(&text).file("Makefile", &format!("all:\n\t{recipe}\n"));
         run.file("stay.sh", &stay).check(says("status 0\n")).any_peak().both();
+    }
+}
+
+/// Python has closed what it inherited, for its child, which found the pool through it.
+fn make_does_not_wait_for_a_host_that_was_found_by_one_that_has_ended() {
+    let text = format!(
+        "MAKEFLAGS= {} -j3 2>err; echo status $?; grep INTERNAL err; touch go; ended 5",
+        on_path("make")
+    );
+    // It has had jobs, has none for a while, and more of them then.
+    let host = "for i in 1 2; do $JOB -b 5 & done; wait; touch idle
+        until [ -e more ]; do sleep 0.05; done; for i in 1 2 3; do $JOB -b 5 -w go & done; wait";
+    let start = "import os, subprocess, time
+subprocess.Popen(['bash', 'host.sh'], stdout=open('log', 'w'), env=dict(os.environ, LD_PRELOAD=os.environ['JSSHIM_LIB']))
+while not os.path.exists('idle'): time.sleep(0.05)";
+    for more in ["touch more", "sleep 0.2"] {
+        let recipe = format!("all:\n\t+@$$PYTHON start.py && {more}\n");
+        let run = script(&text.replace("touch go", "touch more go")).file("Makefile", &recipe);
+        let run = run.file("host.sh", host).file("start.py", start);
+        run.check(says("status 0\n")).any_peak().both();
+    }
+}
+
+/// A make whose recipe leaves a host with three jobs that stay; `between` happens while they are there.
+fn counting_make(make: &str, host: &str, between: &str) -> Run {
+    let text = format!(
+        "MAKEFLAGS= {make} -j3 2>err & make=$!
+        {between}
+        touch end; sleep 0.5; kill -CONT $(guards) && :; wait $make; echo status $?
+        grep INTERNAL err; touch go; ended 3"
+    );
+    let recipe =
+        "@LD_PRELOAD=$$JSSHIM_LIB bash host.sh >log & until [ -e end ]; do sleep 0.02; done";
+    let run = script(&text).file("Makefile", &format!("all:\n\t{recipe}\n")).file("host.sh", host);
+    run.check(says("status 0\n")).any_peak()
+}
+
+const STAY: &str = "for i in 1 2 3; do $JOB -b 5 -w go & done; wait";
+
+/// The double goes on, but not at once; what the guard had open, it has.
+fn make_waits_for_the_double_of_a_guard_that_was_killed() {
+    let between = "started 3; sleep 0.2; guard=; for pid in $(guards); do
+            read -r _ _ _ parent _ </proc/$pid/stat
+            case \" $(echo $(guards)) \" in *\" $parent \"*) guard=$pid double=$parent;; esac
+        done
+        kill -STOP $double; kill -KILL $guard";
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        counting_make(&make, STAY, between).breaks().once();
+    }
+}
+
+/// It has not seen yet that a client which had nothing to do takes tokens.
+fn make_waits_for_a_guard_that_is_slow() {
+    let host =
+        format!("$JOB -b 5 & $JOB -b 5 & wait; until [ -e more ]; do sleep 0.02; done; {STAY}");
+    let between = "ended 2; sleep 0.3; both; touch more; started 5";
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        counting_make(&make, &host, between).once();
+    }
+}
+
+fn make_waits_for_a_guard_that_has_yet_to_start() {
+    let Some(helper) = artifact("jsshim-helper") else { return };
+    let slow =
+        format!("#!/bin/sh\nLD_PRELOAD=\n[ $1 != guard ] || sleep 0.4\nexec {helper} \"$@\"\n");
+    for make in [on_path("make"), tool("make-4.4.1", "make")] {
+        let run = counting_make(&make, STAY, "chmod +x slow.sh; started 3");
+        run.file("slow.sh", &slow).env("JSSHIM_HELPER", "./slow.sh").once();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which processes of a ledger live: a pidfd for each names a process beyond its number and tells of its
 //! end even while nobody reaps it.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use crate::ledger::RECORDS;
 use crate::proc;
@@ -53,10 +53,6 @@ impl Watches {
     pub fn is_dead(&mut self, h: Handle, record: &Record, pid: i32) -> bool {
         let Some(watch) = self.all.get_mut(h.index as usize) else { return false };
         if (watch.pid, watch.generation) != (pid, h.generation) {
-            if watch.pid > 0 && watch.generation == h.generation {
-                // The record names another process now.
-                record.born.store(0, Release);
-            }
             watch.end();
             *watch = Watch::begin(h, record, pid);
         }
@@ -80,9 +76,9 @@ impl Watches {
         }
     }
 
-    /// Watches nobody any more.
+    /// Watches nobody any more. The descriptors are closed already.
     pub fn forget_all(&mut self) {
-        self.all.iter_mut().for_each(Watch::end);
+        self.all.fill(NONE);
     }
 
     /// Sleeps until a watched process ends, or the one of this pidfd, if it is one; or for so many ms.
@@ -147,12 +143,20 @@ impl Watch {
 /// Is this number that of another process by now? An earlier guard has seen when the first one started.
 fn is_stranger(record: &Record, pid: i32) -> bool {
     let Some(stat) = proc::stat(pid) else { return false };
-    let born = (stat.start as u32).max(1);
-    record.born.compare_exchange(0, born, AcqRel, Acquire).is_err_and(|seen| seen != born)
+    let born = u64::from(pid.unsigned_abs()) << 32 | u64::from(stat.start as u32);
+    let seen = record.born.load(Acquire);
+    if seen >> 32 == born >> 32 {
+        return seen != born;
+    }
+    // That was another process, of this job or of one before; or this is a look at one before, and comes late.
+    let _ = record.born.compare_exchange(seen, born, AcqRel, Acquire);
+    false
 }
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::Ordering::Release;
+
     use super::*;
     use crate::ledger::{Founding, Shared};
     use crate::text::Path;
@@ -173,11 +177,15 @@ mod tests {
         let mut watches = Watches::new();
         assert!(!watches.is_dead(h, record, pid));
         let born = record.born.load(Acquire);
-        assert_eq!(born, proc::stat(pid).unwrap().start as u32);
+        assert_eq!(born as u32, proc::stat(pid).unwrap().start as u32);
         // Another guard finds the same, unless the process is another one.
         assert!(!Watches::new().is_dead(h, record, pid));
         record.born.store(born - 1, Release);
         assert!(Watches::new().is_dead(h, record, pid));
+        // A look at the job before came so late that it noted the process of that.
+        record.born.store((u64::from(std::process::id()) << 32) + 1, Release);
+        assert!(!Watches::new().is_dead(h, record, pid));
+        assert_eq!(record.born.load(Acquire), born);
         // The first one has its pidfd, and goes by that.
         assert!(!watches.is_dead(h, record, pid));
         child.kill().unwrap();

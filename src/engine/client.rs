@@ -243,7 +243,7 @@ impl Client {
     /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
     /// `check`: also if one is known, which may have been killed.
     pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
-        guard::ensure(self.ledger(), &self.ledger_path, &self.helper, envp, check);
+        guard::ensure(self.ledger(), &self.pool, &self.ledger_path, &self.helper, envp, check);
     }
 
     /// Finds a use for the implicit slot, if it is free.

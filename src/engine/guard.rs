@@ -5,8 +5,13 @@ use core::ptr::null;
 use core::sync::atomic::Ordering::Acquire;
 
 use crate::ledger::{Shared, LIFE, START};
+use crate::pool::Pool;
 use crate::sys;
 use crate::text::Path;
+
+/// Where the guard has the pool open for writing, in place of its standard input: from its start on, by us, so that
+/// no make that ends meanwhile takes what is about to be taken for lost.
+pub const KEPT: i32 = 0;
 
 /// Starts the guard unless one lives.
 ///
@@ -16,6 +21,7 @@ use crate::text::Path;
 /// number.
 pub fn ensure(
     ledger: &Shared,
+    pool: &Pool,
     ledger_path: &Path,
     helper: &Path,
     envp: *const *const c_char,
@@ -28,18 +34,18 @@ pub fn ensure(
     // Without descriptors or locks to be had it is started all the same: it makes sure of its own that it
     // is the only one.
     let Ok(file) = sys::open(ledger_path.c(), libc::O_RDWR, 0) else {
-        return start(ledger_path, helper, envp);
+        return start(pool, ledger_path, helper, envp);
     };
     let other = sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
     if !other && sys::is_byte_locked(file, LIFE) != Ok(true) {
-        start(ledger_path, helper, envp);
+        start(pool, ledger_path, helper, envp);
     }
     sys::close(file);
 }
 
-fn start(ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
+fn start(pool: &Pool, ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
     let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger_path.c().as_ptr(), null()];
-    let plan = Plan { path: helper.c().as_ptr(), argv: argv.as_ptr(), envp };
+    let plan = Plan { pool, path: helper.c().as_ptr(), argv: argv.as_ptr(), envp };
     if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
         let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
@@ -50,7 +56,8 @@ fn start(ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
     }
 }
 
-struct Plan {
+struct Plan<'a> {
+    pool: &'a Pool,
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
@@ -65,7 +72,8 @@ extern "C" fn first(plan: usize) -> ! {
 extern "C" fn second(plan: usize) -> ! {
     // SAFETY: the plan outlives this child, whose creator sleeps until it execs or exits.
     unsafe {
-        let plan = &*(plan as *const Plan);
+        let plan = &*(plan as *const Plan<'_>);
+        plan.pool.hand_down(KEPT);
         sys::execve(plan.path, plan.argv, plan.envp);
     }
     sys::exit(127)

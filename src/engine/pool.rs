@@ -144,20 +144,12 @@ impl Pool {
     /// A description of our own for reading, non-blocking, kept until [`Pool::close`]. Identity is checked each
     /// time: a host may have closed or reused the number.
     fn own(&self) -> Result<i32> {
-        self.keep(|| self.write_end().is_some())
-    }
-
-    /// Keeps one for writing, too, until [`Pool::close`]: for who keeps a make waiting on purpose.
-    pub fn keep_for_writing(&self) {
-        let _ = self.keep(|| true);
-    }
-
-    fn keep(&self, writes: impl FnOnce() -> bool) -> Result<i32> {
         let kept = self.fd.load(Acquire);
         if let Some(fd) = self.ours(kept) {
             return Ok(fd);
         }
-        let (how, mark) = if writes() { (libc::O_RDWR, WRITES) } else { (libc::O_RDONLY, 0) };
+        let writes = self.write_end().is_some();
+        let (how, mark) = if writes { (libc::O_RDWR, WRITES) } else { (libc::O_RDONLY, 0) };
         let fd = move_high(open(&self.path, self.id, how)?);
         match self.fd.compare_exchange(kept, fd | mark, AcqRel, Acquire) {
             Ok(_) => Ok(fd),
@@ -304,6 +296,19 @@ impl Pool {
                 Some((fd, End::Opened))
             }
             Err(_) => self.write_end().map(|fd| (fd, End::Inherited)),
+        }
+    }
+
+    /// Makes `to` a write end that the next program has as well; or closes it. Async-signal-safe.
+    pub fn hand_down(&self, to: i32) {
+        let opened = open(&self.path, self.id, libc::O_WRONLY).ok();
+        let done = match opened.or_else(|| self.write_end()) {
+            Some(fd) if fd == to => sys::fcntl(fd, libc::F_SETFD, 0).map(drop),
+            Some(fd) => sys::dup_to(fd, to, 0),
+            None => Err(Errno::NOENT),
+        };
+        if done.is_err() {
+            sys::close(to);
         }
     }
 

@@ -72,9 +72,10 @@ pub struct Record {
     pub gift: Place,
     /// Of a client: the job in which it runs ([`Handle::compact`]), or 0.
     pub home: AtomicU32,
-    /// When its process started, in clock ticks as [`crate::proc::Stat`] has them, if the guard has seen to
-    /// it; otherwise 0. A guard that comes later knows by it that the number is that of another now.
-    pub born: AtomicU32,
+    /// Its process, in the upper half, and when that started, in clock ticks as [`crate::proc::Stat`] has them, if
+    /// a guard has seen to it; otherwise 0. A guard that comes later knows by it that the number is that of another
+    /// now.
+    pub born: AtomicU64,
     /// Since when it waits, or runs, or is a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
     /// How long it has waited in its client before it was held; once it runs, in all. In ns.

@@ -1,7 +1,8 @@
 //! The guard is killed like anything else. So it is two processes: the one that works, and its parent,
 //! the double, which sleeps until that ends, and forks another one if it was killed. If the double is
 //! killed, the other one makes itself the double of a new child. Both hold the lock on the ledger, since
-//! a lock belongs to an open file: the guard is alive as long as one of them is.
+//! a lock belongs to an open file: the guard is alive as long as one of them is. All descriptors are those of both,
+//! so that a pool that is kept open does not close with the one that is killed.
 
 use jsshim_engine::sys;
 
@@ -15,7 +16,7 @@ pub enum Role {
 
 pub fn fork() -> Role {
     // SAFETY: the helper has one thread and no libc.
-    match unsafe { sys::fork() } {
+    match unsafe { sys::fork(libc::CLONE_FILES) } {
         Ok(0) => {
             // A signal to a process group shall not hit both.
             sys::setsid();
@@ -43,10 +44,10 @@ pub fn was_killed(child: i32) -> bool {
 /// Runs `f` in a process that is nobody's child.
 pub fn apart(f: impl FnOnce()) {
     // SAFETY: as above.
-    match unsafe { sys::fork() } {
+    match unsafe { sys::fork(0) } {
         Ok(0) => {
             // SAFETY: as above.
-            if unsafe { sys::fork() } == Ok(0) {
+            if unsafe { sys::fork(0) } == Ok(0) {
                 f();
             }
             sys::exit(0)

@@ -9,6 +9,7 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use jsshim_engine::alive::Watches;
+use jsshim_engine::guard::KEPT;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::{Shared, LIFE, RECORDS};
 use jsshim_engine::pool::Pool;
@@ -39,16 +40,34 @@ const LOST_NANOS: u64 = 2_000_000_000;
 /// With fewer descriptors than these, none is used for anything but the pool and the ledger.
 const SCARCE: u64 = 32;
 
+/// Where there is no close_range(2), no descriptor above this one is looked for.
+const MOST: i32 = 65_536;
+
 /// States in which a record is watched without a process.
 const CLAIMED: i32 = -1;
 const ENDING: i32 = -2;
 
+/// What the make does whose pool it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Make {
+    /// It builds, or another process has its pool open.
+    Builds,
+    /// It counts its tokens.
+    Counts,
+    /// Nobody is to be seen who has the pool open.
+    Unseen,
+}
+
 struct Guard<'a> {
     ledger: &'a Shared,
     path: Path,
+    /// The ledger, for its lock.
+    file: i32,
     pool: Pool,
     /// The descriptor by which the pool is opened, or -1.
     held: i32,
+    /// Is the pool open for writing at [`KEPT`]? `None`: not known.
+    kept: Option<bool>,
     watches: Watches,
     breaker: Breaker,
     /// The clients, by index, with a job that may need their implicit slot.
@@ -61,10 +80,10 @@ struct Guard<'a> {
     /// Of the process with which an own pool ends: is there one; a pidfd, or -1.
     has_root: bool,
     root: i32,
-    /// The make whose pool it is, as far as is known; or 0.
+    /// A process that has the pool of a make open for writing, that make first, as far as is known; or 0.
     owner: i32,
-    /// That make has ended its build.
-    over: bool,
+    /// What is known of the make.
+    make: Make,
     /// When to look next whether it counts its tokens.
     look: u64,
     /// There are jobs, so that a token may be out.
@@ -93,8 +112,10 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
     let mut guard = Guard {
         ledger,
         path,
+        file,
         pool: Pool::new(id, Path::default(), None),
         held: -1,
+        kept: None,
         watches: Watches::new(),
         breaker: Breaker::new(stall),
         needy: [false; RECORDS],
@@ -104,7 +125,7 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         has_root: false,
         root: -1,
         owner,
-        over: false,
+        make: Make::Builds,
         look: 0,
         out: false,
     };
@@ -143,13 +164,17 @@ fn detach() {
     let _ = sys::sigmask(libc::SIG_SETMASK, u64::MAX);
     sys::setsid();
     let _ = sys::chdir(c"/");
-    if sys::close_from(0).is_err() {
-        (0..sys::open_files_limit().min(65_536) as i32).for_each(sys::close);
-    }
-    for _ in 0..3 {
+    close_from(KEPT.saturating_add(1));
+    for _ in (0..3).filter(|fd| sys::fcntl(*fd, libc::F_GETFD, 0).is_err()) {
         let _ = sys::open(c"/dev/null", libc::O_RDWR, 0);
     }
     sys::raise_open_files_limit();
+}
+
+fn close_from(first: i32) {
+    if sys::close_from(first).is_err() {
+        (first..sys::open_files_limit().min(MOST as u64) as i32).for_each(sys::close);
+    }
 }
 
 impl Guard<'_> {
@@ -160,14 +185,13 @@ impl Guard<'_> {
             match double::fork() {
                 Role::Guard(double) => break double,
                 Role::Double(child) => {
-                    self.watches.forget_all();
-                    self.pool.close();
                     if let Some(first) = first.take() {
                         first();
                     }
                     if !double::was_killed(child) {
                         sys::exit(0)
                     }
+                    self.take_over();
                 }
             }
         };
@@ -181,11 +205,23 @@ impl Guard<'_> {
         self.ledger.header.guard.store(sys::getpid(), Release);
     }
 
+    /// After the other one was killed, whose descriptors are here: what it has the pool open by stays.
+    fn take_over(&mut self) {
+        let held = self.ledger.header.guard_fd.load(Acquire).min(MOST);
+        let spared = [self.file, held, self.root];
+        let last = spared.into_iter().max().unwrap_or(self.file);
+        (3..last).filter(|fd| !spared.contains(fd)).for_each(sys::close);
+        close_from(last.saturating_add(1));
+        self.watches.forget_all();
+        (self.double_fd, self.kept) = (-1, None);
+        self.use_pool(held);
+    }
+
     fn watch_over(&mut self) {
         loop {
             let begun = sys::cpu_time();
             let busy = self.round();
-            self.keep_open();
+            self.keep_open(busy);
             if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
                 return;
             }

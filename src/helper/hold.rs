@@ -38,7 +38,7 @@ fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {
     hold::wait(ledger, spec.job, &pool, &[0], &|| {
         let mut buf = [0u8; 256];
         let this = sys::readlink(c"/proc/self/exe", &mut buf).unwrap_or(b"");
-        guard::ensure(ledger, &spec.ledger, &Path::new(this), args.env(), true);
+        guard::ensure(ledger, &pool, &spec.ledger, &Path::new(this), args.env(), true);
     })
 }
 

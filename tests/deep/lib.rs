@@ -69,8 +69,11 @@ pub mod turns;
 pub mod guard {
     use core::ffi::c_char;
 
+    pub const KEPT: i32 = 0;
+
     pub fn ensure(
         _: &crate::ledger::Shared,
+        _: &crate::pool::Pool,
         _: &crate::text::Path,
         _: &crate::text::Path,
         _: *const *const c_char,

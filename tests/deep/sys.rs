@@ -311,12 +311,29 @@ pub fn map(fd: c_int, _: usize) -> Result<*mut u8> {
     })
 }
 
-pub fn close_from(_: c_int) -> Result<()> {
+pub fn close_from(first: c_int) -> Result<()> {
     call(|k| {
         if let Some(process) = k.processes.get_mut(&current()) {
-            process.fds.clear();
+            process.fds.retain(|fd, _| *fd < first);
         }
         Ok(())
+    })
+}
+
+pub fn dup_to(fd: c_int, to: c_int, _: c_int) -> Result<()> {
+    call(|k| {
+        let copy = k.fd(fd)?.clone();
+        if let Some(process) = k.processes.get_mut(&current()) {
+            process.fds.insert(to, copy);
+        }
+        Ok(())
+    })
+}
+
+pub fn level(fd: c_int) -> Result<usize> {
+    call(|k| {
+        let Node::Pipe(pipe) = k.fd(fd)?.node.clone() else { return Err(Errno::INVAL) };
+        Ok(k.pipes[pipe].len())
     })
 }
 

@@ -22,6 +22,12 @@ pub fn close(fd: c_int) {
     let _ = unsafe { call!(libc::SYS_close, fd) };
 }
 
+/// dup3(2): `to` becomes `fd`, and is what it was until then. `flags`: `O_CLOEXEC` or 0.
+pub fn dup_to(fd: c_int, to: c_int, flags: c_int) -> Result<()> {
+    // SAFETY: no memory is involved; the caller gives up what `to` was.
+    unsafe { call!(libc::SYS_dup3, fd, to, flags).map(drop) }
+}
+
 /// read(2) into `buf`.
 pub fn read(fd: c_int, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the buffer is ours and as long as said.

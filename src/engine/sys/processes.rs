@@ -132,15 +132,14 @@ pub fn pidfd_open(pid: i32) -> Result<c_int> {
     unsafe { call!(libc::SYS_pidfd_open, pid, 0usize).map(|fd| fd as c_int) }
 }
 
-/// fork(2) of a process with one thread and no libc.
+/// fork(2) of a process with one thread and no libc. `shared` is 0, or what clone(2) shall not copy.
 ///
 /// # Safety
 /// As fork(2): of a host's process, libc would not know of it.
-pub unsafe fn fork() -> Result<i32> {
+pub unsafe fn fork(shared: c_int) -> Result<i32> {
+    let flags = libc::SIGCHLD | shared;
     // SAFETY: by the contract; a stack of 0 is a copy of this one.
-    unsafe {
-        call!(libc::SYS_clone, libc::SIGCHLD, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32)
-    }
+    unsafe { call!(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32) }
 }
 
 /// Waits until a child ends or stops; gives its status (waitpid(2) with `WUNTRACED`).

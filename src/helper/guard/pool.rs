@@ -1,9 +1,10 @@
 //! The guard's way to the pool. It holds the read end, which keeps no make waiting, and both ends if it is
-//! a pool of our own. Only while there are jobs it has the pool of a make open for writing: a make that
-//! ends counts its tokens until the last writer has gone, and must not miss one that is still to come back.
+//! a pool of our own. While there are clients it has the pool of a make open for writing: a make that ends
+//! counts its tokens until the last writer has gone, and must not miss one that is still to come back.
 
 use core::sync::atomic::Ordering::{Acquire, Release};
 
+use jsshim_engine::guard::KEPT;
 use jsshim_engine::hold;
 use jsshim_engine::join;
 use jsshim_engine::pool::{self, Pool};
@@ -13,10 +14,12 @@ use jsshim_engine::slots::State;
 use jsshim_engine::sys;
 use jsshim_engine::text::{number, Path};
 
-use super::Guard;
+use super::{Guard, Make};
 
 /// How often it is asked whether make counts, in ns.
 const TICK_NANOS: u64 = 50_000_000;
+/// The same where that takes a look at all processes.
+const SEARCH_NANOS: u64 = 1_000_000_000;
 
 /// The make that has made a pool, by the path of it: `/proc/PID/fd/N`, or the name of its fifo.
 pub(super) fn owner_of(path: &Path) -> i32 {
@@ -33,16 +36,20 @@ impl Guard<'_> {
         let how = if own { libc::O_RDWR } else { libc::O_RDONLY };
         let opened = pool::open(path, self.pool.id, how);
         if let Ok(fd) = opened {
-            self.pool.close();
             if self.held >= 0 {
                 sys::close(self.held);
             }
-            self.held = fd;
+            self.use_pool(fd);
         }
-        self.ledger.header.guard_fd.store(self.held, Release);
-        // Not by our number, which changes.
-        self.pool = Pool::new(self.pool.id, pool::fd_path(0, self.held), None);
         opened.is_ok()
+    }
+
+    /// By this descriptor from now on.
+    pub(super) fn use_pool(&mut self, held: i32) {
+        self.held = held;
+        self.ledger.header.guard_fd.store(held, Release);
+        // Not by our number, which changes.
+        self.pool = Pool::new(self.pool.id, pool::fd_path(0, held), Some((held, KEPT)));
     }
 
     /// The same by a process that has it open: one of the ledger, or any other.
@@ -57,27 +64,60 @@ impl Guard<'_> {
         self.hold(&found.unwrap_or(header.path()))
     }
 
-    /// Has a make's pool open for writing exactly while there are jobs.
-    pub(super) fn keep_open(&mut self) {
+    /// Has a make's pool open for writing while there are clients: each may take a token, and end without a word.
+    pub(super) fn keep_open(&mut self, busy: bool) {
         let now = sys::now();
-        if self.out && self.owner != 0 && !self.over && now >= self.look {
-            self.look = now.saturating_add(TICK_NANOS);
-            self.over = self.owner_counts();
+        if busy && self.owner != 0 && self.make != Make::Counts && now >= self.look {
+            self.make = self.look_at_make();
+            let pause = if self.make == Make::Unseen { SEARCH_NANOS } else { TICK_NANOS };
+            self.look = now.saturating_add(pause);
         }
-        let needed = if self.over { self.return_all() } else { self.out };
-        if needed && self.owner != 0 && self.held >= 0 {
-            self.pool.keep_for_writing();
-        } else {
-            self.pool.close();
-        }
+        let needed = match self.make {
+            Make::Builds => busy,
+            // What make has not read yet, a client may.
+            Make::Counts => self.return_all() || sys::level(self.held).is_ok_and(|n| n > 0),
+            Make::Unseen => self.out,
+        };
+        self.keep(needed && self.owner != 0 && self.held >= 0);
     }
 
-    /// Has the make ended its build? Then it has closed its own write end, and reads until the last one is
-    /// closed.
-    fn owner_counts(&self) -> bool {
+    fn keep(&mut self, open: bool) {
+        if self.kept == Some(open) {
+            return;
+        }
+        let wanted = open.then(|| pool::open(&self.pool.path, self.pool.id, libc::O_WRONLY));
+        let opened = wanted.and_then(Result::ok);
+        if let Some(fd) = opened {
+            let _ = sys::dup_to(fd, KEPT, libc::O_CLOEXEC);
+            sys::close(fd);
+        } else if !open {
+            // The number is not for others.
+            let _ = sys::dup_to(1, KEPT, libc::O_CLOEXEC);
+        }
+        self.kept = (open == opened.is_some()).then_some(open);
+    }
+
+    /// A make that has ended its build has closed its own write end, and reads until the last one is closed.
+    fn look_at_make(&mut self) -> Make {
         let (dev, ino, _) = self.pool.id;
-        hold::ends_at(self.owner, (dev, ino)) == (true, false)
-            && self.ledger.records().all(|(_, r)| r.pid.load(Acquire) != self.owner)
+        let (me, double) = (sys::getpid(), self.double);
+        let is_client = |pid| self.ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid);
+        let of = |pid| match hold::ends_at(pid, (dev, ino)) {
+            _ if pid == me || pid == double => Make::Unseen,
+            (_, true) => Make::Builds,
+            (true, false) if !is_client(pid) => Make::Counts,
+            _ => Make::Unseen,
+        };
+        let (mut owner, mut make) = (self.owner, of(self.owner));
+        if make == Make::Unseen {
+            proc::each_number(&Path::new(b"/proc"), |pid, _| match of(pid) {
+                Make::Unseen => {}
+                _ if make == Make::Builds => {}
+                seen => (owner, make) = (pid, seen),
+            });
+        }
+        self.owner = owner;
+        make
     }
 
     /// What goes on in the background, and of those who were killed, goes on without: nobody is left who
