@@ -9,9 +9,11 @@
  *           long after that COMMAND has printed a time, its first output, that time being when it runs
  *   poll FIFO
  *           a client that polls for a token and then runs "now", as a command for "token"
+ *   stay    stays until its parent ends
  *   now     prints the time */
 #define PROGRAM "crowd"
 #include "common.h"
+#include <sys/prctl.h>
 
 static void doze(long micros)
 {
@@ -143,6 +145,9 @@ int main(int argc, char **argv)
 		token(argv[2], atoi(argv[3]), argv + 4);
 	else if (!strcmp(role, "poll") && argc == 3)
 		wait_by_poll(self, argv[2]);
+	else if (!strcmp(role, "stay"))
+		for (prctl(PR_SET_PDEATHSIG, SIGKILL); getppid() > 1; )
+			sleep(1);
 	else if (!strcmp(role, "now"))
 		printf("%lld\n", now());
 	else

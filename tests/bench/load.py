@@ -96,9 +96,9 @@ def handover(times):
     count, folder = 40 * times, f"{BENCH}/handover"
     os.makedirs(folder, exist_ok=True)
     with open(f"{folder}/Makefile", "w") as f:
-        f.write(f"all: a b\na:\n\t@sleep 300\nb:\n\t@exec {CROWD} now\n")
+        f.write(f"all: a b\na:\n\t@exec {CROWD} stay\nb:\n\t@exec {CROWD} now\n")
     with open(f"{folder}/build.ninja", "w") as f:
-        f.write(f"rule run\n  command = exec $c\nbuild a: run\n  c = sleep 300\nbuild b: run\n  c = {CROWD} now >&9\n")
+        f.write(f"rule run\n  command = exec $c\nbuild a: run\n  c = {CROWD} stay\nbuild b: run\n  c = {CROWD} now >&9\n")
     shell = ["/bin/sh", "-c", 'exec 9>&1 >/dev/null; exec "$@"', "sh"]
     rows = {
         "make 4.4.1": ([tool("make-4.4.1", "make"), "-s", "-C", folder], False),
