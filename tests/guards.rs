@@ -179,7 +179,7 @@ fn make_waits_for_a_guard_that_has_yet_to_start() {
     let slow =
         format!("#!/bin/sh\nLD_PRELOAD=\n[ $1 != guard ] || sleep 0.4\nexec {helper} \"$@\"\n");
     for make in [on_path("make"), tool("make-4.4.1", "make")] {
-        let run = counting_make(&make, STAY, "chmod +x slow.sh; started 3");
+        let run = counting_make(&make, &format!("chmod +x slow.sh; {STAY}"), "started 3");
         run.file("slow.sh", &slow).env("JSSHIM_HELPER", "./slow.sh").once();
     }
 }
