@@ -136,7 +136,11 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
     guard.split(|| {
         if sweeps {
             stale::sweep(&path, |other| {
-                double::apart(|| serve(*other, stall, &Path::default(), false))
+                double::apart(|| {
+                    // This ledger's pool is not the other one's.
+                    sys::close(KEPT);
+                    serve(*other, stall, &Path::default(), false)
+                })
             });
         }
     });
@@ -166,7 +170,9 @@ fn detach() {
     let _ = sys::chdir(c"/");
     close_from(KEPT.saturating_add(1));
     for _ in (0..3).filter(|fd| sys::fcntl(*fd, libc::F_GETFD, 0).is_err()) {
-        let _ = sys::open(c"/dev/null", libc::O_RDWR, 0);
+        // There is nothing in the /dev of many a chroot.
+        let _ =
+            sys::open(c"/dev/null", libc::O_RDWR, 0).or_else(|_| sys::open(c"/", libc::O_PATH, 0));
     }
     sys::raise_open_files_limit();
 }

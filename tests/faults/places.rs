@@ -30,6 +30,7 @@ const PLACES: &[(&str, &str, usize, &str)] = &[
     ("no_proc", "umount -l /proc", 0, ""),
     ("proc_of_the_own_only", "mount -t proc -o hidepid=2 none /proc", 0, ""),
     ("proc_without_a_system", "mount -t proc -o subset=pid none /proc", 0, ""),
+    ("nothing_in_dev", "room /dev size=64k", 0, ""),
     ("no_shm", "unset JSSHIM_DIR; cover_tmp size=1m; without_shm", 0, ""),
     ("readonly_shm", "unset JSSHIM_DIR; cover_tmp size=1m; room /dev/shm ro", 0, ""),
     ("noexec_shm", "unset JSSHIM_DIR; cover_tmp size=1m; room /dev/shm noexec,nosuid,nodev", 0, ""),

@@ -67,7 +67,12 @@ impl Guard<'_> {
     /// Has a make's pool open for writing while there are clients: each may take a token, and end without a word.
     pub(super) fn keep_open(&mut self, busy: bool) {
         let now = sys::now();
-        if busy && self.owner != 0 && self.make != Make::Counts && now >= self.look {
+        let asks = match self.make {
+            Make::Builds => busy,
+            Make::Counts => false,
+            Make::Unseen => self.out,
+        };
+        if asks && self.owner != 0 && now >= self.look {
             self.make = self.look_at_make();
             let pause = if self.make == Make::Unseen { SEARCH_NANOS } else { TICK_NANOS };
             self.look = now.saturating_add(pause);
