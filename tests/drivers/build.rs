@@ -172,7 +172,7 @@ def configure(ctx):
     pass
 def build(ctx):
     for i in range(8):
-        ctx(rule='sh ../j %d 1 0 300 >o%d' % (i, i), target='o%d' % i)
+        ctx(rule='sh ../j %d 1 0 150 >o%d' % (i, i), target='o%d' % i)
 ";
 
 const TUP: &str = "
