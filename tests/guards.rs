@@ -21,6 +21,9 @@ pub fn tests() -> Vec<Test> {
         make_waits_for_a_guard_that_is_slow,
         make_waits_for_a_guard_that_has_yet_to_start,
         make_is_killed_with_jobs_held,
+        a_client_leaves_when_the_guard_has_been_killed,
+        a_client_leaves_while_the_guard_comes_back,
+        a_client_leaves_where_there_is_no_guard,
         a_later_start_gives_back,
         a_later_start_by_another_way_gives_back,
         a_later_start_removes_what_is_stale,
@@ -50,14 +53,27 @@ ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep
 export LD_PRELOAD=
 "#;
 
+const SHIM: &str = "LD_PRELOAD=$JSSHIM_LIB ";
+
 fn script(text: &str) -> Run {
-    let text = format!("{TOOLS}{}", text.replace("SHIM ", "LD_PRELOAD=$JSSHIM_LIB "));
+    let text = format!("{TOOLS}{}", text.replace("SHIM ", SHIM));
     let run = Run::new(&["bash", "-c", &text]).env("PYTHON", &python());
     run.file("three.sh", THREE).preload_inside()
 }
 
 fn says(text: &'static str) -> impl Fn(&Outcome) {
     move |o| assert_eq!(o.text(), text)
+}
+
+/// The one that works, and its parent.
+const WHICH: &str = r#"for pid in $(guards); do
+        read -r _ _ _ parent _ </proc/$pid/stat
+        case " $(echo $(guards)) " in *" $parent "*) guard=$pid double=$parent;; esac
+    done"#;
+
+/// A helper whose guards first wait for something.
+fn slow(helper: &str, wait: &str) -> String {
+    format!("#!/bin/sh\nLD_PRELOAD=\n[ $1 != guard ] || {{ {wait}; }}\nexec {helper} \"$@\"\n")
 }
 
 /// A host with three jobs.
@@ -154,13 +170,9 @@ const STAY: &str = "for i in 1 2 3; do $JOB -b 5 -w go & done; wait";
 
 /// The double goes on, but not at once; what the guard had open, it has.
 fn make_waits_for_the_double_of_a_guard_that_was_killed() {
-    let between = "started 3; sleep 0.2; guard=; for pid in $(guards); do
-            read -r _ _ _ parent _ </proc/$pid/stat
-            case \" $(echo $(guards)) \" in *\" $parent \"*) guard=$pid double=$parent;; esac
-        done
-        kill -STOP $double; kill -KILL $guard";
+    let between = format!("started 3; sleep 0.2; {WHICH}; kill -STOP $double; kill -KILL $guard");
     for make in [on_path("make"), tool("make-4.4.1", "make")] {
-        counting_make(&make, STAY, between).breaks().once();
+        counting_make(&make, STAY, &between).breaks().once();
     }
 }
 
@@ -176,11 +188,9 @@ fn make_waits_for_a_guard_that_is_slow() {
 
 fn make_waits_for_a_guard_that_has_yet_to_start() {
     let Some(helper) = artifact("jsshim-helper") else { return };
-    let slow =
-        format!("#!/bin/sh\nLD_PRELOAD=\n[ $1 != guard ] || sleep 0.4\nexec {helper} \"$@\"\n");
     for make in [on_path("make"), tool("make-4.4.1", "make")] {
         let run = counting_make(&make, &format!("chmod +x slow.sh; {STAY}"), "started 3");
-        run.file("slow.sh", &slow).env("JSSHIM_HELPER", "./slow.sh").once();
+        run.file("slow.sh", &slow(&helper, "sleep 0.4")).env("JSSHIM_HELPER", "./slow.sh").once();
     }
 }
 
@@ -216,6 +226,94 @@ fn make_is_killed_with_jobs_held() {
         let run = script(&text).file("Makefile", &format!("all:\n\t{recipe}\n"));
         let six = THREE.replace("1 2 3;", "1 2 3 4 5 6;");
         run.file("six.sh", &six).check(says("all\n")).any_peak().once();
+    }
+}
+
+/// Reaps orphans at once, as not every container's first process does.
+const INIT: &str = "import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+first = os.fork()
+if first == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+ended = 0
+while ended != first:
+    ended, status = os.wait()
+sys.exit(os.waitstatus_to_exitcode(status))
+";
+
+/// Its further jobs are held at once: a host with threads waits for no slot.
+const KEEPS: &str = "import os, subprocess, threading, time
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+start = lambda *wait: subprocess.Popen([os.environ['JOB'], '-b', '5', *wait])
+first, second = start('-w', 'all'), start('-w', 'token')
+while not os.path.exists('third'): time.sleep(0.01)
+more = [start(), start()]
+for job in second, first, *more: job.wait()
+";
+
+/// A host that has the token, and one that ends while a job of it is held and another runs; at the time there is
+/// no guard, by `away`. The record of the held one must not be used again while it waits: a token would come to
+/// the wrong job, and be lost.
+fn leaves_behind_a_held_job(away: &str) -> Run {
+    let leaves = "$JOB -b 5 -w first & $JOB -b 5 -w all & wait -n; $JOB -b 5 -w all &
+        until [ -e leave ]; do read -t 0.02 </dev/zero; done; : >left";
+    let text = format!(
+        "held() {{ until [ $(pgrep -fc \"helper hold.*$JSSHIM_DIR\") = $1 ]; do sleep 0.01; done; }}
+        SHIM $PYTHON keeps.py & started 2; SHIM bash leaves.sh & started 3; held 1
+        touch first; started 4; held 1
+        {away}
+        touch leave; until [ -e left ]; do sleep 0.01; done; sleep 0.1; touch third; held 3
+        touch token; sleep 0.5; touch all; ended 7; wait; sleep 1; echo $(pool)"
+    );
+    let run = script("exec $PYTHON init.py bash all.sh").file("init.py", INIT);
+    let run = run
+        .file("all.sh", &format!("{TOOLS}{}", text.replace("SHIM ", SHIM)))
+        .file("keeps.py", KEEPS)
+        .file("leaves.sh", leaves);
+    run.any_peak().check(says("1\n"))
+}
+
+fn a_client_leaves_when_the_guard_has_been_killed() {
+    for kind in [Kind::NonBlocking, Kind::Blocking, Kind::Fifo] {
+        leaves_behind_a_held_job("both; kill -KILL $(guards)").pool(kind, 2).once();
+    }
+}
+
+/// strace keeps the double on its way.
+fn a_client_leaves_while_the_guard_comes_back() {
+    let away = format!(
+        "{WHICH}; strace -qq -o log -p $double -e trace=clone -e inject=clone:delay_enter=4000000 &
+        until grep -q 'TracerPid:.[1-9]' /proc/$double/status; do sleep 0.01; done
+        kill -KILL $guard; until [ $(guards) = $double ]; do sleep 0.01; done"
+    );
+    leaves_behind_a_held_job(&away).pool(Kind::Fifo, 2).once();
+}
+
+/// Without the helper only a forked child is held, and it starts when its parent has left it. The first children
+/// show that they do not exec.
+fn a_client_leaves_where_there_is_no_guard() {
+    let host = "import os, sys, time
+def child(run):
+    if os.fork() == 0:
+        run()
+        os._exit(0)
+def stay(name):
+    open(name, 'w')
+    while not os.path.exists('go'): time.sleep(0.02)
+for _ in range(3):
+    child(lambda: None)
+    os.wait()
+for name in ('1', '2', '3', '4'):
+    child(lambda: stay('ran-' + name))
+time.sleep(0.3)
+print(*sorted(name for name in os.listdir() if name.startswith('ran-')))
+";
+    let text = "SHIM JSSHIM_HELPER=/nonexistent $PYTHON host.py 2>err; for n in 3 4; do
+            until [ -e ran-$n ]; do sleep 0.02; done
+        done; echo all; touch go; sleep 0.5; wc -l <err; echo $(pool)";
+    for kind in [Kind::NonBlocking, Kind::Blocking, Kind::Fifo] {
+        let run = script(text).file("host.py", host).pool(kind, 2);
+        run.check(says("ran-1 ran-2\nall\n1\n1\n")).once();
     }
 }
 

@@ -283,27 +283,43 @@ impl Client {
         }
     }
 
-    /// The process ends: what has exited is given back, and its record goes unless jobs outlive it.
-    pub fn leave(&self, jobs: &Jobs) {
+    /// The process ends: what has exited is given back, and its record goes unless jobs outlive it. `envp` is for
+    /// a guard that looks after those.
+    pub fn leave(&self, jobs: &Jobs, envp: *const *const core::ffi::c_char) {
         self.sweep(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
-        // Where no guard was needed, or can be had, nobody else cleans up, nor looks after orphans.
-        let alone = !self.ledger().has_guard();
+        // Where no guard is needed, or can be had, nobody else cleans up, nor looks after orphans. One that was
+        // killed may be on its way back.
+        let needs = self.ledger().jobs_of(me.index).any(|(_, state, _)| state != State::Implicit);
+        if needs {
+            self.guard(envp, true);
+        }
+        let alone = !self.ledger().has_guard() && (!needs || self.helper.bytes().is_empty());
         if alone {
-            self.ledger().jobs_of(me.index).for_each(|(job, ..)| self.end(job));
+            self.ledger().let_go(me.index, &self.pool);
         }
         // What could not be given back before: afterwards nobody could who does not reach the pool himself.
         self.ledger().sweep(me.index, &self.pool);
         self.pool.close();
-        self.free_idle(me);
-        let root = self.founding.root;
-        if alone {
+        if !alone {
+            self.free_idle(me);
+        } else {
+            self.ledger().free(me);
             self.former().for_each(|client| self.free_idle(client));
+            let root = self.founding.root;
             let gone = self.ledger().close_if_idle(self.ledger_path.c());
             if gone && root != 0 && root == sys::getpid() {
                 let _ = sys::unlink(self.pool.path.c());
             }
+        }
+    }
+
+    /// Ends the record of a job that this process is, if its client has left it to itself: nobody else would.
+    pub fn end_if_let_go(&self, job: Handle) {
+        if self.ledger().is_let_go(job) {
+            self.end(job);
+            self.ledger().close_if_idle(self.ledger_path.c());
         }
     }
 }

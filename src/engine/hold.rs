@@ -65,7 +65,7 @@ fn stop_looking() {
 /// with data in it. `guard` starts a guard, where there was one and it has been killed.
 pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &dyn Fn()) -> State {
     let Some(record) = ledger.get(job) else { return State::Overdraft };
-    record.pid.store(sys::getpid(), Release);
+    ledger.note_process(job, sys::getpid());
     if !record.state().is_held() {
         // It has a slot already.
         return record.state();
@@ -136,10 +136,13 @@ impl Queue<'_> {
     /// Reads the pool until there is a byte or a grant; otherwise the reason to start without.
     fn wait(&mut self, guard: &dyn Fn()) -> Reason {
         let client = self.record.client.load(Acquire);
+        let mut looked = false;
         loop {
-            if !self.ledger.has_guard() {
+            // One that was killed may be a zombie, where nobody reaps it: asked for is the lock.
+            if looked || !self.ledger.has_guard() {
                 guard();
             }
+            looked = true;
             let blind = self.deaf || !self.ledger.has_guard();
             let Some(fd) = reader(self.pool, self.inputs.any() || blind) else {
                 return Reason::PoolGone;

@@ -242,9 +242,13 @@ impl Shared {
 
     /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.
     pub fn step(&self, h: Handle, to: State) -> Option<State> {
+        self.step_unless(h, to, to)
+    }
+
+    fn step_unless(&self, h: Handle, not: State, to: State) -> Option<State> {
         let record = self.record(h.index)?;
         let since = record.since.load(Relaxed);
-        let from = record.step(h.generation, to)?;
+        let from = record.step_unless(h.generation, not, to)?;
         self.stepped(h, record, from, to, since);
         Some(from)
     }
@@ -326,7 +330,12 @@ impl Shared {
 
     /// Ends a job: its token goes back, its implicit slot goes on. Says whether this call was the one.
     pub fn end(&self, h: Handle, pool: &Pool) -> bool {
-        let won = self.step(h, State::Ending).is_some();
+        self.end_unless(h, State::Ending, pool)
+    }
+
+    /// [`Shared::end`] from another state than `not`.
+    pub fn end_unless(&self, h: Handle, not: State, pool: &Pool) -> bool {
+        let won = self.step_unless(h, not, State::Ending).is_some();
         if won {
             self.finish(h, pool);
         }
@@ -452,6 +461,7 @@ impl Shared {
         for _ in 0..RECORDS {
             let Some(h) = self.older(record, job) else { return false };
             let Some(older) = self.get(h) else { continue };
+            older.gift.touch(h.generation);
             let Some(byte) = record.landing.take(job.generation) else { return true };
             let given = older.gift.put(h.generation, byte);
             // If it starts on the byte of another sibling, it is no longer the oldest.

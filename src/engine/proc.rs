@@ -144,6 +144,11 @@ pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
     })
 }
 
+/// Calls `f` with each process.
+pub fn each_process(mut f: impl FnMut(i32)) {
+    each_number(&Path::new(b"/proc"), |pid, _| f(pid));
+}
+
 /// Calls `f` with each number that is a name in a folder, and with the descriptor by which it is read.
 /// `false`: it cannot be listed.
 pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {

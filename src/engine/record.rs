@@ -129,6 +129,11 @@ impl Place {
         self.change(generation, |t| Some(t.marked()));
     }
 
+    /// Is a read(2) announced, which may put a byte there?
+    pub fn is_reading(&self, generation: u32) -> bool {
+        self.now(generation).is_some_and(Token::is_reading)
+    }
+
     /// Is there a byte whose reader is done with it?
     pub fn is_marked(&self, generation: u32) -> bool {
         self.now(generation).is_some_and(Token::is_marked)
@@ -137,6 +142,12 @@ impl Place {
     /// Is there a byte?
     pub fn is_full(&self, generation: u32) -> bool {
         self.now(generation).is_some_and(|t| t.byte().is_some())
+    }
+
+    /// Makes the page writable that it is on, if the ledger is on a disk: that takes long, and a byte that is on
+    /// its way here would be lost with who is killed over it.
+    pub fn touch(&self, generation: u32) {
+        self.change(generation, Some);
     }
 
     /// Takes the byte out, if there is one. The caller puts it where it belongs at once.
@@ -231,10 +242,16 @@ impl Record {
 
     /// One legal step, if the record is still in use `generation`; says from which state it went.
     pub(crate) fn step(&self, generation: u32, to: State) -> Option<State> {
+        self.step_unless(generation, to, to)
+    }
+
+    /// [`Record::step`] from another state than `not`.
+    pub(crate) fn step_unless(&self, generation: u32, not: State, to: State) -> Option<State> {
         let mut now = self.word.load(Acquire);
         loop {
             let word = Word(now);
-            let next = word.to(to).filter(|_| word.generation() == generation)?;
+            let from = word.state().filter(|s| word.generation() == generation && *s != not)?;
+            let next = word.to(to)?;
             // Its place among the held is known with the state. Only its maker makes this step.
             if to == State::Held {
                 self.since.store(sys::now(), Relaxed);
@@ -246,7 +263,7 @@ impl Record {
                     if to.is_backed() || to == State::Overdraft {
                         self.since.store(sys::now(), Relaxed);
                     }
-                    return word.state();
+                    return Some(from);
                 }
                 Err(seen) => now = seen,
             }

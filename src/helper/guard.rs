@@ -34,6 +34,8 @@ const CREDIT_NANOS: u64 = 50_000_000;
 
 /// How long a record may be in the making before its maker is looked for, in ns.
 const STUCK_NANOS: u64 = 500_000_000;
+/// In what time a job that waits must have said which process it is, in ns.
+const BORN_NANOS: u64 = 5_000_000_000;
 /// How long a token is kept for a pool that cannot be found, in ns.
 const LOST_NANOS: u64 = 2_000_000_000;
 
@@ -356,15 +358,17 @@ impl Guard<'_> {
 
     fn job(&mut self, h: Handle, record: &Record) {
         let pid = record.pid.load(Acquire);
-        let gone = if pid > 0 {
-            self.watches.is_dead(h, record, pid)
-        } else {
-            // No process yet: in the making, unless its client died over it.
-            self.client_is_dead(record)
-        };
+        // No process yet: in the making, unless its client died over it.
+        let unborn = pid <= 0;
+        let gone =
+            if unborn { self.client_is_dead(record) } else { self.watches.is_dead(h, record, pid) };
         if gone {
             let has_token = record.has_token(h.generation);
-            if self.ledger.end(h, &self.pool) && has_token {
+            // There may be one after all, which waits by now and reads the pool. In a broken ledger, too, it says
+            // which it is.
+            let may_wait = unborn && self.watches.age(h, CLAIMED) < BORN_NANOS;
+            let not = if may_wait { State::Waiting } else { State::Ending };
+            if self.ledger.end_unless(h, not, &self.pool) && has_token {
                 self.ledger.header.stats.recovered();
             }
             self.watches.forget(h.index);

@@ -124,8 +124,9 @@ pub fn hold_here(client: &Client, job: Handle) {
             jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs, &guard)
         },
     );
-    client.pool.close();
     debug_end_of_wait(client, job, state);
+    client.end_if_let_go(job);
+    client.pool.close();
 }
 
 fn debug_end_of_wait(client: &Client, job: Handle, state: Slot) {
@@ -303,7 +304,7 @@ pub fn leave() {
         telling::tell(client);
     }
     if let Some(client) = client {
-        client.leave(&STATE.jobs);
+        client.leave(&STATE.jobs, STATE.env.load(Relaxed).cast_const());
     }
 }
 

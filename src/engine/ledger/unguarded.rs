@@ -5,15 +5,34 @@ use core::sync::atomic::Ordering::Acquire;
 use super::Shared;
 use crate::pool::Pool;
 use crate::proc;
-use crate::record::Handle;
+use crate::record::{Handle, Reason, Record};
 use crate::slots::State;
 use crate::sys::{self, Errno};
 
 impl Shared {
-    /// Is there a guard, or one on its way?
+    /// Is there a guard?
     pub fn has_guard(&self) -> bool {
-        let guard = self.header.guard.load(Acquire).wrapping_abs();
-        guard != 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
+        let guard = self.header.guard.load(Acquire);
+        guard > 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
+    }
+
+    /// Ends the jobs that outlive their client, where no guard looks after them. One that waits for a slot starts
+    /// without, and ends its record itself: a byte may come to it until then.
+    #[inline(never)]
+    pub fn let_go(&self, client: u32, pool: &Pool) {
+        let jobs = || self.jobs_of(client);
+        for (job, ..) in jobs() {
+            self.overdraw_held(job, Reason::Unheld);
+        }
+        let waits = |job, r: &Record| self.is_let_go(job) || r.landing.is_reading(job.generation);
+        for (job, ..) in jobs().filter(|(job, _, r)| !waits(*job, r)) {
+            self.end(job, pool);
+        }
+    }
+
+    /// Has a job that has waited been left to itself by [`Shared::let_go`]?
+    pub fn is_let_go(&self, job: Handle) -> bool {
+        self.get(job).is_some_and(|record| record.reason() == Reason::Unheld)
     }
 
     /// Gives back the tokens of a client's jobs that the guard cannot give back, since it does not reach the

@@ -1,7 +1,7 @@
 //! Processes and all below them.
 
 use crate::proc;
-use crate::text::{number, Path};
+use crate::text::number;
 
 /// The most processes that are looked at.
 const MOST: usize = 1024;
@@ -59,7 +59,7 @@ impl Tree {
     fn grow_by_parents(&mut self) {
         loop {
             let before = self.used;
-            proc::each_number(&Path::new(b"/proc"), |pid, _| {
+            proc::each_process(|pid| {
                 if !self.has(pid) && proc::stat(pid).is_some_and(|s| self.has(s.parent)) {
                     self.add(pid);
                 }

@@ -59,7 +59,7 @@ impl Guard<'_> {
         let mut used = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
         let mut found = used.find_map(|(_, r)| way(r.pid.load(Acquire)));
         if found.is_none() && header.is_of_this_boot() {
-            proc::each_number(&Path::new(b"/proc"), |pid, _| found = found.or_else(|| way(pid)));
+            proc::each_process(|pid| found = found.or_else(|| way(pid)));
         }
         self.hold(&found.unwrap_or(header.path()))
     }
@@ -115,7 +115,7 @@ impl Guard<'_> {
         };
         let (mut owner, mut make) = (self.owner, of(self.owner));
         if make == Make::Unseen {
-            proc::each_number(&Path::new(b"/proc"), |pid, _| match of(pid) {
+            proc::each_process(|pid| match of(pid) {
                 Make::Unseen => {}
                 _ if make == Make::Builds => {}
                 seen => (owner, make) = (pid, seen),

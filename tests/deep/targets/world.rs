@@ -182,7 +182,7 @@ impl World {
         kernel(|k| k.pipes[0].extend(outside.drain(..)));
         while self.wind_down() {}
         for host in &self.hosts {
-            self.in_host(host, |h| h.client().leave(&h.table));
+            self.in_host(host, |h| h.client().leave(&h.table, core::ptr::null()));
             kernel(|k| k.kill(host.pid));
         }
         // A second one, if the first is killed.
