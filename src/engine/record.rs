@@ -117,10 +117,12 @@ impl Place {
         self.change(generation, |t| free(t).then_some(reading)).is_some()
     }
 
-    /// Says that no read(2) is under way any more, and that it has put nothing there.
+    /// Says that no read(2) is under way any more, and that it has put nothing there. A byte that is there all the
+    /// same is kept.
     pub fn forgo(&self, generation: u32) {
         let empty = Token::empty(generation);
-        self.change(generation, |t| t.is_reading().then_some(empty));
+        let rest = |t: Token| t.byte().map_or(empty, |_| t.marked());
+        self.change(generation, |t| t.is_reading().then_some(rest(t)));
     }
 
     /// Says that read(2) has put a byte there. Until then only the reader may take it out, or who has

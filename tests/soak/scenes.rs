@@ -217,6 +217,12 @@ impl Scene {
         self.pool_is_full() && procs::list(&self.dir.join("shim")).is_empty()
     }
 
+    /// Has somebody been hit who had made a pool of his own, and its ledger not yet? That takes long on a disk.
+    pub fn has_pool_without_ledger(&self) -> bool {
+        let names = procs::list(&self.dir.join("shim"));
+        names.contains(" pool-") && !names.contains(".ledger")
+    }
+
     /// A program that starts on the same pool, or on one of its own.
     pub fn later_start(&self) {
         let library = artifact("libjsshim.so").unwrap();

@@ -78,9 +78,11 @@ impl Round {
         }
         let back = ended.elapsed();
         self.wait("the guard ends", TIMEOUT, |scene| scene.mark.carriers().is_empty());
+        let unguarded = unguarded || self.scene.has_pool_without_ledger();
         if unguarded && !self.scene.is_clean() {
-            // The guard and its double were hit at once, or their starter before they were there: nobody
-            // is left who could know. A later start gives back, and cleans up.
+            // The guard and its double were hit at once, or their starter before they were there, or before the
+            // pool that it made had a ledger: nobody is left who could know. A later start gives back, and cleans
+            // up.
             self.kills.unguarded += 1;
             self.scene.later_start();
             self.wait("the later guard ends", TIMEOUT, |scene| scene.mark.carriers().is_empty());
