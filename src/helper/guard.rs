@@ -90,6 +90,8 @@ struct Guard<'a> {
     look: u64,
     /// There are jobs, so that a token may be out.
     out: bool,
+    /// While make counts: was nothing out when last looked at?
+    was_in: bool,
 }
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
@@ -130,6 +132,7 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         make: Make::Builds,
         look: 0,
         out: false,
+        was_in: false,
     };
     if !guard.hold(&header.path()) {
         guard.hold_by_another();

@@ -185,3 +185,32 @@ fn a_byte_goes_to_the_sibling_that_is_due() {
     pool.close();
     scene.end();
 }
+
+/// Who reads the pool, or may, ends its record itself: a byte that comes meanwhile has a place.
+#[test]
+fn a_reader_is_left_alone() {
+    let scene = Scene::new("reader");
+    let (ledger, pool) = (scene.ledger, scene.pool());
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
+    let [reads, waits] = [(); 2].map(|()| {
+        let job = ledger.claim(me.index).unwrap();
+        ledger.step(job, State::Held);
+        ledger.step(job, State::Waiting);
+        job
+    });
+    assert!(!ledger.end_unless(waits, State::Waiting, &pool));
+    let landing = &ledger.get(reads).unwrap().landing;
+    assert!(landing.announce(reads.generation));
+    ledger.let_go(me.index, &pool);
+    let state = |job| ledger.get(job).map(|r| r.state());
+    assert_eq!([state(reads), state(waits)], [Some(State::Overdraft); 2]);
+    assert!(ledger.is_let_go(reads) && ledger.is_let_go(waits));
+    // SAFETY: the place is in the mapping, which stays.
+    assert_eq!(unsafe { sys::read_byte_to(scene.ends[0], landing.address()) }, Ok(1));
+    landing.forgo(reads.generation);
+    assert!(landing.is_marked(reads.generation));
+    assert!(ledger.end(reads, &pool) && ledger.end(waits, &pool));
+    ledger.free(me);
+    pool.close();
+    scene.end();
+}

@@ -79,8 +79,13 @@ impl Guard<'_> {
         }
         let needed = match self.make {
             Make::Builds => busy,
-            // What make has not read yet, a client may.
-            Make::Counts => self.return_all() || sys::level(self.held).is_ok_and(|n| n > 0),
+            // What make has not read yet, a client may. A token that goes from one record to another by the pool
+            // can be missed, but not twice.
+            Make::Counts => {
+                let out = self.return_all() || sys::level(self.held).is_ok_and(|n| n > 0);
+                let was_in = core::mem::replace(&mut self.was_in, !out);
+                out || !was_in
+            }
             Make::Unseen => self.out,
         };
         self.keep(needed && self.owner != 0 && self.held >= 0);
