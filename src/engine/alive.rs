@@ -165,9 +165,8 @@ mod tests {
     fn a_number_that_another_process_has_now_is_dead() {
         let path = std::env::temp_dir().join(format!("jsshim-watch-{}", std::process::id()));
         let file = Path::new(path.as_os_str().as_encoded_bytes());
-        let path = Path::default();
-        let trace = Path::default();
         let (id, root, slots, load_milli, stats) = ((1, 2, 3), 0, 0, 0, false);
+        let (path, trace) = (Path::default(), Path::default());
         let founding = Founding { id, path, root, slots, load_milli, stats, trace };
         let ledger = Shared::create(file.c(), &founding).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
@@ -195,6 +194,6 @@ mod tests {
         assert_eq!(watches.all[h.index as usize].fd, -1, "it would let nobody sleep");
         child.wait().unwrap();
         ledger.free(h);
-        assert!(ledger.close_if_idle(path.c()));
+        assert!(ledger.close_if_idle(file.c()));
     }
 }

@@ -244,13 +244,29 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn file(name: &str, content: &[u8], mode: u32) -> std::ffi::CString {
-        let dir = std::env::temp_dir().join(format!("jsshim-target-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join(name);
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap()
+    /// A folder of one test.
+    struct Folder(std::path::PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Self {
+            let name = format!("jsshim-target-{}-{test}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn file(&self, name: &str, content: &[u8], mode: u32) -> std::ffi::CString {
+            let path = self.0.join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     /// What the kernel says.
@@ -270,6 +286,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_the_kernel() {
+        let folder = Folder::new("kernel");
         let elf = std::fs::read("/bin/true").unwrap();
         let mut lost = elf.clone();
         let at = lost.windows(4).position(|w| w == b"/ld-").unwrap();
@@ -277,15 +294,15 @@ mod tests {
         let mut alien = elf.clone();
         alien[18] = 8;
         let cases = [
-            file("elf", &elf, 0o755),
-            file("noloader", &lost, 0o755),
-            file("alien", &alien, 0o755),
-            file("cut", &elf[..70], 0o755),
-            file("script", b"#!/bin/sh\nexit 0\n", 0o755),
-            file("blank", b"#! \t/bin/sh -e\nexit 0\n", 0o755),
-            file("lost", b"#!/no/such/interpreter\n", 0o755),
-            file("empty-interpreter", b"#!\n", 0o755),
-            file("not-executable", b"#!/bin/sh\n", 0o644),
+            folder.file("elf", &elf, 0o755),
+            folder.file("noloader", &lost, 0o755),
+            folder.file("alien", &alien, 0o755),
+            folder.file("cut", &elf[..70], 0o755),
+            folder.file("script", b"#!/bin/sh\nexit 0\n", 0o755),
+            folder.file("blank", b"#! \t/bin/sh -e\nexit 0\n", 0o755),
+            folder.file("lost", b"#!/no/such/interpreter\n", 0o755),
+            folder.file("empty-interpreter", b"#!\n", 0o755),
+            folder.file("not-executable", b"#!/bin/sh\n", 0o644),
             c"/".to_owned(),
             c"/no/such".to_owned(),
             c"/etc/passwd/x".to_owned(),
@@ -294,12 +311,13 @@ mod tests {
             let told = foretell(&path).map_or_else(|e| e.0, |_| 0);
             assert_eq!(told, exec(&path), "{path:?}");
         }
-        assert_eq!(foretell(&file("text", b"exit 0\n", 0o755)), Ok(Kind::Text));
+        assert_eq!(foretell(&folder.file("text", b"exit 0\n", 0o755)), Ok(Kind::Text));
         assert_eq!(foretell(c"/bin/true"), Ok(Kind::Dynamic));
     }
 
     #[test]
     fn a_small_program_is_told_by_its_header() {
+        let folder = Folder::new("small");
         // elf(5), of 32 bits: the headers of the file and of its segments, and the loader's name.
         let mut elf = vec![0; 52];
         elf[..6].copy_from_slice(b"\x7fELF\x01\x01");
@@ -309,7 +327,7 @@ mod tests {
         elf.resize(52 + 64, 0);
         (elf[84], elf[88]) = (3, 116);
         elf.extend(b"/bin/true\0");
-        let loaded = file("small-loaded", &elf, 0o755);
+        let loaded = folder.file("small-loaded", &elf, 0o755);
         assert_eq!(foretell(&loaded), Ok(Kind::Foreign));
         assert!(is_foreign(&loaded));
         let dir = Path::new(loaded.to_bytes().strip_suffix(b"/small-loaded").unwrap());
@@ -317,18 +335,18 @@ mod tests {
         assert!(is_foreign_along(c"small-loaded", Some(along.bytes())));
         assert!(!is_foreign_along(c"true", Some(b"/nonexistent:/bin")));
         assert!(!is_foreign(c"/bin/true") && !is_foreign(c"/nonexistent"));
-        let fifo = file("fifo", b"", 0o755);
+        let fifo = folder.file("fifo", b"", 0o755);
         sys::unlink(&fifo).unwrap();
         sys::mkfifo(&fifo, 0o755).unwrap();
         assert!(!is_foreign(&fifo));
         elf[84] = 1;
-        let fixed = file("small-static", &elf, 0o755);
+        let fixed = folder.file("small-static", &elf, 0o755);
         assert_eq!(foretell(&fixed), Ok(Kind::Static));
         assert!(!is_foreign(&fixed));
         elf[84] = 3;
         elf.truncate(116);
         elf.extend(b"/nonexistent/ld.so\0");
-        assert_eq!(foretell(&file("small-lost", &elf, 0o755)), Err(Errno::NOENT));
+        assert_eq!(foretell(&folder.file("small-lost", &elf, 0o755)), Err(Errno::NOENT));
     }
 
     #[test]
