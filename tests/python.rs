@@ -62,10 +62,11 @@ fn pool_of_one_task_per_child() {
         "
 import multiprocessing as mp, jobs
 with mp.get_context('fork').Pool(6, maxtasksperchild=1) as pool:
-    # Flushed: a worker that is forked meanwhile would inherit what is not written yet.
-    print(sum(pool.imap_unordered(jobs.work, range(18))), flush=True)
+    total = sum(pool.imap_unordered(jobs.work, range(18)))
     pool.close()
     pool.join()
+# No worker is forked any more, which would inherit what is not written yet, or a lock of the output.
+print(total)
 ",
     );
 }

@@ -117,12 +117,11 @@ impl Place {
         self.change(generation, |t| free(t).then_some(reading)).is_some()
     }
 
-    /// Says that no read(2) is under way any more, and that it has put nothing there. A byte that is there all the
-    /// same is kept.
+    /// Says that no read(2) is under way any more, and that it has put nothing there. What is there all the same is
+    /// no token: the ledger was broken.
     pub fn forgo(&self, generation: u32) {
         let empty = Token::empty(generation);
-        let rest = |t: Token| t.byte().map_or(empty, |_| t.marked());
-        self.change(generation, |t| t.is_reading().then_some(rest(t)));
+        self.change(generation, |t| t.is_reading().then_some(empty));
     }
 
     /// Says that read(2) has put a byte there. Until then only the reader may take it out, or who has
