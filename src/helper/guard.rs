@@ -371,7 +371,10 @@ impl Guard<'_> {
             // which it is.
             let may_wait = unborn && self.watches.age(h, CLAIMED) < BORN_NANOS;
             let not = if may_wait { State::Waiting } else { State::Ending };
-            if self.ledger.end_unless(h, not, &self.pool) && has_token {
+            if !self.ledger.end_unless(h, not, &self.pool) {
+                return;
+            }
+            if has_token {
                 self.ledger.header.stats.recovered();
             }
             self.watches.forget(h.index);
