@@ -55,6 +55,7 @@ const ERRORS: &[(&str, &[i32])] = &[
     ("sysinfo", &[EPERM]),
     ("socket", &[EACCES, EMFILE, EAFNOSUPPORT]),
     ("setsid", &[EPERM]),
+    ("setpgid", &[EPERM]),
     ("sched_getaffinity", &[EPERM, ENOSYS]),
     ("kill", &[EPERM]),
     ("waitid", &[ENOSYS, EPERM, EINTR]),

@@ -18,8 +18,10 @@ pub fn tests() -> Vec<Test> {
         make_does_not_wait_for_a_host_that_is_left_in_the_background,
         make_does_not_wait_for_a_host_that_was_found_by_one_that_has_ended,
         make_waits_for_the_double_of_a_guard_that_was_killed,
+        make_waits_for_a_guard_whose_double_is_killed_with_its_group,
         make_waits_for_a_guard_that_is_slow,
         make_waits_for_a_guard_that_has_yet_to_start,
+        make_waits_for_a_guard_that_was_about_to_end,
         make_is_killed_with_jobs_held,
         a_client_leaves_when_the_guard_has_been_killed,
         a_client_leaves_while_the_guard_comes_back,
@@ -46,8 +48,16 @@ guards() {
         grep -qz "^JSSHIM_TEST_ID=$JSSHIM_TEST_ID" /proc/$pid/environ && echo $pid
     done
 }
-# Neither may run between the two signals: the double first, which would let the guard go on.
-both() { kill -STOP $(guards); }
+# The one that works, and its parent.
+pair() {
+    for pid in $(guards); do
+        read -r _ _ _ parent _ </proc/$pid/stat
+        case " $(echo $(guards)) " in *" $parent "*) guard=$pid double=$parent;; esac
+    done
+}
+# Neither may run between the two signals. With the end of its double a guard that is stopped goes on (setpgid(2)).
+stop_both() { pair; kill -STOP $guard $double; }
+kill_both() { stop_both; kill -KILL $guard $double; }
 started() { until [ "$(od -An -tu4 -j8 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
 ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
 export LD_PRELOAD=
@@ -64,12 +74,6 @@ fn script(text: &str) -> Run {
 fn says(text: &'static str) -> impl Fn(&Outcome) {
     move |o| assert_eq!(o.text(), text)
 }
-
-/// The one that works, and its parent.
-const WHICH: &str = r#"for pid in $(guards); do
-        read -r _ _ _ parent _ </proc/$pid/stat
-        case " $(echo $(guards)) " in *" $parent "*) guard=$pid double=$parent;; esac
-    done"#;
 
 /// A helper whose guards first wait for something.
 fn slow(helper: &str, wait: &str) -> String {
@@ -170,17 +174,49 @@ const STAY: &str = "for i in 1 2 3; do $JOB -b 5 -w go & done; wait";
 
 /// The double goes on, but not at once; what the guard had open, it has.
 fn make_waits_for_the_double_of_a_guard_that_was_killed() {
-    let between = format!("started 3; sleep 0.2; {WHICH}; kill -STOP $double; kill -KILL $guard");
+    let between = "started 3; sleep 0.2; pair; kill -STOP $double; kill -KILL $guard";
     for make in [on_path("make"), tool("make-4.4.1", "make")] {
-        counting_make(&make, STAY, &between).breaks().once();
+        counting_make(&make, STAY, between).breaks().once();
     }
+}
+
+/// Kills a guard. The child that its double then makes does not run before the whole group of the double has been
+/// killed.
+const BORN: &str = "
+import ctypes, os, signal, sys, time
+double, guard = map(int, sys.argv[1:])
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long] * 2 + [ctypes.c_void_p] * 2
+CONT, DETACH, EVENT_MESSAGE, SEIZE, TRACE_FORK = 7, 17, 0x4201, 0x4206, 2
+assert ptrace(SEIZE, double, 0, TRACE_FORK) == 0, ctypes.get_errno()
+os.kill(guard, signal.SIGKILL)
+status = 0
+while status >> 16 != 1:
+    _, status = os.waitpid(double, 0x40000000)
+    if status >> 16 != 1:
+        ptrace(CONT, double, 0, os.WSTOPSIG(status) if status >> 16 == 0 else 0)
+child = ctypes.c_ulong()
+assert ptrace(EVENT_MESSAGE, double, 0, ctypes.addressof(child)) == 0
+os.waitpid(child.value, 0x40000000)
+ptrace(CONT, double, 0, 0)
+while open(f'/proc/{double}/stat').read().rsplit(')', 1)[1].split()[0] != 'S':
+    time.sleep(0.01)
+os.killpg(double, signal.SIGKILL)
+ptrace(DETACH, child.value, 0, 0)
+";
+
+/// The child that is to be the next guard is in no group with the double, not even before it runs.
+fn make_waits_for_a_guard_whose_double_is_killed_with_its_group() {
+    let between = "started 3; sleep 0.2; pair; $PYTHON born.py $double $guard || exit";
+    let run = counting_make(&on_path("make"), STAY, between).file("born.py", BORN);
+    run.breaks().once();
 }
 
 /// It has not seen yet that a client which had nothing to do takes tokens.
 fn make_waits_for_a_guard_that_is_slow() {
     let host =
         format!("$JOB -b 5 & $JOB -b 5 & wait; until [ -e more ]; do sleep 0.02; done; {STAY}");
-    let between = "ended 2; sleep 0.3; both; touch more; started 5";
+    let between = "ended 2; sleep 0.3; stop_both; touch more; started 5";
     for make in [on_path("make"), tool("make-4.4.1", "make")] {
         counting_make(&make, &host, between).once();
     }
@@ -192,6 +228,17 @@ fn make_waits_for_a_guard_that_has_yet_to_start() {
         let run = counting_make(&make, &format!("chmod +x slow.sh; {STAY}"), "started 3");
         run.file("slow.sh", &slow(&helper, "sleep 0.4")).env("JSSHIM_HELPER", "./slow.sh").once();
     }
+}
+
+/// It has seen the last client go, and waits for the lock of the ledgers while another one comes in.
+fn make_waits_for_a_guard_that_was_about_to_end() {
+    let host = format!(
+        "bash one.sh; until [ -e more ]; do read -t 0.02 </dev/zero; done; exec bash -c '{STAY}'"
+    );
+    let between = "started 2; flock $JSSHIM_DIR sleep 0.8 & touch one; ended 2; sleep 0.1
+        touch more; started 5";
+    let run = counting_make(&on_path("make"), &host, between);
+    run.file("one.sh", &STAY.replace("1 2 3", "1 2").replace("-w go", "-w one")).once();
 }
 
 /// An orphan that is the last to have the pool open ends before its token can be given back.
@@ -275,18 +322,17 @@ fn leaves_behind_a_held_job(away: &str) -> Run {
 
 fn a_client_leaves_when_the_guard_has_been_killed() {
     for kind in [Kind::NonBlocking, Kind::Blocking, Kind::Fifo] {
-        leaves_behind_a_held_job("both; kill -KILL $(guards)").pool(kind, 2).once();
+        leaves_behind_a_held_job("kill_both").pool(kind, 2).once();
     }
 }
 
 /// strace keeps the double on its way.
 fn a_client_leaves_while_the_guard_comes_back() {
-    let away = format!(
-        "{WHICH}; strace -qq -o log -p $double -e trace=clone -e inject=clone:delay_enter=4000000 &
+    let away =
+        "pair; strace -qq -o log -p $double -e trace=clone -e inject=clone:delay_enter=4000000 &
         until grep -q 'TracerPid:.[1-9]' /proc/$double/status; do sleep 0.01; done
-        kill -KILL $guard; until [ $(guards) = $double ]; do sleep 0.01; done"
-    );
-    leaves_behind_a_held_job(&away).pool(Kind::Fifo, 2).once();
+        kill -KILL $guard; until [ $(guards) = $double ]; do sleep 0.01; done";
+    leaves_behind_a_held_job(away).pool(Kind::Fifo, 2).once();
 }
 
 /// Without the helper only a forked child is held, and it starts when its parent has left it. The first children
@@ -320,7 +366,7 @@ print(*sorted(name for name in os.listdir() if name.startswith('ran-')))
 /// Guard, double and client are killed at once: nobody is left who knows of the tokens.
 fn a_later_start_gives_back() {
     let text = "SHIM bash three.sh 30000 & started 3
-        both; kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.3; echo $(pool)
+        kill_both; kill -KILL $! $(pgrep -P $!); sleep 0.3; echo $(pool)
         SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
     for kind in [Kind::NonBlocking, Kind::Fifo] {
         let run = script(text).pool(kind, 3).breaks();
@@ -332,7 +378,7 @@ fn a_later_start_gives_back() {
 fn a_later_start_by_another_way_gives_back() {
     let text = "exec 103<&3 104>&4 3<&- 4>&-
         (exec 3<&103 4>&104; $BASH -c 'SHIM bash three.sh 30000 & wait; :') & started 3
-        client=$(pgrep -P $!); both; kill -KILL $(guards) $! $client $(pgrep -P $client); sleep 0.3
+        client=$(pgrep -P $!); kill_both; kill -KILL $! $client $(pgrep -P $client); sleep 0.3
         exec 3<&103 4>&104; echo $(pool)
         LATER SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
     // On this pool, and on another one.
@@ -347,7 +393,7 @@ fn a_later_start_removes_what_is_stale() {
     let Some(cli) = artifact("jsshim") else { return };
     let text = format!(
         "{cli} -j3 -- bash three.sh 30000 & started 3
-        both; kill -KILL $(guards) $! $(pgrep -P $!); sleep 0.1; ls $JSSHIM_DIR | wc -l
+        kill_both; kill -KILL $! $(pgrep -P $!); sleep 0.1; ls $JSSHIM_DIR | wc -l
         JSSHIM_JOBS=2 SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'"
     );
     script(&text).breaks().check(says("2\n")).once();

@@ -17,12 +17,15 @@ pub enum Role {
 pub fn fork() -> Role {
     // SAFETY: the helper has one thread and no libc.
     match unsafe { sys::fork(libc::CLONE_FILES) } {
+        // A signal to a process group shall not hit both, from the first moment on: whichever runs first parts them.
         Ok(0) => {
-            // A signal to a process group shall not hit both.
-            sys::setsid();
+            sys::setpgid(0);
             Role::Guard(sys::getppid())
         }
-        Ok(child) => Role::Double(child),
+        Ok(child) => {
+            sys::setpgid(child);
+            Role::Double(child)
+        }
         Err(_) => Role::Guard(0),
     }
 }

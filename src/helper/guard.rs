@@ -232,10 +232,11 @@ impl Guard<'_> {
         loop {
             let begun = sys::cpu_time();
             let busy = self.round();
-            self.keep_open(busy);
+            // If it is not closed after all, somebody has come in, and may take a token any moment.
             if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
                 return;
             }
+            self.keep_open();
             // Another guard has taken over.
             if self.ledger.header.guard.load(Acquire) != sys::getpid() {
                 sys::exit(0);

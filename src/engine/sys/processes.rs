@@ -32,6 +32,12 @@ pub fn geteuid() -> u32 {
     unsafe { call!(libc::SYS_geteuid) }.unwrap_or(0) as u32
 }
 
+/// Makes a process the leader of a group of its own (setpgid(2)); 0: this one.
+pub fn setpgid(pid: i32) {
+    // SAFETY: numbers only.
+    let _ = unsafe { call!(libc::SYS_setpgid, pid, 0usize) };
+}
+
 /// setsid(2).
 pub fn setsid() {
     // SAFETY: no arguments.

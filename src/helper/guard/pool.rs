@@ -1,5 +1,5 @@
 //! The guard's way to the pool. It holds the read end, which keeps no make waiting, and both ends if it is
-//! a pool of our own. While there are clients it has the pool of a make open for writing: a make that ends
+//! a pool of our own. Until the ledger is closed it has the pool of a make open for writing: a make that ends
 //! counts its tokens until the last writer has gone, and must not miss one that is still to come back.
 
 use core::sync::atomic::Ordering::{Acquire, Release};
@@ -64,11 +64,12 @@ impl Guard<'_> {
         self.hold(&found.unwrap_or(header.path()))
     }
 
-    /// Has a make's pool open for writing while there are clients: each may take a token, and end without a word.
-    pub(super) fn keep_open(&mut self, busy: bool) {
+    /// Has a make's pool open for writing until the ledger is closed: each client may take a token, and end without
+    /// a word.
+    pub(super) fn keep_open(&mut self) {
         let now = sys::now();
         let asks = match self.make {
-            Make::Builds => busy,
+            Make::Builds => true,
             Make::Counts => false,
             Make::Unseen => self.out,
         };
@@ -78,7 +79,7 @@ impl Guard<'_> {
             self.look = now.saturating_add(pause);
         }
         let needed = match self.make {
-            Make::Builds => busy,
+            Make::Builds => true,
             // What make has not read yet, a client may. A token that goes from one record to another by the pool
             // can be missed, but not twice.
             Make::Counts => {
