@@ -64,13 +64,11 @@ pub fn is_guard(pid: i32) -> bool {
     Target::of(pid).is_some_and(|target| target.name == "guard")
 }
 
-/// A busy machine may not let anything run for so long.
-const AT_ONCE: Duration = Duration::from_millis(50);
-
 struct Kill {
     signal: i32,
     name: String,
-    pid: i32,
+    /// As kill(2) has it: below zero, a group.
+    whom: i32,
     at: Instant,
 }
 
@@ -78,20 +76,16 @@ struct Kill {
 pub struct Kills {
     /// In how many rounds nobody was left who knew of the tokens.
     pub unguarded: usize,
+    /// Both processes of a guard were killed, the second one before it could see to the first.
+    pub left_no_guard: bool,
     done: Vec<Kill>,
+    dead_guards: Vec<i32>,
     stopped: Vec<(i32, Instant)>,
 }
 
 impl Kills {
     pub fn count(&self) -> usize {
         self.done.len()
-    }
-
-    /// Were both processes of the guard killed, one before the other could see to it?
-    pub fn guard_and_double(&self) -> bool {
-        let dead = |k: &&Kill| k.name == "guard" && k.signal == libc::SIGKILL;
-        let at: Vec<_> = self.done.iter().filter(dead).map(|k| k.at).collect();
-        at.windows(2).any(|two| two[1] - two[0] < AT_ONCE)
     }
 
     pub fn add(&mut self, other: Kills) {
@@ -136,9 +130,21 @@ impl Kills {
         if !whole && !mark.is_on(target.pid as u32) {
             return;
         }
-        if self.send(whom, signal, &target.name) && signal == libc::SIGSTOP {
+        let among = |t: &Target| t.pid == target.pid || whole && t.group == target.group;
+        let hit: Vec<_> = match whole || target.name == "guard" {
+            true => guards(mark).filter(among).map(|t| t.pid).collect(),
+            false => Vec::new(),
+        };
+        if !self.send(whom, signal, &target.name) {
+            return;
+        }
+        if signal == libc::SIGSTOP {
             let until = Instant::now() + Duration::from_millis(5 + dice.below(200));
             self.stopped.push((whom, until));
+        }
+        if signal == libc::SIGKILL && !hit.is_empty() {
+            self.dead_guards.extend(hit);
+            self.left_no_guard |= guards(mark).all(|t| self.dead_guards.contains(&t.pid));
         }
     }
 
@@ -155,7 +161,7 @@ impl Kills {
         // SAFETY: sends a signal; no memory is involved.
         let sent = unsafe { libc::kill(pid, signal) } == 0;
         if sent {
-            self.done.push(Kill { signal, name: name.to_owned(), pid, at: Instant::now() });
+            self.done.push(Kill { signal, name: name.to_owned(), whom: pid, at: Instant::now() });
         }
         sent
     }
@@ -177,9 +183,9 @@ impl Kills {
     /// A line for each, in their order.
     pub fn list(&self) -> String {
         let mut text = String::new();
-        for Kill { signal, name, pid, at } in &self.done {
+        for Kill { signal, name, whom, at } in &self.done {
             let ago = at.elapsed();
-            let _ = writeln!(text, "  {} {pid} ({name}) {ago:?} ago", signal_name(*signal));
+            let _ = writeln!(text, "  {} {whom} ({name}) {ago:?} ago", signal_name(*signal));
         }
         text
     }
@@ -196,6 +202,11 @@ impl Kills {
         }
         text
     }
+}
+
+fn guards(mark: &Mark) -> impl Iterator<Item = Target> {
+    let targets = mark.carriers().into_iter().filter_map(|pid| Target::of(pid as i32));
+    targets.filter(|t| t.name == "guard")
 }
 
 fn holds_make(mark: &Mark, group: i32) -> bool {

@@ -72,7 +72,7 @@ impl Round {
         self.wait("all below it ends", TIMEOUT, |scene| scene.builders().is_empty());
         let ended = Instant::now();
         let unguarded =
-            self.kills.guard_and_double() || ledgers::has_no_guard(&self.scene.dir.join("shim"));
+            self.kills.left_no_guard || ledgers::has_no_guard(&self.scene.dir.join("shim"));
         if !unguarded {
             self.wait("the pool is full", TIMEOUT, |scene| scene.pool_is_full());
         }
@@ -80,7 +80,7 @@ impl Round {
         self.wait("the guard ends", TIMEOUT, |scene| scene.mark.carriers().is_empty());
         let unguarded = unguarded || self.scene.has_pool_without_ledger();
         if unguarded && !self.scene.is_clean() {
-            // The guard and its double were hit at once, or their starter before they were there, or before the
+            // The guard and its double were killed, or their starter before they were there, or before the
             // pool that it made had a ledger: nobody is left who could know. A later start gives back, and cleans
             // up.
             self.kills.unguarded += 1;
