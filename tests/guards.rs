@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Test> {
         a_later_start_removes_what_is_stale,
         a_ledger_that_was_half_made,
         a_host_with_few_descriptors_is_killed,
+        a_starter_of_the_guard_is_killed,
     ]
 }
 
@@ -420,4 +421,78 @@ fn a_host_with_few_descriptors_is_killed() {
         );
         script(&text).breaks().check(says("137\n\n")).once();
     }
+}
+
+/// Kills the child of a host that starts the guard, which has been made and does not run yet; tells how that one goes
+/// on, for which the host does not.
+const ALONE: &str = "
+import ctypes, os, signal, sys, time
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long] * 2 + [ctypes.c_void_p] * 2
+TRACEME, CONT, DETACH, SETOPTIONS, EVENT_MESSAGE = 0, 7, 17, 0x4200, 0x4201
+FORK, VFORK, CLONE, EXEC = 1, 2, 3, 4
+host = os.fork()
+if host == 0:
+    ptrace(TRACEME, 0, 0, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os.environ['LD_PRELOAD'] = os.environ['JSSHIM_LIB']
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.waitpid(host, 0)
+assert ptrace(SETOPTIONS, host, 0, 1 << FORK | 1 << VFORK | 1 << CLONE | 1 << EXEC) == 0
+ptrace(CONT, host, 0, 0)
+known, early, middle, second = {host}, set(), 0, 0
+while True:
+    pid, status = os.waitpid(-1, 0x40000000)
+    if not os.WIFSTOPPED(status):
+        if pid == host:
+            break
+        continue
+    event, stop = status >> 16, os.WSTOPSIG(status)
+    if pid not in known:
+        early.add(pid)
+    elif pid == second:
+        print('the guard starts' if event == EXEC else signal.Signals(stop).name, flush=True)
+        ptrace(DETACH, pid, 0, 0 if event else stop)
+    elif event in (FORK, VFORK, CLONE):
+        message = ctypes.c_ulong()
+        ptrace(EVENT_MESSAGE, pid, 0, ctypes.addressof(message))
+        child = message.value
+        if child not in early:
+            os.waitpid(child, 0x40000000)
+        if event != VFORK:
+            ptrace(DETACH, child, 0, 0)
+        elif pid == host:
+            middle = child
+            known.add(middle)
+            ptrace(CONT, middle, 0, 0)
+        else:
+            second = child
+            known.add(second)
+            os.kill(middle, signal.SIGKILL)
+            os.waitpid(middle, 0x40000000)
+            time.sleep(0.3)
+            ptrace(CONT, second, 0, 0)
+            continue
+        ptrace(CONT, pid, 0, 0)
+    else:
+        ptrace(CONT, pid, 0, 0 if event else stop)
+print(os.waitstatus_to_exitcode(status))
+";
+
+/// What lies below the frame of its start is soon overwritten.
+const DEEP: &str = "
+import os, sys
+def deep(n):
+    return n and max([n], key=lambda m: deep(m - 1))
+jobs = []
+for _ in range(3):
+    jobs.append(os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:] + ['-b', '5', '-s', '300']))
+    deep(100)
+sys.exit(any(os.waitpid(job, 0)[1] for job in jobs))
+";
+
+fn a_starter_of_the_guard_is_killed() {
+    let run = script("$PYTHON alone.py $PYTHON deep.py $JOB").file("alone.py", ALONE);
+    let run = run.file("deep.py", DEEP);
+    run.pool(Kind::Fifo, 3).check(says("the guard starts\n0\n")).once();
 }

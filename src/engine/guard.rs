@@ -1,7 +1,10 @@
 //! Starting the guard, the one process of a ledger that looks after what clients cannot.
 
 use core::ffi::c_char;
+use core::hint::black_box;
+use core::mem::MaybeUninit;
 use core::ptr::null;
+use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Acquire;
 
 use crate::ledger::{Shared, LIFE, START};
@@ -45,13 +48,16 @@ pub fn ensure(
 
 fn start(pool: &Pool, ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
     let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger_path.c().as_ptr(), null()];
-    let plan = Plan { pool, path: helper.c().as_ptr(), argv: argv.as_ptr(), envp };
+    let (path, argv) = (helper.c().as_ptr(), argv.as_ptr());
+    let plan = Plan { pool, path, argv, envp, first: 0.into(), second: 0.into() };
     if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
-        let middle = unsafe { sys::clone_vm(first, &raw const plan as usize) };
+        let middle = unsafe { sys::clone_vm(first, &raw const plan as usize, &plan.first) };
         if let Ok(pid) = middle {
             sys::reap_clone(pid);
         }
+        // Where the first was killed the second is on this memory still.
+        sys::await_unshared(&plan.second);
         let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     }
 }
@@ -61,16 +67,28 @@ struct Plan<'a> {
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
+    /// Who shares this memory: see [`sys::clone_vm`].
+    first: AtomicI32,
+    second: AtomicI32,
 }
 
+/// How far the second child's frames lie below those of `start`, which runs beside it if the first is killed.
+const APART: usize = 1024;
+
 extern "C" fn first(plan: usize) -> ! {
-    // SAFETY: as in `start`; the plan lives on the stack of the sleeping caller.
-    let _ = unsafe { sys::clone_vm(second, plan) };
+    let apart = MaybeUninit::<[u8; APART]>::uninit();
+    black_box(&raw const apart);
+    // SAFETY: as in `start`, which keeps the plan until neither child needs it.
+    unsafe {
+        let shares = &(*(plan as *const Plan<'_>)).second;
+        let _ = sys::clone_vm(second, plan, shares);
+    }
+    black_box(&raw const apart);
     sys::exit(0)
 }
 
 extern "C" fn second(plan: usize) -> ! {
-    // SAFETY: the plan outlives this child, whose creator sleeps until it execs or exits.
+    // SAFETY: the plan outlives this child, for which `start` waits.
     unsafe {
         let plan = &*(plan as *const Plan<'_>);
         plan.pool.hand_down(KEPT);

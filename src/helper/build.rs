@@ -5,6 +5,7 @@ fn main() {
         "-nostdlib",
         "-static",
         "-no-pie",
+        "-Wl,-z,norelro",
         "-Wl,--build-id=none",
         "-Wl,--no-eh-frame-hdr",
     ] {

@@ -28,16 +28,22 @@ pub unsafe extern "C" fn restorer() {
 }
 
 /// clone(2) with `CLONE_VM | CLONE_VFORK`: calls `f(arg)`, which must not return, in a child that runs
-/// on this stack, below this frame, while the caller sleeps. Returns the pid or `-errno`.
+/// on this stack, below this frame, while the caller sleeps. Returns the pid or `-errno`. `tid` is for the
+/// flags that want a place.
 #[unsafe(naked)]
-pub unsafe extern "C" fn clone_vm(flags: u64, f: extern "C" fn(usize) -> !, arg: usize) -> isize {
+pub unsafe extern "C" fn clone_vm(
+    flags: u64,
+    f: extern "C" fn(usize) -> !,
+    arg: usize,
+    tid: *mut i32,
+) -> isize {
     naked_asm!(
         "mov x9, x1", // the kernel keeps x9 and x10
         "mov x10, x2",
         "mov x1, xzr", // stack: the same
-        "mov x2, xzr",
+        "mov x2, x3",  // parent_tid
+        "mov x4, x3",  // child_tid
         "mov x3, xzr",
-        "mov x4, xzr",
         "mov x8, 220",
         "svc 0",
         "cbnz x0, 2f",

@@ -2,8 +2,10 @@
 
 use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::Acquire;
 
-use super::{arch, check, Errno, Result};
+use super::{arch, check, sleep_millis, Errno, Result};
 
 /// getpid(2), asked of the kernel: in a `vfork` child libc's memory is the parent's.
 pub fn getpid() -> i32 {
@@ -177,14 +179,34 @@ pub fn reap_clone(pid: i32) {
 
 /// Starts a process that shares this one's memory until it execs or exits, as posix_spawn(3) does: no
 /// page table is copied, however large the host is. It runs `f(arg)` on the caller's stack while the
-/// caller sleeps. No signal tells of its end and no plain wait(2) sees it.
+/// caller sleeps. No signal tells of its end and no plain wait(2) sees it. The kernel sets `shares` to its
+/// number for as long as it shares the memory: that may be longer than the caller lives.
 ///
 /// # Safety
-/// All signals must be blocked, and `f` must be async-signal-safe and end in exec or exit.
-pub unsafe fn clone_vm(f: extern "C" fn(usize) -> !, arg: usize) -> Result<i32> {
-    let flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+/// All signals must be blocked, and `f` must be async-signal-safe and end in exec or exit. If the caller is killed,
+/// the child goes on: then whoever else has this memory must leave it the stack and `arg` until
+/// [`await_unshared`].
+pub unsafe fn clone_vm(
+    f: extern "C" fn(usize) -> !,
+    arg: usize,
+    shares: &AtomicI32,
+) -> Result<i32> {
+    let tells = libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
+    let flags = (libc::CLONE_VM | libc::CLONE_VFORK | tells) as u64;
     // SAFETY: by the contract above.
-    unsafe { check(arch::clone_vm(flags, f, arg)).map(|pid| pid as i32) }
+    unsafe { check(arch::clone_vm(flags, f, arg, shares.as_ptr())).map(|pid| pid as i32) }
+}
+
+/// Waits until no child by [`clone_vm`] has this memory any more, or it is dead.
+pub fn await_unshared(shares: &AtomicI32) {
+    loop {
+        // Acquire: what it wrote comes before what the caller writes.
+        let pid = shares.load(Acquire);
+        if pid == 0 || kill(pid, 0).is_err() {
+            return;
+        }
+        sleep_millis(1);
+    }
 }
 
 /// execve(2). Returns only on failure.

@@ -29,15 +29,21 @@ pub unsafe extern "C" fn restorer() {
 }
 
 /// clone(2) with `CLONE_VM | CLONE_VFORK`: calls `f(arg)`, which must not return, in a child that runs
-/// on this stack, below this frame, while the caller sleeps. Returns the pid or `-errno`.
+/// on this stack, below this frame, while the caller sleeps. Returns the pid or `-errno`. `tid` is for the
+/// flags that want a place.
 #[unsafe(naked)]
-pub unsafe extern "C" fn clone_vm(flags: u64, f: extern "C" fn(usize) -> !, arg: usize) -> isize {
+pub unsafe extern "C" fn clone_vm(
+    flags: u64,
+    f: extern "C" fn(usize) -> !,
+    arg: usize,
+    tid: *mut i32,
+) -> isize {
     naked_asm!(
         "mov r8, rsi", // the kernel keeps r8 and r9
         "mov r9, rdx",
         "xor esi, esi", // stack: the same
-        "xor edx, edx",
-        "xor r10d, r10d",
+        "mov rdx, rcx", // parent_tid
+        "mov r10, rcx", // child_tid
         "mov eax, 56",
         "syscall",
         "test rax, rax",
