@@ -85,6 +85,30 @@ if __name__ == '__main__':
         list(pool.map(work, range(12)))
 ";
 
+/// Starts the build in a session of its own and reaps whom it orphans, as a container's first process does. It ends
+/// after all of them: with 1 if one has crashed. It has no mark, and what it starts is in a file, not to be hit.
+const INIT: &str = "
+import ctypes, os, signal, sys
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+root = os.fork()
+if root == 0:
+    os.setsid()
+    os.execvp('env', ['env', '-i'] + open('words').read().split('\\0'))
+open('../root.new', 'w').write(str(root))
+os.rename('../root.new', '../root')
+CRASHES = [getattr(signal, 'SIG' + name) for name in 'SEGV BUS ILL ABRT FPE TRAP SYS'.split()]
+crashed = False
+while True:
+    try:
+        pid, status = os.wait()
+    except ChildProcessError:
+        sys.exit(crashed)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES:
+        print('crash:', pid, 'by signal', os.WTERMSIG(status), file=sys.stderr, flush=True)
+        crashed = True
+";
+
 fn edges(count: usize, name: &str) -> String {
     let mut text =
         "rule cc\n  command = sh -c 'gcc -O1 -c x.c -o $out && sleep 0.0$n'\n".to_owned();
@@ -102,8 +126,7 @@ pub struct Scene {
     id: String,
     argv: Vec<String>,
     is_make: bool,
-    root: Option<Child>,
-    has_ended: bool,
+    init: Option<Child>,
 }
 
 impl Scene {
@@ -120,6 +143,7 @@ impl Scene {
             ("root.sh", ROOT),
             ("shells.sh", SHELLS),
             ("pool.py", POOL),
+            ("init.py", INIT),
             ("list", "1 2 3 4 5\n"),
             ("x.c", source),
             ("a.ninja", &edges(20, "a")),
@@ -142,25 +166,34 @@ impl Scene {
         };
         let is_make = matches!(owner, Owner::Make | Owner::Make44);
         let mark = Mark::new(&id);
-        Scene { dir, mark, pool, id, argv, is_make, root: None, has_ended: false }
+        Scene { dir, mark, pool, id, argv, is_make, init: None }
     }
 
     pub fn start(&mut self) {
-        self.root = Some(self.spawn(&self.argv, "err"));
+        self.init = Some(self.spawn(&self.argv, "err"));
     }
 
     fn spawn(&self, argv: &[String], err: &str) -> Child {
         let library = artifact("libjsshim.so").unwrap();
         let text = |part: &str| self.dir.join(part).to_str().unwrap().to_owned();
-        let mut command = Command::new(&argv[0]);
-        command.args(&argv[1..]).current_dir(self.dir.join("work")).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
-        command.env("HOME", text("tmp")).env("TMPDIR", text("tmp")).env("PYTHON", python());
-        command.env("JSSHIM_DIR", text("shim")).env("JSSHIM_LIB", &library);
-        command.env("JSSHIM_TEST_ID", &self.id);
+        let mut words = vec![
+            format!("PATH={}", std::env::var("PATH").unwrap_or_default()),
+            "LC_ALL=C".to_owned(),
+            format!("HOME={}", text("tmp")),
+            format!("TMPDIR={}", text("tmp")),
+            format!("PYTHON={}", python()),
+            format!("JSSHIM_DIR={}", text("shim")),
+            format!("JSSHIM_LIB={library}"),
+            format!("JSSHIM_TEST_ID={}", self.id),
+        ];
         if let Some(pool) = &self.pool {
-            command.env("LD_PRELOAD", &library).env("MAKEFLAGS", pool.makeflags());
+            words.push(format!("LD_PRELOAD={library}"));
+            words.push(format!("MAKEFLAGS={}", pool.makeflags()));
         }
+        words.extend_from_slice(argv);
+        fs::write(self.dir.join("work/words"), words.join("\0")).unwrap();
+        let mut command = Command::new(python());
+        command.arg("init.py").current_dir(self.dir.join("work"));
         command.stdin(File::open("/dev/null").unwrap());
         command.stdout(File::create(self.dir.join("out")).unwrap());
         command.stderr(File::create(self.dir.join(err)).unwrap());
@@ -181,15 +214,19 @@ impl Scene {
         command.spawn().unwrap()
     }
 
+    /// 0: not yet started.
     pub fn root(&self) -> i32 {
-        self.root.as_ref().map_or(0, |root| root.id() as i32)
+        let number = fs::read_to_string(self.dir.join("root"));
+        number.map_or(0, |number| number.parse().unwrap())
     }
 
-    pub fn root_has_ended(&mut self) -> bool {
-        if let Some(root) = self.root.as_mut().filter(|_| !self.has_ended) {
-            self.has_ended = root.try_wait().unwrap().is_some();
-        }
-        self.has_ended
+    pub fn root_has_ended(&self) -> bool {
+        let root = self.root();
+        root != 0 && !fs::exists(format!("/proc/{root}")).unwrap()
+    }
+
+    pub fn all_are_reaped(&mut self) -> bool {
+        self.init.as_mut().is_some_and(|init| init.try_wait().unwrap().is_some())
     }
 
     /// In one of how many rounds the root is killed, too. What a make holds is lost with it, and so is
@@ -229,7 +266,7 @@ impl Scene {
         let script =
             format!("export LD_PRELOAD={library}; exec sh -c 'sleep 0.2 & sleep 0.2 & wait'");
         let argv = ["sh", "-c", &script].map(str::to_owned);
-        self.spawn(&argv, "err2").wait().unwrap();
+        assert!(self.spawn(&argv, "err2").wait().unwrap().success());
     }
 
     pub fn stderr(&self) -> String {
@@ -239,9 +276,9 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        if let Some(root) = self.root.as_mut() {
-            let _ = root.kill();
-            let _ = root.wait();
+        if let Some(init) = self.init.as_mut() {
+            let _ = init.kill();
+            let _ = init.wait();
         }
     }
 }

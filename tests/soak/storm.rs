@@ -19,6 +19,9 @@ const SHORT: usize = 150;
 const SOON: Duration = Duration::from_secs(1);
 /// What the library may say in a process that has lost its make.
 const ORPHANED: [&str; 2] = ["jobserver unavailable", "make above has ended"];
+/// What make, shells, xargs and `INIT` say of a process that crashed.
+const CRASHES: [&str; 5] =
+    ["crash:", "Segmentation fault", "Bus error", "Illegal instruction", "terminated by signal 11"];
 /// A hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -66,6 +69,7 @@ impl Round {
     /// Gives the kills, and how long the pool took to be full again.
     fn run(mut self) -> (Kills, Duration) {
         self.scene.start();
+        self.wait("the root starts", TIMEOUT, |scene| scene.root() != 0);
         self.fire();
         self.kills.resume_all();
         self.wait("the root ends", TIMEOUT, |scene| scene.root_has_ended());
@@ -87,7 +91,11 @@ impl Round {
             self.scene.later_start();
             self.wait("the later guard ends", TIMEOUT, |scene| scene.mark.carriers().is_empty());
         }
+        self.wait("all are reaped", TIMEOUT, Scene::all_are_reaped);
         let stderr = self.scene.stderr();
+        if CRASHES.iter().any(|said| stderr.contains(said)) {
+            self.fail("a process has crashed");
+        }
         if stderr.contains("INTERNAL") && !unguarded {
             self.fail("make complains of its pool");
         }
