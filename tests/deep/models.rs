@@ -16,7 +16,7 @@ use jsshim_deep::ledger::{Founding, Shared};
 use jsshim_deep::pool::{Pool, Taken};
 use jsshim_deep::record::Handle;
 use jsshim_deep::slots::State;
-use jsshim_deep::sync::{changes, Ordering::Relaxed};
+use jsshim_deep::sync::{changes, AtomicU64, Ordering::Relaxed};
 use jsshim_deep::text::Path;
 use loom::thread::{self, JoinHandle};
 
@@ -343,7 +343,7 @@ fn made_anew(two: bool) {
             scene.ledger.close_if_idle(LEDGER);
         }
         let setup = Setup {
-            me: Box::leak(Box::new(crate::sync::AtomicU64::new(0))),
+            me: Box::leak(Box::new(AtomicU64::new(0))),
             pool: &pool(),
             dir: &Path::default(),
             helper: &Path::default(),
