@@ -459,12 +459,12 @@ while True:
         child = message.value
         if child not in early:
             os.waitpid(child, 0x40000000)
-        if event != VFORK:
-            ptrace(DETACH, child, 0, 0)
-        elif pid == host:
+        if event == VFORK and pid == host and not middle:
             middle = child
             known.add(middle)
             ptrace(CONT, middle, 0, 0)
+        elif event != VFORK or pid == host:
+            ptrace(DETACH, child, 0, 0)
         else:
             second = child
             known.add(second)

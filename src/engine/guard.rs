@@ -53,11 +53,10 @@ fn start(pool: &Pool, ledger_path: &Path, helper: &Path, envp: *const *const c_c
     if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
         let middle = unsafe { sys::clone_vm(first, &raw const plan as usize, &plan.first) };
-        if let Ok(pid) = middle {
-            sys::reap_clone(pid);
+        // If the first has been killed the second is on this memory still.
+        if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
+            sys::await_unshared(&plan.second);
         }
-        // Where the first was killed the second is on this memory still.
-        sys::await_unshared(&plan.second);
         let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     }
 }

@@ -155,10 +155,14 @@ pub unsafe fn fork(shared: c_int) -> Result<i32> {
 /// # Errors
 /// ECHILD: it is no child.
 pub fn wait_child(pid: i32) -> Result<c_int> {
+    wait_for(pid, libc::WUNTRACED)
+}
+
+fn wait_for(pid: i32, options: c_int) -> Result<c_int> {
     let mut status: c_int = 0;
     loop {
         // SAFETY: room for one number.
-        let r = unsafe { call!(libc::SYS_wait4, pid, &raw mut status, libc::WUNTRACED, 0usize) };
+        let r = unsafe { call!(libc::SYS_wait4, pid, &raw mut status, options, 0usize) };
         match r {
             Err(Errno::INTR) => {}
             r => return r.map(|_| status),
@@ -166,15 +170,12 @@ pub fn wait_child(pid: i32) -> Result<c_int> {
     }
 }
 
-/// Collects a child of our own making that sends no SIGCHLD (`__WCLONE`).
-pub fn reap_clone(pid: i32) {
-    loop {
-        // SAFETY: no status is asked for.
-        let r = unsafe { call!(libc::SYS_wait4, pid, 0usize, libc::__WCLONE, 0usize) };
-        if r != Err(Errno::INTR) {
-            return;
-        }
-    }
+/// Collects a child of our own making that sends no SIGCHLD (`__WCLONE`); gives its status.
+///
+/// # Errors
+/// ECHILD: somebody else has.
+pub fn reap_clone(pid: i32) -> Result<c_int> {
+    wait_for(pid, libc::__WCLONE)
 }
 
 /// Starts a process that shares this one's memory until it execs or exits, as posix_spawn(3) does: no
