@@ -64,15 +64,15 @@ impl Shown {
         generation << LANE_BITS | u32::from(lane.map_or(0, Lane::pack))
     }
 
-    /// The word without its generation; `None`: it is of another use.
-    fn now(&self, generation: u32) -> Option<u16> {
-        let rest = self.0.load(Acquire) ^ Self::word(generation, None);
+    /// Of a word, what is not its generation; `None`: it is of another use.
+    fn rest(word: u32, generation: u32) -> Option<u16> {
+        let rest = word ^ Self::word(generation, None);
         (rest >> LANE_BITS == 0).then_some(rest as u16)
     }
 
     /// The lane in this use of the record.
     pub fn get(&self, generation: u32) -> Option<Lane> {
-        self.now(generation).and_then(Lane::unpack)
+        Self::rest(self.0.load(Acquire), generation).and_then(Lane::unpack)
     }
 
     /// Says whether it was `from` in this use of the record, and is `to` now.
@@ -83,10 +83,14 @@ impl Shown {
 
     /// Sets it, if this use of the record has not ended; gives what was there.
     pub fn swap(&self, generation: u32, to: Option<Lane>) -> Option<Lane> {
+        let to = Self::word(generation, to);
+        let mut word = self.0.load(Acquire);
+        // The words are compared, not the lanes: in a broken ledger a word need not be any lane's.
         loop {
-            let from = Lane::unpack(self.now(generation)?);
-            if self.change(generation, from, to) {
-                return from;
+            let rest = Self::rest(word, generation)?;
+            match self.0.compare_exchange(word, to, AcqRel, Acquire) {
+                Ok(_) => return Lane::unpack(rest),
+                Err(now) => word = now,
             }
         }
     }
@@ -239,7 +243,10 @@ mod tests {
         }
 
         #[test]
-        fn any_word_is_survived(word: u16) {
+        fn any_word_is_survived(word: u16, rest in 0u32..1 << LANE_BITS) {
+            let shown = Shown(AtomicU32::new(rest));
+            shown.swap(0, None);
+            prop_assert_eq!(shown.0.into_inner(), 0);
             let lanes = lanes();
             if let Some(lane) = Lane::unpack(word) {
                 lanes.release(lane, 3);
