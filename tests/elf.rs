@@ -104,5 +104,6 @@ fn helper_is_static_and_small() {
     let headers = output("readelf", &["-lW", &helper]);
     assert!(!headers.contains("INTERP"), "{headers}");
     let size = fs::metadata(&helper).unwrap().len();
-    assert!(size < 80 * 1024, "{size} bytes");
+    // GNU ld pads more than lld.
+    assert!(size < 92 * 1024, "{size} bytes");
 }
