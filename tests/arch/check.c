@@ -24,7 +24,7 @@
 int naked_execl(const char *, ...), naked_execlp(const char *, ...), naked_execle(const char *, ...);
 int naked_fork(void), naked___fork(void), naked__Fork(void);
 int naked_vfork(void), naked___vfork(void);
-long naked_clone_vm(uint64_t flags, void (*f)(size_t), size_t arg);
+long naked_clone_vm(uint64_t flags, void (*f)(size_t), size_t arg, int32_t *tid);
 long naked_syscall6(long n, const size_t a[6]);
 size_t naked_thread_pointer(void);
 void naked_restorer(void);
@@ -148,6 +148,7 @@ static void forks(void)
 enum { COOKIE = 0x12345 };
 struct trace {
 	int n;
+	int32_t tid;
 	char what[64];
 } *trace; /* shared memory: where vfork is a fork, the child could not tell otherwise */
 
@@ -219,22 +220,44 @@ static void in_clone(size_t arg)
 	_exit(arg == 77 ? 33 : 34);
 }
 
-static void clone_vm(void)
+#define PARENT_SETTID 0x100000
+#define CHILD_CLEARTID 0x200000
+#define CHILD_SETTID 0x1000000
+
+static long one_clone_vm(uint64_t flags)
 {
 	int status = -1;
 	long pid;
 
 	memset(trace, 0, sizeof *trace);
 #ifdef EMULATED
-	pid = naked_clone_vm(SIGCHLD, in_clone, 77); /* CLONE_VM without a stack of its own is not emulated */
+	flags |= SIGCHLD; /* CLONE_VM without a stack of its own is not emulated */
 #else
-	pid = naked_clone_vm(0x4100 | SIGCHLD, in_clone, 77);
+	flags |= 0x4100 | SIGCHLD;
+#endif
+	pid = naked_clone_vm(flags, in_clone, 77, &trace->tid);
+#ifndef EMULATED
 	must(trace->n == 1, "the caller of clone_vm slept", trace->n);
 #endif
 	must(pid > 0, "clone_vm", pid);
 	must(waitpid((pid_t)pid, &status, 0) == pid, "pid of clone_vm", errno);
 	must(WIFEXITED(status) && WEXITSTATUS(status) == 33, "argument of clone_vm", status);
-	pid = naked_clone_vm(0x10000, in_clone, 77); /* CLONE_THREAD without CLONE_SIGHAND */
+	return pid;
+}
+
+static void clone_vm(void)
+{
+	long pid;
+
+	pid = one_clone_vm(PARENT_SETTID);
+	must(trace->tid == pid, "parent_tid of clone_vm", trace->tid);
+	pid = one_clone_vm(CHILD_SETTID);
+	must(trace->tid == pid, "child_tid of clone_vm", trace->tid);
+#ifndef EMULATED
+	one_clone_vm(PARENT_SETTID | CHILD_CLEARTID);
+	must(trace->tid == 0, "cleared child_tid of clone_vm", trace->tid);
+#endif
+	pid = naked_clone_vm(0x10000, in_clone, 77, NULL); /* CLONE_THREAD without CLONE_SIGHAND */
 	must(pid == -EINVAL, "failed clone_vm", pid);
 }
 
