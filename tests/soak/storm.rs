@@ -20,8 +20,14 @@ const SOON: Duration = Duration::from_secs(1);
 /// What the library may say in a process that has lost its make.
 const ORPHANED: [&str; 2] = ["jobserver unavailable", "make above has ended"];
 /// What make, shells, xargs and `INIT` say of a process that crashed.
-const CRASHES: [&str; 5] =
-    ["crash:", "Segmentation fault", "Bus error", "Illegal instruction", "terminated by signal 11"];
+const CRASHES: [&str; 6] = [
+    "crash:",
+    "Segmentation fault",
+    "Bus error",
+    "Illegal instruction",
+    "Aborted",
+    "terminated by signal 11",
+];
 /// A hang.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
