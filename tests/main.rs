@@ -37,6 +37,7 @@ mod ship;
 mod signals;
 mod soak;
 mod stalls;
+mod strangers;
 mod suites;
 mod table;
 mod threads;
@@ -112,6 +113,7 @@ fn main() {
         ends::tests(),
         guards::tests(),
         stalls::tests(),
+        strangers::tests(),
         corrupt::tests(),
         cli::tests(),
         daemons::tests(),

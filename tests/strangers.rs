@@ -1,0 +1,21 @@
+//! Situations of other people's builds: public bug reports, sandboxes, languages, package builders. A module for each
+//! kind of fault that they showed.
+
+mod guards;
+mod namespaces;
+mod pools;
+mod programs;
+mod surroundings;
+
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    let kinds = [
+        pools::tests(),
+        programs::tests(),
+        guards::tests(),
+        namespaces::tests(),
+        surroundings::tests(),
+    ];
+    kinds.into_iter().flatten().collect()
+}

@@ -1,0 +1,7 @@
+//! Processes of other PID and user namespaces.
+
+use crate::Test;
+
+pub fn tests() -> Vec<Test> {
+    crate::tests![]
+}
