@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
-use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
+use jsshim_engine::makeflags;
 use jsshim_engine::{own, rundir, text};
 
 use jsshim_engine::target::Kind;
@@ -128,8 +128,8 @@ fn pool(
         }
         // The library says what is wrong, in the program that needs a slot.
         Found::Unusable(_) => Ok(vec![]),
-        Found::One if jobs.is_none() => make(1, flags, library, trace),
-        Found::One | Found::None => make(slots(jobs)?, flags, library, trace),
+        Found::One if jobs.is_none() => make(1, library, trace),
+        Found::One | Found::None => make(slots(jobs)?, library, trace),
     }
 }
 
@@ -145,12 +145,7 @@ pub fn slots(jobs: Option<u32>) -> Result<u32> {
     }
 }
 
-fn make(
-    slots: u32,
-    flags: Option<&[u8]>,
-    library: &Path,
-    trace: Option<&Path>,
-) -> Result<Vec<(&'static str, OsString)>> {
+fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Vec<(&'static str, OsString)>> {
     let cannot = |what: &str, e: jsshim_engine::sys::Errno| {
         let e = std::io::Error::from_raw_os_error(e.0);
         failure(2, format!("cannot make {what}: {e}"))
@@ -164,7 +159,6 @@ fn make(
     }
     let (pool, _kept) = own::make(&dir, slots).map_err(|e| cannot("a pool", e))?;
     let word = OsStr::from_bytes(join::encode(&pool).bytes()).to_owned();
-    let (read, write) = own::ends(&pool).map_err(|e| cannot("a pool", e))?;
     let helper = text::Path::new(helper.as_os_str().as_bytes());
     let root = std::process::id() as i32;
     let mut place = MaybeUninit::uninit();
@@ -182,19 +176,7 @@ fn make(
         cannot("the ledger", e)
     })?;
     client.guard(environment(), true);
-    Ok(vec![("JSSHIM_POOL", word), ("MAKEFLAGS", flags_with(flags, read, write)?)])
-}
-
-/// MAKEFLAGS that name the pool by two descriptors, in the form that every make reads.
-fn flags_with(old: Option<&[u8]>, read: i32, write: i32) -> Result<OsString> {
-    let mut buf = vec![0; old.map_or(0, <[u8]>::len) + 256];
-    let mut out = Out::new(&mut buf);
-    let auth = WriteAuth::Fds { read, write, names: Names::Both };
-    let same = Letters { dry_run: false, debug: false, keep_going: false };
-    if !makeflags::write(old, Some(&auth), &same, &mut out) {
-        return Err(failure(2, "MAKEFLAGS is too long"));
-    }
-    Ok(OsString::from_vec(out.as_bytes().to_vec()))
+    Ok(vec![("JSSHIM_POOL", word)])
 }
 
 /// The environment as C has it, for the guard.

@@ -1,9 +1,29 @@
 //! Which pool is ours? Reads what the environment says, and finds a way to the pipe it names.
+//!
+//! # Identity before numbers
+//!
+//! A pool is what its device, inode and birth say. The *number* of a descriptor proves nothing: the first pipe(2) of a
+//! program whose descriptors were closed gets just the numbers that make's pool had. So a pipe or fifo is taken for
+//! the pool only if
+//!
+//! 1. it is the one that `JSSHIM_POOL` names by its identity ([`by_word`] and what follows it). While that pool can be
+//!    reached nothing else counts;
+//! 2. this process had it open at its start, under the numbers in its own MAKEFLAGS ([`End`]);
+//! 3. it is a fifo that MAKEFLAGS names by its path;
+//! 4. an ancestor has it under the numbers in MAKEFLAGS that has written just these numbers there ([`makers`]): its own
+//!    first environment does not have them, that of its child does, and its program speaks the protocol
+//!    ([`speaker::file_speaks`]), whatever it is called.
+//!
+//! Where 1 names a pool that cannot be reached, 2 counts only together with 4: the pool may be there all the same,
+//! beyond a PID namespace or another user. So it does where `JSSHIM_POOL` says that the numbers were nothing of the
+//! pool's when the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and make's warning. What is looked at
+//! on the way is looked at by stat(2); only what has passed is opened.
 
 use crate::makeflags::{self, Auth, RawPath};
 use crate::pool::{self, fd_path, Id, Pool};
 use crate::proc;
 use crate::record::Handle;
+use crate::speaker;
 use crate::sys;
 use crate::text::{hex, number, Path, Text};
 
@@ -48,6 +68,9 @@ impl End {
 /// In front of the value of `JSSHIM_POOL`: this pool counts, whatever MAKEFLAGS says. It is written by a
 /// client that speaks the protocol and has made a pool of its own for its children.
 pub const OVERRIDE: &[u8] = b"!";
+
+/// In place of a pool: the descriptors that MAKEFLAGS names were closed, so that numbers prove nothing here.
+pub const DOUBTED: &[u8] = b"?";
 
 /// Does this pool count, whatever MAKEFLAGS says?
 pub fn overrides(pool: Option<&[u8]>) -> bool {
@@ -157,10 +180,16 @@ impl Way<'_> {
         }
     }
 
-    /// Does it lead to this pool, and can that be opened for both directions?
+    /// Does it lead to this pool, and can that be opened for both directions? What is not this pool is not opened.
     #[inline(never)]
     fn leads_to(&self, id: Id) -> bool {
-        pool::open(&self.path(), id, libc::O_RDWR).map(sys::close).is_ok()
+        let path = self.path();
+        let opened = pool::is_at(&path, id).then(|| pool::open(&path, id, libc::O_RDWR));
+        opened.and_then(sys::Result::ok).is_some_and(|fd| {
+            let birth = sys::birth_of(fd);
+            sys::close(fd);
+            pool::is_same((id.0, id.1, birth), id)
+        })
     }
 
     #[inline(never)]
@@ -169,29 +198,33 @@ impl Way<'_> {
     }
 }
 
-impl Hit<'_> {
+impl<'a> Hit<'a> {
     #[inline(never)]
     fn pool(&self) -> Pool {
         Pool::new(self.id, self.way.path(), self.inherited)
+    }
+
+    /// This pool by this way, if that leads there.
+    fn by(way: Way<'a>, id: Id) -> Option<Self> {
+        way.leads_to(id).then_some(Self { id, way, inherited: None })
     }
 }
 
 #[inline(never)]
 fn look<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Looked<Option<Hit<'a>>> {
     let told = env.pool.and_then(split);
-    let outer = told.filter(|_| overrides(env.pool)).and_then(|told| by_word(Some(told)));
-    if outer.is_some() {
-        return Ok(outer);
+    if let Some(hit) = told.and_then(|told| by_word(told, auth, env.end)) {
+        return Ok(Some(hit));
     }
     match auth {
-        None => return Ok(by_word(told)),
+        None => return Ok(None),
         Some(Auth::Unknown(_)) => Err(Problem::Malformed),
-        Some(Auth::Fifo(raw)) => by_fifo(raw).or_else(|problem| by_word(told).ok_or(problem)),
-        // make's word for a recipe without `+`; a pool that an ancestor of ours knows serves all the same.
-        Some(Auth::Fds { read, write }) if read < 0 || write < 0 => {
-            by_word(told).ok_or(Problem::Closed)
+        Some(Auth::Fifo(raw)) => by_fifo(raw),
+        // make's word for a recipe without `+`.
+        Some(Auth::Fds { read, write }) if read < 0 || write < 0 => Err(Problem::Closed),
+        Some(Auth::Fds { read, write }) => {
+            by_fds(read, write, told.is_some() || env.pool == Some(DOUBTED), env.end)
         }
-        Some(Auth::Fds { read, write }) => by_fds(read, write, told, env.end),
     }
     .map(Some)
 }
@@ -212,45 +245,59 @@ fn by_fifo(raw: RawPath<'_>) -> Looked<Hit<'_>> {
     if !path.fits() || path.bytes().is_empty() {
         return Err(Problem::Malformed);
     }
-    // It may be an emulated device (make's bug 67726), so its type is not asked for, except that a plain
-    // file would give its contents away as tokens.
+    // It may be an emulated device (make's bug 67726). What is neither is not opened: it is nobody's pool.
+    let kind = |st: libc::stat| st.st_mode & libc::S_IFMT;
+    let is_pool = |st| matches!(kind(st), libc::S_IFIFO | libc::S_IFCHR);
+    if !is_pool(sys::stat(path.c(), true).map_err(|e| Problem::Fifo(e.0))?) {
+        return Err(Problem::NoPipe);
+    }
     let fd =
         sys::open(path.c(), libc::O_RDWR | libc::O_NONBLOCK, 0).map_err(|e| Problem::Fifo(e.0))?;
-    let st = sys::fstat(fd);
-    let birth = sys::birth(path.c());
+    let (st, birth) = (sys::fstat(fd), sys::birth_of(fd));
     sys::close(fd);
     let st = st.map_err(|e| Problem::Fifo(e.0))?;
-    match st.st_mode & libc::S_IFMT {
-        libc::S_IFIFO | libc::S_IFCHR => {
-            Ok(Hit { id: (st.st_dev, st.st_ino, birth), way, inherited: None })
-        }
-        _ => Err(Problem::NoPipe),
-    }
+    let id = (st.st_dev, st.st_ino, birth);
+    is_pool(st).then_some(Hit { id, way, inherited: None }).ok_or(Problem::NoPipe)
 }
 
+/// The pool of the private word: by the descriptors that MAKEFLAGS names, if they are just that, by the path in the
+/// word, by the fifo in MAKEFLAGS, or by an ancestor that has it open.
 #[inline(never)]
-fn by_fds<'a>(r: i32, w: i32, told: Told<'a>, end: End) -> Looked<Hit<'a>> {
+fn by_word<'a>((id, path): (Id, &'a [u8]), auth: Option<Auth<'a>>, end: End) -> Option<Hit<'a>> {
+    let told = Way::Told(path);
+    if let Some(Auth::Fds { read, write }) = auth {
+        if inherited(read, write).is_some_and(|seen| pool::is_same(seen, id) && end.was(id)) {
+            let way = Hit::by(told, id).map(|hit| hit.way).unwrap_or_else(|| way_to(read, id));
+            return Some(Hit { id, way, inherited: Some((read, write)) });
+        }
+    }
+    let by_fifo = || match auth {
+        Some(Auth::Fifo(raw)) => Hit::by(Way::Fifo(raw), id),
+        _ => None,
+    };
+    Hit::by(told, id).or_else(by_fifo).or_else(|| Hit::by(farthest_anywhere(id)?, id))
+}
+
+/// The pool that MAKEFLAGS names by two numbers. `doubted`: it is to be proven otherwise.
+#[inline(never)]
+fn by_fds<'a>(r: i32, w: i32, doubted: bool, end: End) -> Looked<Hit<'a>> {
     let inherited = inherited(r, w).filter(|id| end.was(*id));
-    if let Some(id) = inherited {
-        return Ok(Hit { id, way: way_to(r, id, told), inherited: Some((r, w)) });
+    let proven = |id: &Id| !doubted || makers(r, w).any(|made| pool::is_same(made, *id));
+    if let Some(id) = inherited.filter(proven) {
+        return Ok(Hit { id, way: way_to(r, id), inherited: Some((r, w)) });
     }
     let closed = end == End::None || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
-    by_ancestor(r, w).or_else(|| by_word(told)).or_else(|| by_identity(end, r)).ok_or(problem)
+    by_identity(end, r).filter(|_| !doubted).or_else(|| by_maker(r, w)).ok_or(problem)
 }
 
-/// A path to the pool whose descriptors we have: as the word says, else by the farthest ancestor that has
-/// it, which is make itself, whose descriptors last as long as the pool.
+/// A path to the pool whose descriptors we have: by the farthest ancestor that has it, which is make itself, whose
+/// descriptors last as long as the pool.
 #[inline(never)]
-fn way_to<'a>(r: i32, id: Id, told: Told<'a>) -> Way<'a> {
-    told.filter(|(told, path)| *told == id && Way::Told(path).leads_to(id))
-        .map(|(_, path)| Way::Told(path))
-        .or_else(|| {
-            let has = |pid: &i32| holds(*pid, r, id);
-            proc::ancestors().filter(has).last().map(|pid| Way::Fd(pid, r))
-        })
-        .or_else(|| farthest_anywhere(id))
-        .unwrap_or_else(|| Way::Fd(sys::getpid(), r))
+fn way_to(r: i32, id: Id) -> Way<'static> {
+    let has = |pid: &i32| holds(*pid, r, id);
+    let by_number = proc::ancestors().filter(has).last().map(|pid| Way::Fd(pid, r));
+    by_number.or_else(|| farthest_anywhere(id)).unwrap_or_else(|| Way::Fd(sys::getpid(), r))
 }
 
 /// The descriptor of the farthest ancestor that has this pipe at any number.
@@ -260,29 +307,49 @@ fn farthest_anywhere(id: Id) -> Option<Way<'static>> {
     proc::ancestors().filter_map(has).last()
 }
 
-/// The pool that the nearest ancestor has under these numbers. Many a program between has a pipe of its own
-/// there, such as a shell that starts a pipeline: one that does not make pools by its name is believed
-/// only if another one farther up has the same, or if there is nobody else.
-#[inline(never)]
-fn by_ancestor(r: i32, w: i32) -> Option<Hit<'static>> {
-    let with_pair = || proc::ancestors().filter_map(|pid| pair(pid, r, w).map(|id| (pid, id)));
-    let above = |pid: i32| with_pair().skip_while(move |(other, _)| *other != pid).skip(1);
-    let shared = |pid: i32, id: Id| above(pid).any(|(_, other)| other == id);
-    let owner = with_pair().find(|(pid, id)| makes_pools(*pid) || shared(*pid, *id));
-    let (_, id) = owner.or_else(|| with_pair().next())?;
-    // The one farthest up is make itself: its descriptors last as long as the pool.
-    let (pid, _) = with_pair().filter(|(_, other)| *other == id).last()?;
-    let way = Way::Fd(pid, r);
-    way.leads_to(id).then_some(Hit { id, way, inherited: None })
+/// The pools of the ancestors that have written the word with these numbers into MAKEFLAGS; the nearest first. Many a
+/// program between has a pipe of its own there: a shell that starts a pipeline, or gcc, which knows the protocol, too.
+/// So one is believed that was not told of these numbers itself while its child was, and that speaks the protocol.
+fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
+    let mut below = (0, Some(true));
+    proc::ancestors().filter_map(move |pid| {
+        let told = was_told(pid, r, w);
+        let (child, child_told) = core::mem::replace(&mut below, (pid, told));
+        if told != Some(false) || child_told != Some(true) {
+            return None;
+        }
+        // A make that has remade its makefiles has been told by itself, before it exec'ed itself.
+        let again = || Some(child).filter(|child| *child > 0 && is_make(*child));
+        made_by(pid, r, w).or_else(|| made_by(again()?, r, w))
+    })
 }
 
-/// Is this process known to make pools, by its name (`comm` of proc(5))?
-fn makes_pools(pid: i32) -> bool {
+fn made_by(pid: i32, r: i32, w: i32) -> Option<Id> {
+    pair(pid, r, w).filter(|_| speaker::file_speaks(pid))
+}
+
+/// Was a process started with a MAKEFLAGS that names these two numbers? `None`: it cannot be asked.
+fn was_told(pid: i32, r: i32, w: i32) -> Option<bool> {
+    proc::with_first_environ(pid, |environ| {
+        let mut words = environ.split(|b| *b == 0);
+        let flags = words.find_map(|word| word.strip_prefix(b"MAKEFLAGS="));
+        let auth = flags.and_then(|flags| makeflags::parse(flags).auth);
+        auth == Some(Auth::Fds { read: r, write: w })
+    })
+}
+
+/// Is this process called make (`comm` of proc(5))?
+fn is_make(pid: i32) -> bool {
     let mut buf = [0u8; 16];
     let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
-    let name = buf.get(..n).unwrap_or(b"");
-    let known: [&[u8]; 6] = [b"make", b"gmake", b"remake", b"cargo", b"ninja", b"jsshim"];
-    known.iter().any(|start| name.starts_with(start))
+    speaker::is_gnu_make(buf.get(..n).unwrap_or(b"").trim_ascii_end())
+}
+
+/// The pool of the nearest of them, by the farthest ancestor that has it too.
+#[inline(never)]
+fn by_maker(r: i32, w: i32) -> Option<Hit<'static>> {
+    let id = makers(r, w).next()?;
+    Hit::by(way_to(r, id), id)
 }
 
 /// The pool that this process had when it started and has lost since, where an ancestor still has it, at
@@ -294,16 +361,13 @@ fn by_identity(end: End, r: i32) -> Option<Hit<'static>> {
         return None;
     }
     let way = farthest_anywhere((dev, ino, 0))?;
-    let id = (dev, ino, way.birth());
-    way.leads_to(id).then_some(Hit { id, way, inherited: None })
+    Hit::by(way, (dev, ino, way.birth()))
 }
 
-/// The pool of the private word, if it is there.
-#[inline(never)]
-fn by_word(told: Told<'_>) -> Option<Hit<'_>> {
-    let (id, path) = told?;
-    let way = Way::Told(path);
-    way.leads_to(id).then_some(Hit { id, way, inherited: None })
+/// Are these two descriptors the pool, and not another pipe where `JSSHIM_POOL` names one?
+pub fn has_pool(r: i32, w: i32, env: Settings<'_>) -> bool {
+    let told = env.pool.and_then(split).map(|(id, _)| id);
+    inherited(r, w).is_some_and(|id| told.is_none_or(|told| pool::is_same(told, id)))
 }
 
 /// Two open ends of one pipe, in these directions, in this process.
@@ -314,7 +378,7 @@ pub fn inherited(r: i32, w: i32) -> Option<Id> {
     let one = (sr.st_dev, sr.st_ino) == (sw.st_dev, sw.st_ino)
         && sr.st_mode & libc::S_IFMT == libc::S_IFIFO;
     let ways = mode(r)? != libc::O_WRONLY && mode(w)? != libc::O_RDONLY;
-    (one && ways).then(|| (sr.st_dev, sr.st_ino, Way::Fd(0, r).birth()))
+    (one && ways).then(|| (sr.st_dev, sr.st_ino, sys::birth_of(r)))
 }
 
 /// Does `pid` hold this pipe at `fd`?

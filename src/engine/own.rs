@@ -14,6 +14,12 @@ pub fn is_made_by(word: &[u8], pid: i32) -> bool {
     word.windows(name.bytes().len()).any(|part| part == name.bytes())
 }
 
+/// Is this the word of a pool that one of us has made, and not a make?
+pub fn is_ours(word: &[u8]) -> bool {
+    let name = word.rsplit(|b| *b == b'/').next().unwrap_or(b"");
+    name.strip_prefix(b"pool-").and_then(number).is_some_and(|(_, rest)| rest.starts_with(b"-"))
+}
+
 /// Makes a fifo in `dir` with a `+` for every slot but the implicit one of its root, and opens it for
 /// both directions (close-on-exec). It lives while somebody has it open.
 ///
@@ -47,27 +53,25 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
         }
     }
     let st = sys::fstat(fd).inspect_err(|_| sys::close(fd))?;
-    let id = (st.st_dev, st.st_ino, sys::birth(path.c()));
+    let id = (st.st_dev, st.st_ino, sys::birth_of(fd));
     Ok((Pool::new(id, path, None), fd))
 }
 
 /// Two inheritable descriptors of the pool, read and write end, for programs that know only those: make
-/// up to 4.3. The read end blocks, as older ones expect.
+/// up to 4.3. The read end blocks, as older ones expect. Their numbers are high: the first ones are what the tests of
+/// shells look at, and what the next pipe gets when somebody below has closed them.
 ///
 /// # Errors
 /// As open(2).
 pub fn ends(pool: &Pool) -> Result<(i32, i32)> {
-    let r = pool::open(&pool.path, pool.id, libc::O_RDONLY)?;
-    let w = pool::open(&pool.path, pool.id, libc::O_WRONLY).inspect_err(|_| sys::close(r))?;
-    let inheritable = |fd| sys::set_blocking(fd).and(sys::fcntl(fd, libc::F_SETFD, 0));
-    match inheritable(r).and(inheritable(w)) {
-        Ok(_) => Ok((r, w)),
-        Err(e) => {
-            sys::close(r);
-            sys::close(w);
-            Err(e)
-        }
-    }
+    let end = |how| {
+        let fd = pool::move_high(pool::open(&pool.path, pool.id, how)?);
+        let inheritable = sys::set_blocking(fd).and(sys::fcntl(fd, libc::F_SETFD, 0));
+        inheritable.map(|_| fd).inspect_err(|_| sys::close(fd))
+    };
+    let r = end(libc::O_RDONLY)?;
+    let w = end(libc::O_WRONLY).inspect_err(|_| sys::close(r))?;
+    Ok((r, w))
 }
 
 /// How many slots a pool gets when nobody says: the CPUs that this process may use, by affinity and by
@@ -104,6 +108,26 @@ fn parse_quota(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_of_ours_is_known_by_its_name() {
+        assert!(is_ours(b"1:2:3:/dev/shm/jsshim-0/pool-71-a2f"));
+        for other in
+            ["", "1:2:3:/tmp/GMfifo71", "1:2:0:/proc/7/fd/3", "1:2:3:/tmp/pool-x", "pool-7"]
+        {
+            assert!(!is_ours(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_ends_are_out_of_the_way() {
+        let dir = std::env::temp_dir();
+        let (pool, fd) = make(&Path::new(dir.as_os_str().as_encoded_bytes()), 2).unwrap();
+        let (r, w) = ends(&pool).unwrap();
+        assert!(r >= 32 && w >= 32 && pool::is(r, pool.id) && pool::is(w, pool.id));
+        [r, w, fd].into_iter().for_each(sys::close);
+        sys::unlink(pool.path.c()).unwrap();
+    }
 
     #[test]
     fn quotas_are_rounded_up() {

@@ -38,6 +38,11 @@ pub struct Pool {
 /// In [`Pool::fd`]; descriptors are smaller (`fs.nr_open`, proc(5)).
 const WRITES: i32 = 1 << 30;
 
+/// Is that one pool? A birth of 0 is not known: the kernel or a sandbox does not tell it.
+pub fn is_same(one: Id, other: Id) -> bool {
+    (one.0, one.1) == (other.0, other.1) && (one.2 == other.2 || one.2 == 0 || other.2 == 0)
+}
+
 /// What came of taking a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Taken {
@@ -90,6 +95,11 @@ pub fn fd_path(pid: i32, fd: i32) -> Path {
     proc::put_folder(pid, &mut path);
     path.put(b"/fd/").put_num(fd);
     path
+}
+
+/// Does this path lead to this pipe? Looks without opening it.
+pub fn is_at(path: &Path, id: Id) -> bool {
+    path.fits() && sys::stat(path.c(), true).is_ok_and(|st| (st.st_dev, st.st_ino) == (id.0, id.1))
 }
 
 /// Opens `path`, if it is this pipe.

@@ -196,6 +196,20 @@ fn entries(mut buf: &[u8]) -> impl Iterator<Item = &[u8]> + '_ {
     .filter_map(|record| record.get(19..)?.split(|b| *b == 0).next())
 }
 
+/// The largest environment that [`with_first_environ`] reads.
+const ENVIRON: usize = 1 << 18;
+
+/// Runs `f` with the environment that a process was started with, each variable ended by a NUL. `None`: it cannot be
+/// read, or is larger than 256 KiB.
+#[inline(never)]
+pub fn with_first_environ<R>(pid: i32, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    let path = of(pid).with(b"/environ");
+    sys::with_pages(ENVIRON, |buf| {
+        let n = read_file(&path, buf).filter(|n| *n < ENVIRON)?;
+        buf.get(..n).map(f)
+    })?
+}
+
 /// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.
 pub fn each_word(path: &Path, f: impl FnMut(&[u8])) {
     each_part::<4096>(path, 0, f);

@@ -1,7 +1,41 @@
-//! Programs that speak the protocol themselves, by their names and command lines.
+//! Programs that speak the protocol themselves, by their names, files and command lines.
+
+use crate::proc;
+use crate::sys;
+use crate::text;
 
 /// The words by which a program that speaks it gives itself away, in its read-only memory.
 pub const WORDS: [&[u8]; 2] = [b"jobserver-auth", b"jobserver-fds"];
+
+/// How much of a program's file is looked at in one go, and the largest one that is looked at. Those that make pools
+/// are smaller, a cargo with all that is linked into it included.
+const PIECE: usize = 1 << 16;
+const LARGEST: usize = 64 << 20;
+
+/// Does the program of this process speak the protocol, by its file? A name proves nothing: many a script is called
+/// make.
+#[inline(never)]
+pub fn file_speaks(pid: i32) -> bool {
+    let Ok(fd) = sys::open(proc::of(pid).with(b"/exe").c(), libc::O_RDONLY, 0) else {
+        return false;
+    };
+    let found = sys::with_pages(PIECE, |piece| file_says(fd, piece));
+    sys::close(fd);
+    found == Some(true)
+}
+
+/// Is one of [`WORDS`] in this file? The pieces overlap by more than a word's length.
+fn file_says(fd: i32, piece: &mut [u8]) -> bool {
+    const OVERLAP: usize = 32;
+    let step = piece.len().saturating_sub(OVERLAP).max(1);
+    (0..LARGEST)
+        .step_by(step)
+        .map_while(|at| match sys::pread(fd, piece, at as u64) {
+            Ok(n @ 1..) => piece.get(..n).map(|p| WORDS.iter().any(|word| text::contains(p, word))),
+            _ => None,
+        })
+        .any(|found| found)
+}
 
 /// Is this a name of GNU make?
 pub fn is_gnu_make(name: &[u8]) -> bool {
@@ -31,6 +65,23 @@ pub fn names_jobs(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_searched_across_its_pieces() {
+        let path = std::env::temp_dir().join(format!("jsshim-speaker-{}", std::process::id()));
+        for (at, says) in [(0usize, true), (90, true), (100, true), (4000, true), (0, false)] {
+            let mut file = vec![b'j'; at];
+            file.extend(if says { b"--jobserver-fds=%d".as_slice() } else { b"--jobserver-fd" });
+            std::fs::write(&path, &file).unwrap();
+            let name = text::Path::new(path.as_os_str().as_encoded_bytes());
+            let fd = sys::open(name.c(), libc::O_RDONLY, 0).unwrap();
+            assert_eq!(file_says(fd, &mut [0; 128]), says, "at {at}");
+            sys::close(fd);
+        }
+        std::fs::remove_file(path).unwrap();
+        // This program has the words in it, as it looks for them.
+        assert!(file_speaks(sys::getpid()) && !file_speaks(i32::MAX));
+    }
 
     #[test]
     fn numbers_of_jobs_are_seen() {

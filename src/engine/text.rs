@@ -17,6 +17,28 @@ pub fn parent(path: &[u8]) -> &[u8] {
     path.get(..end).unwrap_or(b"")
 }
 
+/// Is `word` somewhere in these bytes? Horspool's search. Not memmem(3): that of a program built with
+/// AddressSanitizer dies of what lies between its variables.
+pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    let last = word.len().saturating_sub(1);
+    let mut skip = [word.len() as u8; 256];
+    for (i, b) in word.iter().take(last).enumerate() {
+        if let Some(at) = skip.get_mut(usize::from(*b)) {
+            *at = last.saturating_sub(i) as u8;
+        }
+    }
+    let mut at = 0usize;
+    while let Some(here) = bytes.get(at..at.saturating_add(word.len())) {
+        if here == word {
+            return true;
+        }
+        let end = here.last().copied().unwrap_or(0);
+        let step = skip.get(usize::from(end)).copied().unwrap_or(1);
+        at = at.wrapping_add(usize::from(step.max(1)));
+    }
+    false
+}
+
 /// Room for a path. Longer ones are refused by those who build them.
 pub type Path = Text<256>;
 
@@ -160,6 +182,14 @@ pub fn hex(s: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_word_is_found_where_it_is(text in "[ab]{0,40}", word in "[ab]{1,6}") {
+            prop_assert_eq!(contains(text.as_bytes(), word.as_bytes()), text.contains(&word));
+        }
+    }
 
     #[test]
     fn numbers_round_trip() {

@@ -18,7 +18,6 @@ use crate::state::STATE;
 
 extern "C" {
     static program_invocation_short_name: *const c_char;
-    fn unsetenv(name: *const c_char) -> i32;
 }
 
 /// The name that this program was called by.
@@ -55,51 +54,74 @@ fn is_cargo(name: &[u8]) -> bool {
     name.starts_with(b"cargo") || name == b"rustc"
 }
 
-/// Puts the pool that MAKEFLAGS names into this program's words, if it does not know these.
-pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
+/// How a pool that is a fifo is written for this program.
+#[derive(PartialEq, Eq)]
+enum Form {
+    Fifo,
+    Descriptors,
+    /// It knows no words.
+    None,
+}
+
+fn form() -> Form {
     let name = program();
-    let (make, cargo, lto) = (is_gnu_make(name), is_cargo(name), is_lto(name));
-    let ninja = name.starts_with(b"ninja");
-    let Some(auth) = auth else {
-        // gcc itself has taken the word away where the descriptors were closed.
-        if lto {
-            as_descriptors(flags);
+    let knows_fifos = program_says(b"fifo:");
+    if is_bmake() {
+        // It dies of GNU make's.
+        Form::None
+    } else if name.starts_with(b"ninja") {
+        // Between: Kitware's builds before 1.13.
+        match knows_fifos {
+            true => Form::Fifo,
+            false if program_says(b"--jobserver-auth=") => Form::Descriptors,
+            false => Form::None,
         }
-        return;
-    };
-    match *auth {
-        _ if is_bmake() => hide(flags),
-        Auth::Fds { read, write } if read >= 0 && write >= 0 => {
-            let open = join::inherited(read, write).is_some();
-            if ninja {
-                // Some builds know both, and then make's own word is the best.
-                if program_says(b"fifo:") && !(open && program_says(b"'pipe' mode detected")) {
-                    as_fifo(flags);
-                }
-            } else if !open {
-                as_descriptors(flags);
-            }
-        }
-        // make's word for a recipe without `+`: the pool may be known all the same.
-        Auth::Fds { .. } if lto => as_descriptors(flags),
-        // Before gcc 13.
-        Auth::Fifo(_) if lto && !program_says(b"fifo:") => as_descriptors(flags),
-        Auth::Fifo(_) if cargo || make && !program_says(b"jobserver-style") => {
-            as_descriptors(flags);
-        }
-        // Kitware's builds before 1.13.
-        Auth::Fifo(_) if ninja && program_says(b"--jobserver-auth=") && !program_says(b"fifo:") => {
-            as_descriptors(flags);
-        }
-        _ => {}
+    } else if is_gnu_make(name) && program_says(b"jobserver-style") || is_lto(name) && knows_fifos {
+        Form::Fifo
+    } else {
+        Form::Descriptors
     }
 }
 
-/// Takes away a MAKEFLAGS that is ours alone: make's own has letters or a blank in front.
-fn hide(flags: Option<&[u8]>) {
-    if flags.is_some_and(|f| f.starts_with(b"-j --jobserver-")) {
-        // SAFETY: a C string, and still one thread.
-        unsafe { unsetenv(c"MAKEFLAGS".as_ptr()) };
+/// Puts the pool of this process into this program's words, if it does not know those of MAKEFLAGS, or
+/// where MAKEFLAGS has none because the pool is ours.
+pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
+    let (name, settings) = (program(), joining::settings());
+    match auth {
+        None if settings.pool.is_some_and(own::is_ours) => {
+            let told = flags.is_some_and(|f| makeflags::parse(f).jobs == Some(1));
+            if !told && !joining::is_told_otherwise() {
+                write(flags, form());
+            }
+        }
+        // gcc itself has taken the word away where the descriptors were closed.
+        None if is_lto(name) => write(flags, Form::Descriptors),
+        None => {}
+        Some(_) if is_bmake() => {}
+        Some(&Auth::Fds { read, write: w }) if read >= 0 && w >= 0 => {
+            let open = join::has_pool(read, w, settings);
+            if name.starts_with(b"ninja") {
+                // Some builds know both, and then make's own word is the best.
+                let knows_both = open && program_says(b"'pipe' mode detected");
+                if program_says(b"fifo:") && !knows_both {
+                    write(flags, Form::Fifo);
+                }
+            } else if !open {
+                write(flags, Form::Descriptors);
+            }
+        }
+        // make's word for a recipe without `+`: the pool may be known all the same.
+        Some(Auth::Fds { .. }) if is_lto(name) => write(flags, Form::Descriptors),
+        Some(Auth::Fifo(_)) if form() == Form::Descriptors => write(flags, Form::Descriptors),
+        Some(_) => {}
+    }
+}
+
+fn write(flags: Option<&[u8]>, form: Form) {
+    match form {
+        Form::Fifo => as_fifo(flags),
+        Form::Descriptors => as_descriptors(flags),
+        Form::None => {}
     }
 }
 
@@ -127,7 +149,7 @@ fn as_descriptors(flags: Option<&[u8]>) {
 }
 
 /// Puts the pool into MAKEFLAGS in place of what is there, if that fits.
-pub fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
+fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
     let mut buf = [0u8; 4096];
     let mut out = Out::new(&mut buf);
     let none = Letters::default();

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::join::{self, End};
-use jsshim_engine::makeflags::{self, Auth, Names, WriteAuth};
+use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::text::Text;
 use jsshim_engine::{own, proc, report, sys};
 
@@ -91,17 +91,19 @@ fn stop_dry_run() {
 
 /// With `JSSHIM_JOBS`, the pool is made before the program starts, so that a make or cargo at the top
 /// joins it too.
+///
+/// It travels in `JSSHIM_POOL`. What speaks the protocol is told in its own MAKEFLAGS, when it starts: no other
+/// program of the tree has descriptors of ours, or words of make's.
 fn found_pool(flags: Option<&[u8]>) {
-    let Some((read, write, word)) = joining::found() else {
+    let Some(word) = joining::found() else {
         // It has been said why; the children need not try again.
         return export(c"JSSHIM_JOBS", b"\0");
     };
     let word: Text<400> = Text::new(word.bytes()).with(b"\0");
     export(c"JSSHIM_POOL", word.bytes());
-    if dialect::is_bmake() {
-        return;
+    if dialect::is_speaker() {
+        dialect::translate(flags, None);
     }
-    dialect::announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });
 }
 
 /// Sets a variable to the text before the first NUL of `value`.

@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
+use core::slice::from_raw_parts;
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +10,7 @@ use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::target::Kind;
-use jsshim_engine::text::{Path, Text};
+use jsshim_engine::text::{self, Path, Text};
 use jsshim_engine::{glob, makeflags, own, proc, rundir, speaker, stall, sys, target};
 
 use crate::dialect;
@@ -93,9 +94,9 @@ fn slots_said(settings: Settings<'_>) -> u32 {
     flags.jobs.filter(|_| flags.auth.is_some()).unwrap_or(0)
 }
 
-/// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives two
-/// inheritable ends of it and the value of `JSSHIM_POOL`.
-pub fn found() -> Option<(i32, i32, Text<320>)> {
+/// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives the value of
+/// `JSSHIM_POOL`.
+pub fn found() -> Option<Text<320>> {
     let slots = wanted();
     let mut result = None;
     let find = |place: &mut Place| {
@@ -105,8 +106,8 @@ pub fn found() -> Option<(i32, i32, Text<320>)> {
         }
         // SAFETY: `make` has made it.
         let pool = unsafe { &place.assume_init_ref().pool };
-        result = own::ends(pool).ok().map(|(r, w)| (r, w, join::encode(pool)));
-        // MAKEFLAGS will name it.
+        result = Some(join::encode(pool));
+        // Its MAKEFLAGS will name it.
         let obeys = speaks() && !is_told_otherwise();
         !left_out() && !obeys
     };
@@ -330,7 +331,7 @@ pub fn program_says(word: &[u8]) -> bool {
             objects::headers(info).iter().filter(of).map(move |h| {
                 let start = (info.dlpi_addr as usize).wrapping_add(h.p_vaddr as usize) as *const u8;
                 // SAFETY: a readable segment is mapped for as long as it says.
-                unsafe { contains(start, h.p_filesz as usize, word) }
+                text::contains(unsafe { from_raw_parts(start, h.p_filesz as usize) }, word)
             })
         };
         let data = has(libc::PF_R).reduce(|a, b| a | b);
@@ -340,36 +341,9 @@ pub fn program_says(word: &[u8]) -> bool {
     found
 }
 
-/// Horspool's search. Not memmem(3): that of a program built with AddressSanitizer dies of what lies
-/// between its variables.
-///
-/// # Safety
-/// `len` bytes from `start` on must be readable.
-unsafe fn contains(start: *const u8, len: usize, word: &[u8]) -> bool {
-    let last = word.len().saturating_sub(1);
-    let mut skip = [word.len() as u8; 256];
-    for (i, b) in word.iter().take(last).enumerate() {
-        if let Some(at) = skip.get_mut(usize::from(*b)) {
-            *at = last.saturating_sub(i) as u8;
-        }
-    }
-    let mut at = 0usize;
-    while at.saturating_add(word.len()) <= len {
-        let here = start.wrapping_add(at);
-        // SAFETY: the word's length from `here` on is within `len`.
-        let byte = |i: usize| unsafe { here.wrapping_add(i).read() };
-        if word.iter().zip(0..).all(|(b, i)| byte(i) == *b) {
-            return true;
-        }
-        let step = skip.get(usize::from(byte(last))).copied().unwrap_or(1);
-        at = at.wrapping_add(usize::from(step.max(1)));
-    }
-    false
-}
-
 /// Is this a make or a ninja whose command line has a number of jobs?
 #[inline(never)]
-fn is_told_otherwise() -> bool {
+pub fn is_told_otherwise() -> bool {
     if !is_ninja() && !speaker::is_gnu_make(dialect::program()) {
         return false;
     }

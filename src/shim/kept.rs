@@ -11,8 +11,10 @@ use core::ffi::{c_char, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::client::POOL_NAME;
-use jsshim_engine::join::{self, Found};
+use jsshim_engine::join::{self, End, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
+use jsshim_engine::pool::{self, fd_path, Pool};
+use jsshim_engine::sys;
 
 use crate::environ::{self, Scratch, Strings, END};
 use crate::joining;
@@ -25,6 +27,9 @@ pub const FLAGS: &[u8] = b"MAKEFLAGS=";
 /// What the names of our variables start with.
 pub const OURS: &[u8] = b"JSSHIM_";
 const FILE: &[u8] = b"libjsshim.so";
+/// In the place of the pool's word: MAKEFLAGS names two descriptors that were not those of a pipe when the first
+/// program that was told so started. What has these numbers below is something else.
+const DOUBTED: &CStr = c"JSSHIM_POOL=?";
 
 /// What was found in an environment.
 #[derive(Default)]
@@ -35,10 +40,10 @@ struct Seen {
     pool: bool,
     /// A word of the pool, that one or another.
     ours: bool,
-    /// MAKEFLAGS.
-    flags: bool,
-    /// MAKEFLAGS, and it names a pool.
-    told: bool,
+    /// In its place, that numbers prove nothing.
+    doubted: bool,
+    /// The value of MAKEFLAGS.
+    flags: Option<&'static [u8]>,
     preload: Option<&'static [u8]>,
 }
 
@@ -49,6 +54,9 @@ enum Word {
     Is(*const c_char),
     /// Only MAKEFLAGS named the pool, and the child does not get that.
     Unknown,
+    /// MAKEFLAGS names it to the child as well, but by numbers, which are soon those of another pipe. This process
+    /// had it open under the first of them at its start.
+    Numbered(i32, u64, u64),
 }
 
 /// What must change in it.
@@ -104,13 +112,13 @@ unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
         for s in environ::pointers(envp) {
             seen.count = seen.count.wrapping_add(1);
             match s.cast::<u8>().read() {
+                b'J' if environ::starts_with(s, DOUBTED.to_bytes_with_nul()) => seen.doubted = true,
                 b'J' if environ::starts_with(s, POOL_NAME) => {
                     seen.ours = true;
                     seen.pool |= word.is_some_and(|word| environ::starts_with(s, word));
                 }
                 b'M' if environ::starts_with(s, FLAGS) => {
-                    seen.flags = true;
-                    seen.told |= names_pool(CStr::from_ptr(s).to_bytes());
+                    seen.flags = CStr::from_ptr(s).to_bytes().get(FLAGS.len()..);
                 }
                 b'L' if environ::starts_with(s, PRELOAD) => {
                     let bytes = CStr::from_ptr(s).to_bytes();
@@ -135,7 +143,7 @@ pub unsafe fn change(envp: Strings, foreign: impl FnOnce() -> bool) -> Option<Ch
     // Asked late: most often nothing hangs on it.
     let preloaded = || STATE.preload().is_some();
     let lacks_us = match seen.preload {
-        None => !seen.ours && !seen.flags && STATE.has_pool(),
+        None => !seen.ours && seen.flags.is_none() && STATE.has_pool(),
         Some(value) => !value.is_empty() && entry(value).is_none(),
     };
     // SAFETY: C strings of the process' first environment.
@@ -164,19 +172,60 @@ fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
         return Word::None;
     }
     // SAFETY: C strings of the process' first environment.
-    let is_pool = |s: &*const c_char| unsafe { environ::starts_with(*s, POOL_NAME) };
-    if let Some(s) = STATE.settings().find(is_pool) {
-        return Word::Is(s);
+    let starts = |s: *const c_char, name: &[u8]| unsafe { environ::starts_with(s, name) };
+    let first = STATE.settings().find(|s| starts(*s, POOL_NAME));
+    if let Some(word) = first.filter(|s| !starts(*s, DOUBTED.to_bytes_with_nul())) {
+        return Word::Is(word);
     }
-    let lost = !seen.told && !scrubbed && STATE.flags().is_some_and(names_pool);
-    if lost {
-        Word::Unknown
-    } else {
-        Word::None
+    // Of a scrubbed environment MAKEFLAGS' word is put back as it was.
+    let told = if scrubbed { STATE.first_flags() } else { seen.flags };
+    match told.filter(|flags| names_pool(flags)) {
+        Some(_) if seen.doubted => Word::None,
+        // What was doubted above is doubted below.
+        Some(told) => first.map(Word::Is).or_else(|| numbered(told)).unwrap_or(Word::None),
+        None if !scrubbed && STATE.flags().is_some_and(names_pool) => Word::Unknown,
+        None => Word::None,
+    }
+}
+
+/// What a child is told of the pool besides the numbers that this process was told of. A host that has made a pool of
+/// its own since has written them itself.
+#[inline(never)]
+fn numbered(told: &[u8]) -> Option<Word> {
+    let first = STATE.first_flags()?;
+    let read = read_end(first).filter(|read| read_end(told) == Some(*read))?;
+    let handed_on = told == first;
+    match STATE.end() {
+        End::Was(dev, ino) if handed_on || End::of(read) == End::Was(dev, ino) => {
+            Some(Word::Numbered(read, dev, ino))
+        }
+        End::None if handed_on => Some(Word::Is(DOUBTED.as_ptr())),
+        _ => None,
+    }
+}
+
+fn read_end(flags: &[u8]) -> Option<i32> {
+    match makeflags::parse(flags).auth {
+        Some(Auth::Fds { read, .. }) if read >= 0 => Some(read),
+        _ => None,
     }
 }
 
 impl Change {
+    /// Must the child have this? It can tell its own children what the numbers are worth, unless this process has put
+    /// something else there.
+    pub fn is_due(&self) -> bool {
+        let numbered = match self.word {
+            Word::Numbered(..) => true,
+            Word::Is(word) => word == DOUBTED.as_ptr(),
+            _ => false,
+        };
+        let is_other = |read| !matches!(End::of(read), End::None) && End::of(read) != STATE.end();
+        !numbered
+            || self.preload.is_some()
+            || STATE.first_flags().and_then(read_end).is_some_and(is_other)
+    }
+
     /// Pointers and bytes that [`Change::make`] needs.
     pub fn room(&self) -> (usize, usize) {
         let preload = self
@@ -200,6 +249,7 @@ impl Change {
             Word::None => END,
             Word::Is(word) => word,
             Word::Unknown => write_pool(scratch),
+            Word::Numbered(read, dev, ino) => write_numbered(read, (dev, ino), scratch),
         };
         // What is written anew, or is one of the settings below, does not stay.
         let named = !pool.is_null();
@@ -231,6 +281,20 @@ fn write_pool(scratch: &mut Scratch) -> *const c_char {
         }
         _ => END,
     }
+}
+
+/// The word of the pool that MAKEFLAGS names by descriptors. The parent has it too, most often, and lives longer than
+/// what is started here; who finds it gone looks for the pool in others.
+#[inline(never)]
+fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *const c_char {
+    let path = fd_path(sys::getppid(), read);
+    if !pool::is_at(&path, (dev, ino, 0)) {
+        return write_pool(scratch);
+    }
+    let at = scratch.text(POOL_NAME);
+    let pool = Pool::new((dev, ino, sys::birth(path.c())), path, None);
+    scratch.append(join::encode(&pool).bytes());
+    at
 }
 
 /// Is a variable of this name in the environment?

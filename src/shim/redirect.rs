@@ -213,7 +213,7 @@ pub fn shell_line(
 ) -> Option<(*const c_char, Scratch)> {
     let envp = environ::current();
     // SAFETY: the host's own environment (see `environ::own`).
-    let change = unsafe { kept::change(envp, || false) };
+    let change = unsafe { kept::change(envp, || false) }.filter(Change::is_due);
     let job = job.filter(|_| has_helper());
     if job.is_none() && change.is_none() {
         return None;

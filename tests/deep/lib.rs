@@ -40,6 +40,7 @@ mod engine {
     pub mod record;
     pub mod rundir;
     pub mod slots;
+    pub mod speaker;
     pub mod spec;
     pub mod stats;
     pub mod target;

@@ -231,6 +231,10 @@ pub fn may(path: &CStr, _: i32) -> Result<()> {
     stat(path, true).map(drop)
 }
 
+pub fn birth_of(_: c_int) -> u64 {
+    0
+}
+
 pub fn birth(_: &CStr) -> u64 {
     0
 }
@@ -309,6 +313,10 @@ pub fn map(fd: c_int, _: usize) -> Result<*mut u8> {
         k.mapped.push(memory);
         Ok(at)
     })
+}
+
+pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
+    Some(f(&mut vec![0; len]))
 }
 
 pub fn close_from(first: c_int) -> Result<()> {

@@ -168,11 +168,20 @@ pub fn fstat(fd: c_int) -> Result<libc::stat> {
 
 /// The birth time of a file in ns since 1970 (statx(2)); 0 where the file system keeps none, as for pipes.
 pub fn birth(path: &CStr) -> u64 {
+    birth_at(libc::AT_FDCWD, path, 0)
+}
+
+/// The same of an open file; needs no /proc.
+pub fn birth_of(fd: c_int) -> u64 {
+    birth_at(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+fn birth_at(at: c_int, path: &CStr, flags: c_int) -> u64 {
     let mut stx = MaybeUninit::<libc::statx>::zeroed();
-    let (at, mask) = (libc::AT_FDCWD, libc::STATX_BTIME);
+    let mask = libc::STATX_BTIME;
     // SAFETY: `path` ends in a NUL; libc's `struct statx` is the kernel's.
     unsafe {
-        if call!(libc::SYS_statx, at, path.as_ptr(), 0usize, mask, stx.as_mut_ptr()).is_err() {
+        if call!(libc::SYS_statx, at, path.as_ptr(), flags, mask, stx.as_mut_ptr()).is_err() {
             return 0;
         }
         let stx = stx.assume_init();
