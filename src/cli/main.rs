@@ -1,6 +1,7 @@
 //! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
 
 mod doctor;
+mod elf;
 mod program;
 mod report;
 mod run;

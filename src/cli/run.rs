@@ -10,11 +10,13 @@ use std::sync::atomic::AtomicU64;
 
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Settings};
-use jsshim_engine::makeflags;
-use jsshim_engine::{own, rundir, text};
-
+use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
+use jsshim_engine::pool::Pool;
+use jsshim_engine::sys::Errno;
 use jsshim_engine::target::Kind;
+use jsshim_engine::{own, rundir, speaker, text};
 
+use crate::elf::Elf;
 use crate::program::{find, library, out_of_reach};
 
 /// Why the command was not run.
@@ -48,7 +50,8 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
     let (name, args) = words.split_first().ok_or_else(|| failure(2, "no command"))?;
     let library = library()?;
     let (path, kind) = find(name)?;
-    if let Some(why) = out_of_reach(&path, kind) {
+    let unreached = out_of_reach(&path, kind);
+    if let Some(why) = unreached {
         eprintln!("jsshim: {} {why}; it runs, but its jobs do not queue", name.display());
     }
     let makeflags = std::env::var_os("MAKEFLAGS").map(OsString::into_vec);
@@ -56,6 +59,7 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
         eprintln!("jsshim: MAKEFLAGS has n (dry run): {} is not run", name.display());
         std::process::exit(0);
     }
+    let needs_words = needs_words(&path, unreached.is_some());
     let mut command = Command::new(path);
     command.arg0(name).args(args);
     // Its ld.so would say once more that ours does not fit.
@@ -66,10 +70,19 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
     if let Some(path) = &trace {
         command.env("JSSHIM_TRACE", path);
     }
-    for (name, value) in pool(jobs, makeflags.as_deref(), &library, trace.as_deref())? {
-        command.env(name, value);
+    if let Some(own) = pool(jobs, makeflags.as_deref(), &library, trace.as_deref(), &mut command)? {
+        if needs_words {
+            command.env("MAKEFLAGS", words_of(&own, makeflags.as_deref())?);
+        }
     }
     Ok(command)
+}
+
+/// Does this program take its own tokens, and has to be told of the pool by us? The library tells those that it is
+/// loaded into and knows by their names.
+fn needs_words(path: &Path, unreached: bool) -> bool {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    (unreached || !speaker::is_known(name)) && Elf::read(path).is_some_and(|elf| elf.is_speaker())
 }
 
 /// `LD_PRELOAD` with the library behind what is there.
@@ -110,27 +123,35 @@ fn fresh_trace(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The variables that lead to the pool: the one above, or one that is made now.
+/// Leads the command to the pool: the one above, or one that is made now, which is given.
 fn pool(
     jobs: Option<u32>,
     flags: Option<&[u8]>,
     library: &Path,
     trace: Option<&Path>,
-) -> Result<Vec<(&'static str, OsString)>> {
+    command: &mut Command,
+) -> Result<Option<Pool>> {
     let told = std::env::var_os("JSSHIM_POOL");
     let told = told.as_ref().map(|w| w.as_bytes());
-    match join::find(Settings { makeflags: flags, pool: told, ..Settings::default() }) {
+    let mut lead = |pool: &Pool| {
+        command.env("JSSHIM_POOL", OsStr::from_bytes(join::encode(pool).bytes()));
+    };
+    let slots = match join::find(Settings { makeflags: flags, pool: told, ..Settings::default() }) {
         Found::Pool(pool, _) => {
             if let Some(n) = jobs {
                 eprintln!("jsshim: the pool above is joined; -j {n} is not used");
             }
-            Ok(vec![("JSSHIM_POOL", OsStr::from_bytes(join::encode(&pool).bytes()).into())])
+            lead(&pool);
+            return Ok(None);
         }
         // The library says what is wrong, in the program that needs a slot.
-        Found::Unusable(_) => Ok(vec![]),
-        Found::One if jobs.is_none() => make(1, library, trace),
-        Found::One | Found::None => make(slots(jobs)?, library, trace),
-    }
+        Found::Unusable(_) => return Ok(None),
+        Found::One if jobs.is_none() => 1,
+        Found::One | Found::None => slots(jobs)?,
+    };
+    let own = make(slots, library, trace)?;
+    lead(&own);
+    Ok(Some(own))
 }
 
 /// How many slots a pool of our own gets.
@@ -145,11 +166,8 @@ pub fn slots(jobs: Option<u32>) -> Result<u32> {
     }
 }
 
-fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Vec<(&'static str, OsString)>> {
-    let cannot = |what: &str, e: jsshim_engine::sys::Errno| {
-        let e = std::io::Error::from_raw_os_error(e.0);
-        failure(2, format!("cannot make {what}: {e}"))
-    };
+fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
+    let cannot = |what: &str, e: Errno| failure(2, format!("cannot make {what}: {}", error(e)));
     let dir = std::env::var_os("JSSHIM_DIR");
     let dir = rundir::find(dir.as_ref().map(|d| d.as_bytes()))
         .map_err(|e| cannot("the run-time directory", e))?;
@@ -157,12 +175,11 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Vec<(&'stati
     if !helper.is_file() {
         return Err(failure(2, format!("{} is missing", helper.display())));
     }
-    let (pool, _kept) = own::make(&dir, slots).map_err(|e| cannot("a pool", e))?;
-    let word = OsStr::from_bytes(join::encode(&pool).bytes()).to_owned();
+    let (made, _kept) = own::make(&dir, slots).map_err(|e| cannot("a pool", e))?;
     let helper = text::Path::new(helper.as_os_str().as_bytes());
     let root = std::process::id() as i32;
     let mut place = MaybeUninit::uninit();
-    let (pool, dir, helper) = (&pool, &dir, &helper);
+    let (pool, dir, helper) = (&made, &dir, &helper);
     let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
     let put =
         |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
@@ -176,7 +193,24 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Vec<(&'stati
         cannot("the ledger", e)
     })?;
     client.guard(environment(), true);
-    Ok(vec![("JSSHIM_POOL", word)])
+    Ok(made)
+}
+
+/// MAKEFLAGS that name the pool by two descriptors, in the form that every program reads which knows any.
+fn words_of(pool: &Pool, old: Option<&[u8]>) -> Result<OsString> {
+    let cannot = |e: Errno| failure(2, format!("cannot open the pool: {}", error(e)));
+    let (read, write) = own::ends(pool).map_err(cannot)?;
+    let mut buf = vec![0; old.map_or(0, <[u8]>::len) + 256];
+    let mut out = Out::new(&mut buf);
+    let auth = WriteAuth::Fds { read, write, names: Names::Both };
+    if !makeflags::write(old, Some(&auth), &Letters::default(), &mut out) {
+        return Err(failure(2, "MAKEFLAGS is too long"));
+    }
+    Ok(OsString::from_vec(out.as_bytes().to_vec()))
+}
+
+fn error(errno: Errno) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno.0)
 }
 
 /// The environment as C has it, for the guard.

@@ -42,6 +42,24 @@ pub fn is_gnu_make(name: &[u8]) -> bool {
     matches!(name, b"make" | b"gmake" | b"remake") || name.starts_with(b"make-4")
 }
 
+/// bmake dies of MAKEFLAGS in GNU make's form.
+pub fn is_bmake(name: &[u8]) -> bool {
+    matches!(name, b"bmake" | b"pmake")
+}
+
+/// gcc's, which starts a make for `-flto=N`: on the pool if it can reach it, else with a `-jN` and an
+/// emptied MAKEFLAGS.
+pub fn is_lto(name: &[u8]) -> bool {
+    name == b"lto-wrapper"
+}
+
+/// Is this the name of a program that speaks the protocol? Known by its name, since that is asked in every process
+/// of a tree.
+pub fn is_known(name: &[u8]) -> bool {
+    let cargo = name.starts_with(b"cargo") || name == b"rustc";
+    cargo || name.starts_with(b"ninja") || is_gnu_make(name) || is_bmake(name) || is_lto(name)
+}
+
 /// Is this a make or a ninja that is given a number of jobs? Such a one takes no notice of the pool above.
 pub fn is_told_otherwise<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> bool {
     let program = words.next().unwrap_or(b"");

@@ -29,7 +29,8 @@ pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
     }
     let mut at = 0usize;
     while let Some(here) = bytes.get(at..at.saturating_add(word.len())) {
-        if here == word {
+        // Byte by byte, for the same reason.
+        if here.iter().zip(word).all(|(a, b)| a == b) {
             return true;
         }
         let end = here.last().copied().unwrap_or(0);

@@ -9,7 +9,7 @@ use core::ffi::{c_char, CStr};
 use jsshim_engine::join::{self, End, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::Pool;
-use jsshim_engine::speaker::is_gnu_make;
+use jsshim_engine::speaker::{self, is_bmake, is_gnu_make, is_lto};
 use jsshim_engine::{own, pool, sys};
 
 use crate::early::export;
@@ -33,25 +33,9 @@ pub fn program() -> &'static [u8] {
     }
 }
 
-/// bmake dies of MAKEFLAGS in GNU make's form.
-pub fn is_bmake() -> bool {
-    matches!(program(), b"bmake" | b"pmake")
-}
-
 /// Does this program speak the protocol, by its name?
 pub fn is_speaker() -> bool {
-    let name = program();
-    is_gnu_make(name) || is_cargo(name) || is_bmake() || is_lto(name) || name.starts_with(b"ninja")
-}
-
-/// gcc's, which starts a make for `-flto=N`: on the pool if it can reach it, else with a `-jN` and an
-/// emptied MAKEFLAGS.
-fn is_lto(name: &[u8]) -> bool {
-    name == b"lto-wrapper"
-}
-
-fn is_cargo(name: &[u8]) -> bool {
-    name.starts_with(b"cargo") || name == b"rustc"
+    speaker::is_known(program())
 }
 
 /// How a pool that is a fifo is written for this program.
@@ -66,7 +50,7 @@ enum Form {
 fn form() -> Form {
     let name = program();
     let knows_fifos = program_says(b"fifo:");
-    if is_bmake() {
+    if is_bmake(program()) {
         // It dies of GNU make's.
         Form::None
     } else if name.starts_with(b"ninja") {
@@ -97,7 +81,7 @@ pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
         // gcc itself has taken the word away where the descriptors were closed.
         None if is_lto(name) => write(flags, Form::Descriptors),
         None => {}
-        Some(_) if is_bmake() => {}
+        Some(_) if is_bmake(program()) => {}
         Some(&Auth::Fds { read, write: w }) if read >= 0 && w >= 0 => {
             let open = join::has_pool(read, w, settings);
             if name.starts_with(b"ninja") {

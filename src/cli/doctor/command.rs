@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use jsshim_engine::target::Kind;
 use jsshim_engine::{glob, makeflags, speaker};
 
-use super::elf::Elf;
 use super::{place, variable, Report};
+use crate::elf::Elf;
 use crate::program;
 
 const TOPIC: &str = "command";

@@ -1,7 +1,6 @@
 //! `jsshim doctor`: what would happen here, and why. Nothing is started but the loader and the helper.
 
 mod command;
-mod elf;
 mod place;
 mod pool;
 mod system;

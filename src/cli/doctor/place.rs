@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use jsshim_engine::{ledger, rundir};
 
-use super::elf::Elf;
 use super::{variable, Report};
+use crate::elf::Elf;
 use crate::program;
 
 /// The library and its helper; tells of both.

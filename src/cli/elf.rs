@@ -16,6 +16,11 @@ pub struct Elf {
 }
 
 impl Elf {
+    /// Does it take its own tokens?
+    pub fn is_speaker(&self) -> bool {
+        self.speaks || self.needed.iter().any(|name| name.starts_with("libjobserver.so"))
+    }
+
     /// Reads it; `None` if it is none, or cannot be read.
     pub fn read(path: &Path) -> Option<Elf> {
         let data = std::fs::read(path).ok()?;
@@ -32,7 +37,7 @@ impl Elf {
             let names = list.iter().filter(of).filter_map(|d| d.string(endian, strings).ok());
             needed.extend(names.map(|n| String::from_utf8_lossy(n).into_owned()));
         }
-        let has = |word: &[u8]| data.windows(word.len()).any(|part| part == word);
+        let has = |word: &[u8]| jsshim_engine::text::contains(&data, word);
         let speaks = jsshim_engine::speaker::WORDS.into_iter().any(has);
         Some(Elf { loader, needed, speaks })
     }
