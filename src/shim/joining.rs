@@ -256,15 +256,7 @@ pub fn is_program(path: &Path) -> bool {
 
 #[inline(never)]
 fn beside_library() -> Path {
-    let mut found = Path::default();
-    objects::each(|info| {
-        let ours = objects::is_ours(info);
-        if ours {
-            // SAFETY: the loader's C string.
-            found = Path::new(unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes());
-        }
-        ours
-    });
+    let found = Path::new(objects::own_path().to_bytes());
     let dir = found.bytes().iter().rposition(|b| *b == b'/');
     let dir = dir.and_then(|at| found.bytes().get(..=at)).unwrap_or(b"");
     Path::new(dir).with(b"jsshim-helper")

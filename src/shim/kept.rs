@@ -5,7 +5,8 @@
 //! An environment in which some of these words are left is one that was meant so: `env -u LD_PRELOAD`
 //! and an empty LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.
 //!
-//! From a program of 32 bits the library is kept away: its ld.so would say that it does not fit.
+//! From a program of 32 bits the library is kept away: its ld.so would say that it does not fit. So it is from one in a
+//! root directory that does not have it (chroot, bwrap), where each ld.so would say that it cannot be found.
 
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::Ordering::Relaxed;
@@ -14,10 +15,11 @@ use jsshim_engine::client::POOL_NAME;
 use jsshim_engine::join::{self, End, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::{self, fd_path, Pool};
-use jsshim_engine::sys;
+use jsshim_engine::sys::{self, Errno};
 
 use crate::environ::{self, Scratch, Strings, END};
 use crate::joining;
+use crate::objects;
 use crate::state::STATE;
 
 /// The loader's variable.
@@ -73,7 +75,9 @@ pub struct Change {
 enum Preload {
     /// This library behind that value.
     Behind(&'static [u8]),
-    /// That value without this library.
+    /// That value without this library, for a program of 32 bits: without what is the same for all kinds.
+    WithoutFixed(&'static [u8]),
+    /// That value without this library, however it is written.
     Without(&'static [u8]),
 }
 
@@ -131,15 +135,33 @@ unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
     seen
 }
 
-/// What must change in `envp` before a child gets it, of which `foreign` says whether it is of 32 bits.
-/// `None`: nothing.
+/// Is this library out of the reach of what this process execs: it has another root directory now, or is another user
+/// to whom its folder is closed? Async-signal-safe.
+#[inline(never)]
+pub fn is_lost() -> bool {
+    let path = objects::own_path();
+    let lost = |e| matches!(e, Errno(libc::ENOENT | libc::ENOTDIR | libc::EACCES));
+    path.to_bytes().first() == Some(&b'/') && sys::may(path, libc::R_OK).is_err_and(lost)
+}
+
+/// What must change in `envp` before a child gets it, of which `foreign` says whether it is of 32 bits, and `lost`
+/// whether the library is out of its reach ([`is_lost`]). `None`: nothing.
 ///
 /// # Safety
 /// `envp` must be NULL or a NULL-terminated array of C strings.
-pub unsafe fn change(envp: Strings, foreign: impl FnOnce() -> bool) -> Option<Change> {
+pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) -> Option<Change> {
     let word = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
     // SAFETY: by the contract.
     let seen = unsafe { look(envp, word) };
+    let without = |preload| Change {
+        count: seen.count,
+        word: Word::None,
+        scrubbed: false,
+        preload: Some(preload),
+    };
+    if lost {
+        return Some(without(Preload::Without(seen.preload.filter(|v| entry(v).is_some())?)));
+    }
     // Asked late: most often nothing hangs on it.
     let preloaded = || STATE.preload().is_some();
     let lacks_us = match seen.preload {
@@ -152,8 +174,7 @@ pub unsafe fn change(envp: Strings, foreign: impl FnOnce() -> bool) -> Option<Ch
     let restore = lacks_us && preloaded() && !respected();
     let kept = seen.preload.filter(|value| value.split(separates).any(is_fixed) && preloaded());
     if (restore || kept.is_some()) && foreign() {
-        let preload = Some(Preload::Without(kept?));
-        return Some(Change { count: seen.count, word: Word::None, scrubbed: false, preload });
+        return Some(without(Preload::WithoutFixed(kept?)));
     }
     let scrubbed = restore && seen.preload.is_none();
     // A child without the library has no use for it.
@@ -228,9 +249,10 @@ impl Change {
 
     /// Pointers and bytes that [`Change::make`] needs.
     pub fn room(&self) -> (usize, usize) {
-        let preload = self
-            .preload
-            .map_or(0, |(Preload::Behind(v) | Preload::Without(v))| v.len().saturating_add(600));
+        let value = |preload| match preload {
+            Preload::Behind(v) | Preload::WithoutFixed(v) | Preload::Without(v) => v,
+        };
+        let preload = self.preload.map_or(0, |preload| value(preload).len().saturating_add(600));
         (self.count.saturating_add(32), preload.saturating_add(1024))
     }
 
@@ -242,7 +264,8 @@ impl Change {
         let preload = match self.preload {
             None => END,
             Some(Preload::Behind(old)) => write_preload(old, scratch),
-            Some(Preload::Without(old)) => write_others(old, scratch),
+            Some(Preload::WithoutFixed(old)) => write_others(old, is_fixed, scratch),
+            Some(Preload::Without(old)) => write_others(old, is_us, scratch),
         };
         let flags = if self.scrubbed { write_flags(scratch) } else { END };
         let pool = match self.word {
@@ -321,11 +344,11 @@ fn write_preload(old: &[u8], scratch: &mut Scratch) -> *const c_char {
 }
 
 /// `LD_PRELOAD=` with what is there besides this library, if anything is.
-fn write_others(old: &[u8], scratch: &mut Scratch) -> *const c_char {
+fn write_others(old: &[u8], is_us: fn(&[u8]) -> bool, scratch: &mut Scratch) -> *const c_char {
     let others = || {
         old.split_inclusive(separates).filter(|part| match part {
-            [entry @ .., last] if separates(last) => !is_fixed(entry),
-            entry => !is_fixed(entry),
+            [entry @ .., last] if separates(last) => !is_us(entry),
+            entry => !is_us(entry),
         })
     };
     if others().next().is_none() {

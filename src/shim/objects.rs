@@ -1,7 +1,12 @@
 //! The loaded objects: which one an address is in, and what their own symbol tables say (elf(5)).
 
 use core::ffi::{c_char, c_int, c_void, CStr};
+use core::ptr::null_mut;
 use core::slice::from_raw_parts;
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::state::STATE;
 
 type Info = libc::dl_phdr_info;
 
@@ -38,6 +43,28 @@ pub fn contains(info: &Info, address: usize) -> bool {
 /// Is this object the library that this function is in?
 pub fn is_ours(info: &Info) -> bool {
     contains(info, gnu_hash as *const () as usize)
+}
+
+/// The path by which the loader has found this library; empty where it tells none. Looked up once, and not in a forked
+/// child, where the loader's lock may be held for ever: [`crate::real::prepare`] does it before a fork.
+pub fn own_path() -> &'static CStr {
+    /// The loader keeps its string as long as the library. Relaxed: whoever looks finds the same.
+    static PATH: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+    if PATH.load(Relaxed).is_null() && !STATE.is_fork() {
+        each(|info| {
+            let ours = is_ours(info);
+            if ours {
+                PATH.store(info.dlpi_name.cast_mut(), Relaxed);
+            }
+            ours
+        });
+    }
+    let path = PATH.load(Relaxed).cast_const();
+    if path.is_null() {
+        return c"";
+    }
+    // SAFETY: the loader's C string.
+    unsafe { CStr::from_ptr(path) }
 }
 
 /// The hash of a symbol's name in DT_GNU_HASH.

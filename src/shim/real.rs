@@ -115,6 +115,7 @@ pub fn prepare() {
     if DONE.load(Relaxed) {
         return;
     }
+    objects::own_path();
     let all = || doors::BEHIND.iter().chain(leaving::BEHIND).flatten();
     after_us(|object| {
         for symbol in all().filter(|s| s.at.load(Relaxed) == 0) {

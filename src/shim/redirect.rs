@@ -147,7 +147,7 @@ pub unsafe fn held(
 ) -> Option<Exec> {
     let spec = spec(c, job, target.shell)?;
     // SAFETY: by the contract.
-    let change = unsafe { kept::change(envp, || target.foreign) };
+    let change = unsafe { kept::change(envp, false, || target.foreign) };
     // SAFETY: by the contract.
     let args = unsafe { environ::pointers(argv).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
@@ -186,7 +186,7 @@ pub unsafe fn deferred(
     envp: Strings,
 ) -> Option<Exec> {
     // SAFETY: by the contract.
-    let change = unsafe { kept::change(envp, || false) };
+    let change = unsafe { kept::change(envp, false, || false) };
     // SAFETY: by the contract.
     let count = unsafe { environ::pointers(envp).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
@@ -213,7 +213,7 @@ pub fn shell_line(
 ) -> Option<(*const c_char, Scratch)> {
     let envp = environ::current();
     // SAFETY: the host's own environment (see `environ::own`).
-    let change = unsafe { kept::change(envp, || false) }.filter(Change::is_due);
+    let change = unsafe { kept::change(envp, false, || false) }.filter(Change::is_due);
     let job = job.filter(|_| has_helper());
     if job.is_none() && change.is_none() {
         return None;
@@ -322,8 +322,8 @@ pub fn is_foreign_at(dir: i32, path: &CStr) -> bool {
     whole.fits() && is_foreign(whole.c(), false)
 }
 
-/// The same exec in an environment that keeps the tree on the pool, or of a program that `foreign` says is
-/// of 32 bits, keeps our library away. `None`: it does already.
+/// The same exec in an environment that keeps the tree on the pool, or keeps our library away from a program that
+/// `foreign` says is of 32 bits, or that cannot find it (`lost`). `None`: it does already.
 ///
 /// # Safety
 /// As [`held`].
@@ -331,10 +331,11 @@ pub unsafe fn plain(
     path: *const c_char,
     argv: Strings,
     envp: Strings,
+    lost: bool,
     foreign: impl FnOnce() -> bool,
 ) -> Option<Exec> {
     // SAFETY: by the contract.
-    let change = unsafe { kept::change(envp, foreign)? };
+    let change = unsafe { kept::change(envp, lost, foreign)? };
     let (pointers, bytes) = change.room();
     let mut scratch = Scratch::new(pointers, bytes)?;
     // SAFETY: by the contract.

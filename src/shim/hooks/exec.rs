@@ -9,6 +9,7 @@ use jsshim_engine::sys;
 use super::fork::{role, still_held, Role};
 use crate::doors::behind;
 use crate::environ::{self, Scratch, Strings};
+use crate::kept;
 use crate::naming;
 use crate::pending::Pending;
 use crate::real::{fail, Real};
@@ -212,10 +213,11 @@ unsafe fn exec(
         Role::Stranger => return run(envp),
     };
     // SAFETY: the host's arguments.
-    let failed = match unsafe { redirect::plain(core::ptr::null(), argv, envp, foreign) } {
-        Some(x) => with_scratch(place, x, |x| run(x.envp)),
-        None => run(envp),
-    };
+    let failed =
+        match unsafe { redirect::plain(core::ptr::null(), argv, envp, kept::is_lost(), foreign) } {
+            Some(x) => with_scratch(place, x, |x| run(x.envp)),
+            None => run(envp),
+        };
     if let Some(ticket) = own {
         ticket::started(ticket, -1);
     }

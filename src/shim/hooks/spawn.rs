@@ -251,7 +251,7 @@ impl Door {
         // SAFETY: the host's path and arrays.
         unsafe {
             let foreign = || redirect::is_foreign(CStr::from_ptr(file), self.search);
-            redirect::plain(file, argv, envp, foreign)
+            redirect::plain(file, argv, envp, false, foreign)
         }
     }
 
