@@ -5,6 +5,7 @@ mod guards;
 mod namespaces;
 mod pools;
 mod programs;
+mod sandboxes;
 mod surroundings;
 
 use crate::Test;
@@ -15,6 +16,7 @@ pub fn tests() -> Vec<Test> {
         programs::tests(),
         guards::tests(),
         namespaces::tests(),
+        sandboxes::tests(),
         surroundings::tests(),
     ];
     kinds.into_iter().flatten().collect()

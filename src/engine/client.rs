@@ -269,11 +269,23 @@ impl Client {
                 continue;
             }
             if let Some(job) = jobs.remove(pid) {
-                self.end(job);
-                any = true;
+                any |= !self.goes_on(job, pid, jobs);
             }
         }
         any
+    }
+
+    /// Ends the job of a process that has ended, and was taken out of `jobs`. `true`: it goes on instead, as a sibling
+    /// that the process has made (CLONE_PARENT, clone(2)) and written into the record.
+    pub fn goes_on(&self, job: Handle, pid: i32, jobs: &Jobs) -> bool {
+        let now = self.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
+        let goes_on = now > 0 && now != pid && sys::peek(now) == Peek::Running;
+        if goes_on {
+            jobs.add(now, job);
+        } else {
+            self.end(job);
+        }
+        goes_on
     }
 
     /// Lets go of the pool's descriptor when no job is left.

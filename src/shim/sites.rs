@@ -7,7 +7,7 @@
 
 use core::mem::size_of;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 use jsshim_engine::sys;
 
@@ -25,19 +25,29 @@ pub struct Site {
     seen_to_stay: AtomicU32,
 }
 
+/// Children at once that go on as a sibling of theirs ([`Sites::hand_on`]) and of which the parent does not know yet.
+const HEIRS: usize = 16;
+
 #[repr(C)]
-struct Page([Site; SITES]);
+struct Page {
+    sites: [Site; SITES],
+    /// The pids of a child and of the sibling that it goes on as, in the upper and the lower half; or 0.
+    heirs: [AtomicU64; HEIRS],
+}
 
 /// The sites of this process, and the one that it came from itself.
 pub struct Sites {
     page: AtomicPtr<Page>,
     own: AtomicPtr<Site>,
+    /// The page of the parent.
+    parents: AtomicPtr<Page>,
 }
 
 impl Sites {
     pub const fn new() -> Self {
-        let none = core::ptr::null_mut();
-        Self { page: AtomicPtr::new(none), own: AtomicPtr::new(core::ptr::null_mut()) }
+        const NONE: *mut Page = core::ptr::null_mut();
+        let own = AtomicPtr::new(core::ptr::null_mut());
+        Self { page: AtomicPtr::new(NONE), own, parents: AtomicPtr::new(NONE) }
     }
 
     fn page(&self) -> Option<&'static Page> {
@@ -61,7 +71,7 @@ impl Sites {
 
     /// The record of a call site. `None`: more sites than there is room for.
     pub fn of(&self, address: usize) -> Option<&'static Site> {
-        self.page()?.0.iter().find(|site| {
+        self.page()?.sites.iter().find(|site| {
             let seen = site.address.load(Relaxed);
             seen == address
                 || seen == 0 && site.address.compare_exchange(0, address, AcqRel, Relaxed).is_ok()
@@ -73,7 +83,35 @@ impl Sites {
     pub fn forked(&self, site: Option<&'static Site>) {
         let site = site.map_or(core::ptr::null_mut(), |s| core::ptr::from_ref(s).cast_mut());
         self.own.store(site, Release);
-        self.page.store(core::ptr::null_mut(), Release);
+        self.parents.store(self.page.swap(core::ptr::null_mut(), AcqRel), Release);
+    }
+
+    /// This process, which came from a known site, goes on as `sibling`: tells its parent.
+    pub fn hand_on(&self, me: i32, sibling: i32) {
+        let page = self.parents.load(Acquire);
+        // SAFETY: null, or the parent's page, which is never unmapped.
+        let Some(page) = (unsafe { page.as_ref() }) else { return };
+        // AcqRel: what was done before it is seen by who takes it.
+        let put =
+            |at: &AtomicU64| at.compare_exchange(0, pair(me, sibling), AcqRel, Relaxed).is_ok();
+        if !page.heirs.iter().any(put) {
+            // Of some the parent never asks: where it does not collect them.
+            if let Some(at) = page.heirs.get(me.unsigned_abs() as usize & (HEIRS - 1)) {
+                at.store(pair(me, sibling), Release);
+            }
+        }
+    }
+
+    /// The sibling as which a child has gone on, given once.
+    pub fn heir(&self, child: i32) -> Option<i32> {
+        // SAFETY: null, or as in `page`.
+        let page = unsafe { self.page.load(Acquire).as_ref() }?;
+        page.heirs.iter().find_map(|at| {
+            let seen = at.load(Acquire);
+            let ours = seen != 0 && (seen >> 32) as i32 == child;
+            let taken = ours && at.compare_exchange(seen, 0, AcqRel, Relaxed).is_ok();
+            taken.then_some(seen as i32)
+        })
     }
 
     /// This process execs: tells its parent.
@@ -84,6 +122,10 @@ impl Sites {
             unsafe { &*own }.execs.fetch_add(1, AcqRel);
         }
     }
+}
+
+fn pair(child: i32, heir: i32) -> u64 {
+    u64::from(child.unsigned_abs()) << 32 | u64::from(heir.unsigned_abs())
 }
 
 impl Site {

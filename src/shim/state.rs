@@ -66,8 +66,10 @@ pub struct State {
     preload: AtomicPtr<c_char>,
     /// A forked child that must wait for its slot at its first exec or spawn: its record.
     held: AtomicU64,
-    /// The job that this process is, as a fork of its client, if a trace is written: its record.
+    /// The job that this process is, as a fork of its client: its record.
     job: AtomicU64,
+    /// A trace is written, in which that job is to be named.
+    is_named: AtomicBool,
     /// What the fork call sites of this process are for.
     pub sites: Sites,
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
@@ -94,6 +96,7 @@ pub static STATE: State = State {
     jobs: Jobs::new(),
     held: AtomicU64::new(0),
     job: AtomicU64::new(0),
+    is_named: AtomicBool::new(false),
     sites: Sites::new(),
     warned: AtomicBool::new(false),
     is_fork: AtomicBool::new(false),
@@ -189,14 +192,20 @@ impl State {
         self.job.store(0, Release);
     }
 
-    /// In a forked child of which a trace is written, after [`State::forked`]: which job it is.
-    pub fn set_job(&self, job: Handle) {
+    /// In a forked child, after [`State::forked`]: which job it is, and whether it is to be named in a trace.
+    pub fn set_job(&self, job: Handle, named: bool) {
+        self.is_named.store(named, Relaxed);
         self.job.store(job.pack(), Release);
     }
 
-    /// The job that this process is, if it is known and of interest.
+    /// The job that this process is, if it is known.
     pub fn job(&self) -> Option<Handle> {
         Handle::unpack(self.job.load(Acquire))
+    }
+
+    /// The same, if it is to be named in a trace.
+    pub fn named_job(&self) -> Option<Handle> {
+        self.job().filter(|_| self.is_named.load(Relaxed))
     }
 
     /// The record by which this process is to wait for its slot, given once.

@@ -81,7 +81,7 @@ fn guard_token(client: &Client, job: Handle) {
 /// job runs, or nobody could give the slot back.
 #[inline(never)]
 pub fn own_slot() -> Option<Ticket> {
-    let first = STATE.first.load(Acquire);
+    let first = first();
     let busy = match STATE.client() {
         Some(client) => client.is_busy(&STATE.jobs),
         None => STATE.phase() != OFF && first > 0 && sys::peek(first) == Peek::Running,
@@ -99,7 +99,7 @@ pub fn own_slot() -> Option<Ticket> {
 }
 
 /// A child that was forked without a slot and did not exec waits before its own first job.
-fn wait_own_turn() {
+pub fn wait_own_turn() {
     if let (Some(job), Some(client)) = (STATE.take_held(), STATE.client()) {
         hold_here(client, job);
     }
@@ -137,15 +137,15 @@ fn debug_end_of_wait(client: &Client, job: Handle, state: Slot) {
 
 /// Takes the implicit slot while nothing else is known of this process.
 fn claim_first() -> bool {
-    let first = &STATE.first;
-    let seen = first.load(Acquire);
+    let seen = first();
     let free = seen == NONE || seen > 0 && sys::peek(seen) != Peek::Running;
-    free && first.compare_exchange(seen, STARTING, AcqRel, Acquire).is_ok()
+    free && STATE.first.compare_exchange(seen, STARTING, AcqRel, Acquire).is_ok()
 }
 
 /// Enters the job that took the implicit slot before there was a ledger, and those of before an exec.
 pub fn record_first(client: &Client) {
     client.adopt(&STATE.jobs);
+    first();
     let first = STATE.first.swap(RECORDED, AcqRel);
     if first == RECORDED || first == NONE {
         return;
@@ -259,10 +259,18 @@ fn first_started(pid: i32) {
 }
 
 fn set_process(client: &Client, job: Handle, pid: i32) {
+    let mut now = pid;
     if let Some(record) = client.ledger().get(job) {
-        record.pid.store(pid, Release);
+        // AcqRel: what the child has said before it wrote there itself is seen.
+        match record.pid.compare_exchange(0, pid, AcqRel, Acquire) {
+            Err(other) if other != pid => {
+                now = STATE.sites.heir(pid).unwrap_or(pid);
+                record.pid.store(now, Release);
+            }
+            _ => {}
+        }
     }
-    STATE.jobs.add(pid, job);
+    STATE.jobs.add(now, job);
 }
 
 /// A held job starts without a slot after all: it could not be held.
@@ -276,17 +284,54 @@ pub fn overdraw(job: Handle) {
     }
 }
 
+/// This process has made `sibling`, if it is above zero, a child of its parent's, and goes on as that: so does the job
+/// that it is.
+pub fn hand_on(sibling: i32) -> i32 {
+    if sibling <= 0 {
+        return sibling;
+    }
+    let me = sys::getpid();
+    // Said to the parent before the record says it: see `set_process`.
+    STATE.sites.hand_on(me, sibling);
+    let job = STATE.job().zip(STATE.client());
+    if let Some(record) = job.and_then(|(job, client)| client.ledger().get(job)) {
+        // AcqRel: as in `Shared::note_process`. The parent may have noted nothing yet.
+        if record.pid.compare_exchange(me, sibling, AcqRel, Acquire) == Err(0) {
+            let _ = record.pid.compare_exchange(0, sibling, AcqRel, Acquire);
+        }
+    }
+    sibling
+}
+
+/// The process that runs on the implicit slot while there is no ledger, or one of the other words: it may have gone on
+/// as a sibling of its.
+fn first() -> i32 {
+    let seen = STATE.first.load(Acquire);
+    let Some(heir) = (seen > 0).then(|| STATE.sites.heir(seen)).flatten() else { return seen };
+    match STATE.first.compare_exchange(seen, heir, AcqRel, Acquire) {
+        Ok(_) => heir,
+        Err(other) => other,
+    }
+}
+
 /// A child has been reaped: its slot is free.
 pub fn ended(pid: i32) {
-    let first = STATE.first.load(Relaxed) == pid;
-    if first && STATE.first.compare_exchange(pid, NONE, AcqRel, Relaxed).is_ok() || STATE.foreign()
-    {
+    if STATE.first.load(Relaxed) == pid {
+        let next = STATE.sites.heir(pid).unwrap_or(NONE);
+        if STATE.first.compare_exchange(pid, next, AcqRel, Relaxed).is_ok() {
+            return;
+        }
+    }
+    if STATE.foreign() {
         return;
     }
     let Some(client) = STATE.client() else { return };
     if let Some(job) = STATE.jobs.remove(pid) {
-        client.end(job);
-        client.rest(&STATE.jobs);
+        // The record says it as well.
+        STATE.sites.heir(pid);
+        if !client.goes_on(job, pid, &STATE.jobs) {
+            client.rest(&STATE.jobs);
+        }
     }
 }
 

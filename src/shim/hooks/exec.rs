@@ -189,7 +189,7 @@ unsafe fn exec(
             own = ticket::own_slot();
             // SAFETY: the host's arguments.
             unsafe {
-                if let Some(job) = STATE.job() {
+                if let Some(job) = STATE.named_job() {
                     naming::job_runs(job, argv);
                 }
                 naming::ticket(own.unwrap_or(Ticket::Pass), argv);

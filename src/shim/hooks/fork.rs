@@ -151,9 +151,11 @@ impl Forking {
             _ => STATE.forked(None),
         }
         telling::forked();
-        if let (Ticket::Runs(job) | Ticket::Held(job), true) = (self.ticket, self.traced) {
-            STATE.set_job(job);
-            naming::fork(job);
+        if let Ticket::Runs(job) | Ticket::Held(job) = self.ticket {
+            STATE.set_job(job, self.traced);
+            if self.traced {
+                naming::fork(job);
+            }
         }
     }
 }
@@ -176,7 +178,7 @@ unsafe extern "C" fn start(data: *mut c_void) -> c_int {
     unsafe { (start.run)(start.argument) }
 }
 
-/// The body of clone(3). A thread, and a child of somebody else (CLONE_PARENT), are not ours to judge.
+/// The body of clone(3). A thread is not ours to judge.
 ///
 /// # Safety
 /// As clone(3).
@@ -192,9 +194,12 @@ pub unsafe fn clone(
     child_tid: *mut c_void,
 ) -> c_int {
     let by = |run: Run, argument| real(run, stack, flags, argument, parent_tid, tls, child_tid);
-    let ours = flags & (libc::CLONE_THREAD | libc::CLONE_PARENT) == 0 && !STATE.foreign();
+    let ours = flags & libc::CLONE_THREAD == 0 && !STATE.foreign();
     let Some(run) = run.filter(|_| ours && !stack.is_null()) else { return by(run, argument) };
     real::prepare();
+    if flags & libc::CLONE_PARENT != 0 {
+        return clone_sibling(flags, run, argument, by);
+    }
     if flags & libc::CLONE_VM == 0 {
         // What it runs tells what it is for.
         let start_data = Start { forking: Forking::begin(run as usize), run, argument };
@@ -216,6 +221,22 @@ pub unsafe fn clone(
     let pid = by(Some(run), argument);
     ticket::started(ticket, pid);
     pid
+}
+
+/// A process that makes a sibling of itself goes on as that, as the sandboxes of nix-build and of containers do: the
+/// sibling has its slot, and the parent finds the job in it.
+fn clone_sibling(
+    flags: c_int,
+    run: unsafe extern "C" fn(*mut c_void) -> c_int,
+    argument: *mut c_void,
+    by: impl Fn(Run, *mut c_void) -> c_int,
+) -> c_int {
+    ticket::wait_own_turn();
+    if flags & libc::CLONE_VM != 0 {
+        return ticket::hand_on(by(Some(run), argument));
+    }
+    let start_data = Start { forking: Forking::of(Ticket::Pass, 0), run, argument };
+    ticket::hand_on(by(Some(start), (&raw const start_data).cast_mut().cast()))
 }
 
 /// Before `vfork`: the slot. Gives what [`vfork_after`] needs, or 0.
