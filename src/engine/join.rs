@@ -364,10 +364,13 @@ fn by_identity(end: End, r: i32) -> Option<Hit<'static>> {
     Hit::by(way, (dev, ino, way.birth()))
 }
 
-/// Are these two descriptors the pool, and not another pipe where `JSSHIM_POOL` names one?
+/// Are these two descriptors a pool: the one of `JSSHIM_POOL`, where that names one, or that of a make below it?
 pub fn has_pool(r: i32, w: i32, env: Settings<'_>) -> bool {
     let told = env.pool.and_then(split).map(|(id, _)| id);
-    inherited(r, w).is_some_and(|id| told.is_none_or(|told| pool::is_same(told, id)))
+    inherited(r, w).is_some_and(|id| {
+        told.is_none_or(|told| pool::is_same(told, id))
+            || makers(r, w).any(|made| pool::is_same(made, id))
+    })
 }
 
 /// Two open ends of one pipe, in these directions, in this process.

@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         a_compiler_that_knows_the_protocol,
         a_make_with_a_pool_of_its_own,
         a_make_that_has_remade_its_makefile,
+        a_make_below_a_make_below_the_pool,
         a_pool_that_is_out_of_reach,
         nobody_sees_our_pool,
         shells_have_their_numbers,
@@ -249,6 +250,24 @@ fn shells_have_their_numbers() {
         for script in scripts {
             let argv = [shell, &["-c", script]].concat();
             Run::new(&argv).cli(2).any_peak().both();
+        }
+    }
+}
+
+/// A make that is told its own number has a pool of its own, and what is below it keeps to that, too: the one that
+/// JSSHIM_POOL names is not put in its place.
+fn a_make_below_a_make_below_the_pool() {
+    const INNER: &str = "all:\n\t+@$(MAKE) -s -f sub\n";
+    let jobs: Vec<_> = (0..8).map(|i| format!("j{i}")).collect();
+    let jobs = jobs.join(" ");
+    let sub = format!("all: {jobs}\n{jobs}:\n\t@$$JOB -b 5 -s 60\n");
+    for (make, slots) in [(on_path("make"), 4), (tool("make-4.4.1", "make"), 4)] {
+        for kind in [Kind::NonBlocking, Kind::Fifo] {
+            // The tokens keep their values: GNU make gives back what it likes.
+            let text = format!("true & true; wait; exec {make} -s -j2 -f inner 2>/dev/null");
+            let run = Run::new(&["bash", "-c", &text]).file("inner", INNER).file("sub", &sub);
+            let two = |o: &Outcome| assert_eq!(o.jobs.peak, 2);
+            run.env("MAKE", &make).pool(kind, slots).any_peak().check(two).both();
         }
     }
 }

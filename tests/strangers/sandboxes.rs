@@ -84,8 +84,7 @@ fn a_root_without_the_library_by_perl() {
 
 /// By pivot_root(2), which libc has no function for.
 fn a_root_without_the_library_by_unshare() {
-    let text =
-        "mount --rbind $ROOT $ROOT && cd $ROOT && pivot_root . mnt && \
+    let text = "mount --rbind $ROOT $ROOT && cd $ROOT && pivot_root . mnt && \
         exec chroot . /bin/sh -c \"$INSIDE\"";
     each_way(&["unshare", "-m", "bash", "-c", text]);
 }
