@@ -142,13 +142,16 @@ process.on('exit', () => { if (asked == 0) process.exitCode = 9; });
 
 /// CPython's own tests of what its workers inherit hung on slots that were never scarce.
 fn a_forkserver_ten_times() {
-    let text = "
-        one() { timeout -k1 80 /usr/bin/python3 -m test.test_multiprocessing_main_handling >log$1 2>&1 && \
+    let text =
+        "one() { /usr/bin/python3 -m test.test_multiprocessing_main_handling >log$1 2>&1 && \
             tail -n1 log$1 || { echo failed; cat log$1; }; }
-        for i in 1 6; do for j in 0 1 2 3 4; do one $((i+j)) & done; wait; done";
-    let ok = |o: &Outcome| assert_eq!((o.text(), o.stderr.as_str()), ("OK\n".repeat(10), ""));
+        one 1 & one 2; wait";
+    let ok = |o: &Outcome| assert_eq!((o.text().as_str(), o.stderr.as_str()), ("OK\nOK\n", ""));
     let run = Run::new(&["sh", "-c", text]).env("JSSHIM_JOBS", "64").slots(64).any_peak();
-    run.env("LC_ALL", "C.UTF-8").check(ok).once();
+    let run = run.env("LC_ALL", "C.UTF-8").check(ok);
+    for _ in 0..5 {
+        run.run(artifact("libjsshim.so").is_some());
+    }
 }
 
 const EIGHT: &str = "seq 8 | xargs -P8 -I+ $JOB -b 5 -s 60";
