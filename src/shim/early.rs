@@ -9,7 +9,7 @@ use jsshim_engine::text::Text;
 use jsshim_engine::{own, proc, report, sys};
 
 use crate::dialect;
-use crate::environ;
+use crate::environ::{self, Strings};
 use crate::joining;
 use crate::state::STATE;
 use crate::telling;
@@ -19,12 +19,51 @@ extern "C" {
     fn unsetenv(name: *const c_char) -> c_int;
 }
 
+/// Do these three belong together, as execve(2) lays them out: the environment behind the arguments? Nothing is
+/// read, for what does not fit may be no pointer. Of no arguments at all, which Linux has refused since 5.18, libc
+/// must know the same.
+pub fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
+    let behind = usize::try_from(count).ok().and_then(|n| n.checked_add(1));
+    let behind = behind.map(|n| arguments.wrapping_add(n));
+    let fits = !arguments.is_null() && arguments.is_aligned() && behind == Some(environment);
+    fits && (count > 0 || environment == environ::current())
+}
+
+/// Has this exec given the process privileges that its parent does not have (AT_SECURE, getauxval(3): setuid,
+/// setgid, file capabilities)? Not by getauxval itself, which is of glibc 2.16.
+///
+/// # Safety
+/// It must be the environment as the kernel laid it out: the auxiliary vector follows it.
+pub unsafe fn is_secure(environment: Strings) -> bool {
+    // SAFETY: by the contract: up to the NULL, then pairs of words up to AT_NULL.
+    unsafe {
+        let mut at = environment;
+        while !(*at).is_null() {
+            at = at.wrapping_add(1);
+        }
+        let mut pair = at.wrapping_add(1).cast::<[usize; 2]>();
+        loop {
+            match *pair {
+                [0, _] => return false,
+                [AT_SECURE, value] => return value != 0,
+                _ => pair = pair.wrapping_add(1),
+            }
+        }
+    }
+}
+
+const AT_SECURE: usize = libc::AT_SECURE as usize;
+
 /// One walk over the environment.
 pub fn look() {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     let (mut stats, mut trace, mut root) = (false, false, false);
-    // SAFETY: before main, the environment is as the kernel made it.
-    for word in unsafe { environ::iter(environ::current()) } {
+    // SAFETY: before main, the environment is as the kernel made it. Most words are told by their first byte.
+    let words = unsafe {
+        let ours = |s: &*const c_char| matches!(s.cast::<u8>().read(), b'J' | b'L' | b'M');
+        environ::pointers(environ::current()).filter(ours).map(|s| CStr::from_ptr(s))
+    };
+    for word in words {
         match word.to_bytes() {
             [b'J', b'S', rest @ ..] => {
                 jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());

@@ -270,8 +270,11 @@ fn left_out() -> bool {
         return false;
     }
     let mut buf = [0u8; 256];
-    let path = sys::readlink(c"/proc/self/exe", &mut buf).unwrap_or(b"");
-    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    let name = match sys::readlink(c"/proc/self/exe", &mut buf) {
+        Ok(path) => path.rsplit(|b| *b == b'/').next().unwrap_or(path),
+        // Without /proc it is what the program was called by.
+        Err(_) => dialect::program(),
+    };
     skip.is_some_and(|list| glob::any(list, name))
         || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
 }
@@ -339,7 +342,14 @@ pub fn is_told_otherwise() -> bool {
     if !is_ninja() && !speaker::is_gnu_make(dialect::program()) {
         return false;
     }
-    // The first word is the program; of the others, the start tells.
+    // The first word is the program.
+    if let Some(arguments) = STATE.arguments() {
+        // SAFETY: the kernel's array, and strings that end in a NUL.
+        return unsafe { environ::iter(arguments) }
+            .skip(1)
+            .any(|word| speaker::names_jobs(word.to_bytes()));
+    }
+    // Of the others, the start tells.
     let (mut told, mut first) = (false, true);
     proc::each_part::<64>(&Path::new(b"/proc/self/cmdline"), 0, |word| {
         told |= !first && speaker::names_jobs(word);

@@ -44,14 +44,23 @@ mod ticket;
 #[link(name = "c")]
 extern "C" {}
 
-/// Runs in every process of the tree: remembers where it is, and no more unless the environment asks.
-extern "C" fn constructor(_: c_int, _: Strings, environment: Strings) {
-    state::STATE.begin(environment);
+/// Runs in every process of the tree: remembers where it is, and no more unless the environment asks. Where
+/// privileges have risen it does not even that.
+extern "C" fn constructor(count: c_int, arguments: Strings, environment: Strings) {
+    if !early::is_whole(count, arguments, environment) {
+        state::STATE.begin(core::ptr::null(), environ::current());
+    // SAFETY: the kernel's arrays.
+    } else if unsafe { early::is_secure(environment) } {
+        return state::STATE.stay_out();
+    } else {
+        state::STATE.begin(arguments, environment);
+    }
     early::look();
 }
 
 /// Called by the loader before main. Not by way of a crate, since what glibc hands over is needed: the
-/// environment as the kernel laid it out, which no setenv(3) of another constructor has moved.
+/// environment as the kernel laid it out, which no setenv(3) of another constructor has moved. Other C libraries
+/// (musl) hand over nothing, and what is in these registers then is anything.
 #[used]
 #[link_section = ".init_array"]
 static CONSTRUCTOR: extern "C" fn(c_int, Strings, Strings) = constructor;

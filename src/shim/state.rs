@@ -6,7 +6,8 @@
 //! `UNSEEN`: no two jobs have run at once yet. The one job that may run is [`first`](State::first); it
 //! has the implicit slot, and nothing else is known or needed: no environment read, no file opened.
 //! `JOINING`: one thread looks for the pool. `ACTIVE`: the client is set up and never changes.
-//! `OFF`: this process is not gated (it speaks the protocol itself, the user said so, or it cannot be).
+//! `OFF`: this process is not gated (it speaks the protocol itself, the user said so, or it cannot be). Where
+//! privileges have risen it is so from the start, and nobody is the owner: every hook passes through.
 //!
 //! The order of a change of phase is AcqRel: who sees `ACTIVE` sees the client.
 
@@ -75,6 +76,8 @@ pub struct State {
     /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
     /// that of setenv(3) moves.
     pub env: AtomicPtr<*const c_char>,
+    /// The arguments of the process' start, if they are known.
+    arguments: AtomicPtr<*const c_char>,
     /// For the client, see [`jsshim_engine::client::Setup`].
     pub me: AtomicU64,
     /// The jobs that are in the ledger.
@@ -107,13 +110,21 @@ pub static STATE: State = State {
     flags: AtomicPtr::new(core::ptr::null_mut()),
     preload: AtomicPtr::new(core::ptr::null_mut()),
     env: AtomicPtr::new(core::ptr::null_mut()),
+    arguments: AtomicPtr::new(core::ptr::null_mut()),
 };
 
 impl State {
-    /// The constructor: this process is the owner.
-    pub fn begin(&self, environment: environ::Strings) {
+    /// The constructor: this process is the owner. Null arguments: they are not known.
+    pub fn begin(&self, arguments: environ::Strings, environment: environ::Strings) {
+        self.arguments.store(arguments.cast_mut(), Release);
         self.env.store(environment.cast_mut(), Release);
         self.owner.store(sys::getpid(), Release);
+    }
+
+    /// The constructor, in place of [`State::begin`]: the process is left alone, and so is what it starts. It stays
+    /// [foreign](State::foreign) to every hook.
+    pub fn stay_out(&self) {
+        self.phase.store(OFF, Release);
     }
 
     /// Is the caller another process on this memory (the child of a vfork or of a raw clone), or is
@@ -250,6 +261,12 @@ impl State {
         // SAFETY: a string of the environment that the kernel laid out, which stays mapped.
         let word = (!word.is_null()).then(|| unsafe { CStr::from_ptr(word) })?;
         word.to_bytes().strip_prefix(kept::PRELOAD).and_then(kept::entry)
+    }
+
+    /// The arguments that the process was started with, its name the first. `None`: they are not known.
+    pub fn arguments(&self) -> Option<environ::Strings> {
+        let arguments = self.arguments.load(Acquire).cast_const();
+        (!arguments.is_null()).then_some(arguments)
     }
 
     /// The variables of ours that the process was started with.
