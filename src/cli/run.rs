@@ -14,7 +14,7 @@ use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::sys::Errno;
 use jsshim_engine::target::Kind;
-use jsshim_engine::{own, rundir, speaker, text};
+use jsshim_engine::{own, rundir, speaker, spec, text};
 
 use crate::elf::Elf;
 use crate::program::{find, library, out_of_reach};
@@ -167,31 +167,51 @@ pub fn slots(jobs: Option<u32>) -> Result<u32> {
 }
 
 fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
-    let cannot = |what: &str, e: Errno| failure(2, format!("cannot make {what}: {}", error(e)));
-    let dir = std::env::var_os("JSSHIM_DIR");
-    let dir = rundir::find(dir.as_ref().map(|d| d.as_bytes()))
-        .map_err(|e| cannot("the run-time directory", e))?;
     let helper = library.with_file_name("jsshim-helper");
     if !helper.is_file() {
         return Err(failure(2, format!("{} is missing", helper.display())));
     }
-    let (made, _kept) = own::make(&dir, slots).map_err(|e| cannot("a pool", e))?;
     let helper = text::Path::new(helper.as_os_str().as_bytes());
-    let root = std::process::id() as i32;
-    let mut place = MaybeUninit::uninit();
-    let (pool, dir, helper) = (&made, &dir, &helper);
+    if !spec::is_helper(helper.c()) {
+        let helper = OsStr::from_bytes(helper.bytes()).display();
+        return Err(failure(2, format!("{helper} is not the one of this library")));
+    }
+    let given = std::env::var_os("JSSHIM_DIR");
+    let given = given.as_ref().map(|d| d.as_bytes());
     let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
     let put =
         |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
-    let trace = &put;
-    let (load_milli, overrides) = (0, false);
+    let root = std::process::id() as i32;
+    let (load_milli, overrides, trace, helper) = (0, false, &put, &helper);
     static ME: AtomicU64 = AtomicU64::new(0);
     let me = &ME;
-    let setup = Setup { me, pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
-    let client = Client::init(&mut place, &setup).map_err(|e| {
-        let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
-        cannot("the ledger", e)
-    })?;
+    let mut place = MaybeUninit::uninit();
+    let mut what = "the run-time directory";
+    let made = rundir::make_in(given, |dir| {
+        what = "a pool";
+        let (pool, _kept) = own::make(dir, slots)?;
+        what = "the ledger";
+        let setup = Setup {
+            me,
+            pool: &pool,
+            given,
+            dir: Some(dir),
+            helper,
+            load_milli,
+            root,
+            slots,
+            overrides,
+            stats,
+            trace,
+        };
+        let client = Client::init(&mut place, &setup).map(drop).inspect_err(|_| {
+            let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
+        });
+        client.map(|()| pool)
+    });
+    let made = made.map_err(|e| failure(2, format!("cannot make {what}: {}", error(e))))?;
+    // SAFETY: the pool was made, and then the client.
+    let client: &Client = unsafe { place.assume_init_ref() };
     client.guard(environment(), true);
     Ok(made)
 }

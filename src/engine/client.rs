@@ -41,8 +41,11 @@ pub struct Setup<'a> {
     pub me: &'static AtomicU64,
     /// Its pool.
     pub pool: &'a Pool,
-    /// The run-time directory.
-    pub dir: &'a Path,
+    /// `JSSHIM_DIR`, see [`rundir::find`].
+    pub given: Option<&'a [u8]>,
+    /// The run-time directory in which the pool has just been made. `None`: the ledger is where it is, or is made
+    /// where there is room.
+    pub dir: Option<&'a Path>,
     /// The helper; empty if there is none.
     pub helper: &'a Path,
     /// The limit of `-l` in thousandths, or 0.
@@ -92,15 +95,42 @@ impl Client {
             (&raw mut (*at).me).write(setup.me);
             &mut *at
         };
-        rundir::put_ledger(setup.dir, setup.pool.id, &mut this.ledger_path);
-        if !this.ledger_path.fits() {
-            return Err(Errno(libc::ENAMETOOLONG));
-        }
+        let ledger = match setup.dir {
+            Some(dir) => this.attach_in(dir)?,
+            None => this.find_ledger(setup.given)?,
+        };
+        this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
         this.pool_word.put(POOL_NAME).put(if setup.overrides { join::OVERRIDE } else { b"" });
         join::encode_to(&this.pool, &mut this.pool_word);
-        let ledger = attach(&this.ledger_path, &this.founding)?;
-        this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
         Ok(this)
+    }
+
+    /// The ledger, in the first directory that has it, else in the first that has room.
+    #[inline(never)]
+    fn find_ledger(&mut self, given: Option<&[u8]>) -> Result<&'static Shared> {
+        let found = rundir::search(given, |dir| {
+            self.name_ledger(dir).ok()?;
+            let ledger = Shared::open(self.ledger_path.c()).ok()?;
+            is_of(ledger, &self.founding).then_some(ledger)
+        });
+        match found {
+            Some(ledger) => {
+                ask(ledger, &self.founding);
+                Ok(ledger)
+            }
+            None => rundir::make_in(given, |dir| self.attach_in(dir)),
+        }
+    }
+
+    fn attach_in(&mut self, dir: &Path) -> Result<&'static Shared> {
+        self.name_ledger(dir)?;
+        attach(&self.ledger_path, &self.founding)
+    }
+
+    fn name_ledger(&mut self, dir: &Path) -> Result<()> {
+        self.ledger_path = Path::default();
+        rundir::put_ledger(dir, self.founding.id, &mut self.ledger_path);
+        self.ledger_path.fits().then_some(()).ok_or(Errno(libc::ENAMETOOLONG))
     }
 
     /// The ledger.
@@ -340,10 +370,14 @@ impl Client {
 #[inline(never)]
 fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
     let ledger = open_or_create(path, founding)?;
+    ask(ledger, founding);
+    Ok(ledger)
+}
+
+fn ask(ledger: &Shared, founding: &Founding) {
     if founding.stats || !founding.trace.bytes().is_empty() {
         ledger.ask(founding);
     }
-    Ok(ledger)
 }
 
 fn open_or_create(path: &Path, founding: &Founding) -> Result<&'static Shared> {

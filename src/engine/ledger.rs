@@ -43,7 +43,7 @@ pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x03");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x03");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;

@@ -33,7 +33,9 @@ pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
         return Err(Errno(libc::ENAMETOOLONG));
     }
     sys::mkfifo(path.c(), 0o600)?;
-    fill(path, slots).inspect_err(|_| {
+    // An umask may have taken the owner's own rights away.
+    let made = sys::chmod(path.c(), 0o600).and_then(|()| fill(path, slots));
+    made.inspect_err(|_| {
         let _ = sys::unlink(path.c());
     })
 }

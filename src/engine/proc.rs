@@ -96,6 +96,51 @@ pub fn boot() -> u64 {
     }
 }
 
+/// What a process is bound to, as its `status` tells (proc(5)).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Bounds {
+    /// Its parent.
+    pub parent: i32,
+    /// How many seccomp filters; before Linux 5.9, whether there is any.
+    pub filters: u32,
+    /// Who traces it; 0: nobody.
+    pub tracer: i32,
+    /// Has it given up to get more privileges by an exec (PR_SET_NO_NEW_PRIVS), as who restricts itself does first?
+    pub no_new_privs: bool,
+}
+
+/// See [`Bounds`]; of process 0: of the caller. `None`: it cannot be read. Async-signal-safe, by open(2), read(2) and
+/// close(2) alone.
+pub fn bounds(pid: i32) -> Option<Bounds> {
+    let mut bounds = Bounds::default();
+    let read = each_part::<32>(&of(pid).with(b"/status"), b'\n', |line| {
+        put_bound(line, &mut bounds);
+    });
+    read.then_some(bounds)
+}
+
+fn put_bound(line: &[u8], bounds: &mut Bounds) {
+    let value = |name: &[u8]| {
+        let rest = line.strip_prefix(name)?.trim_ascii_start();
+        i32::try_from(number(rest)?.0).ok()
+    };
+    if let Some(parent) = value(b"PPid:") {
+        bounds.parent = parent;
+    }
+    if let Some(tracer) = value(b"TracerPid:") {
+        bounds.tracer = tracer;
+    }
+    if let Some(given_up) = value(b"NoNewPrivs:") {
+        bounds.no_new_privs = given_up != 0;
+    }
+    if let Some(mode) = value(b"Seccomp:") {
+        bounds.filters = bounds.filters.max(u32::from(mode != 0));
+    }
+    if let Some(count) = value(b"Seccomp_filters:") {
+        bounds.filters = bounds.filters.max(count.unsigned_abs());
+    }
+}
+
 /// Does a process run, as far as can be told without a pidfd? Its number may have been given to another.
 pub fn lives(pid: i32) -> bool {
     if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
@@ -264,6 +309,26 @@ mod tests {
         assert_eq!(own.parent, sys::getppid());
         assert_eq!(stat(sys::getpid()).unwrap().start, own.start);
         assert!(ancestors().any(|p| p == own.parent));
+    }
+
+    #[test]
+    fn bounds_are_read() {
+        let mut bounds = Bounds::default();
+        for line in [
+            "Name:\tTracerPid: 9",
+            "PPid:\t12",
+            "TracerPid:\t17",
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+            "Seccomp_filters:\t3",
+        ] {
+            put_bound(line.as_bytes(), &mut bounds);
+        }
+        assert_eq!(bounds, Bounds { parent: 12, filters: 3, tracer: 17, no_new_privs: true });
+        let mut old = Bounds::default();
+        put_bound(b"Seccomp:\t2", &mut old);
+        assert_eq!(old.filters, 1);
+        assert!(super::bounds(0).is_some());
     }
 
     #[test]

@@ -10,22 +10,56 @@ use crate::text::Path;
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
-    let given = given.filter(|dir| !dir.is_empty());
+    make_in(given, |dir| Ok(*dir))
+}
+
+/// Makes something in the first of these directories in which that can be done: one may be full, or read-only.
+///
+/// # Errors
+/// As [`find`] and `make`, of the last one that was tried.
+#[inline(never)]
+pub fn make_in<T>(given: Option<&[u8]>, mut make: impl FnMut(&Path) -> Result<T>) -> Result<T> {
     let mut last = Errno::NOENT;
-    for which in 0..if given.is_some() { 1 } else { 2 } {
+    for which in 0..candidates(given) {
         let dir = candidate(given, which);
-        match prepare(&dir) {
-            Ok(()) => return Ok(dir),
-            Err(e) => last = e,
+        match prepare(&dir).map(|()| make(&dir)) {
+            Ok(Err(
+                e @ Errno(libc::ENOSPC | libc::EDQUOT | libc::EROFS | libc::EACCES | libc::EPERM),
+            ))
+            | Err(e) => last = e,
+            Ok(made) => return made,
         }
     }
     Err(last)
 }
 
+/// Gives the first answer that one of those directories has that are there. Makes nothing: who only looks something up
+/// may be in a sandbox, at its end.
+#[inline(never)]
+pub fn search<T>(given: Option<&[u8]>, mut look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
+    (0..candidates(given)).find_map(|which| {
+        let dir = candidate(given, which);
+        check(&dir).ok().and_then(|()| look(&dir))
+    })
+}
+
+/// How many directories come into question.
+pub fn candidates(given: Option<&[u8]>) -> usize {
+    if is_given(given).is_some() {
+        1
+    } else {
+        2
+    }
+}
+
+fn is_given(dir: Option<&[u8]>) -> Option<&[u8]> {
+    dir.filter(|dir| !dir.is_empty())
+}
+
 /// The first (0) and the second directory of [`find`], whether they are there or not.
 #[inline(never)]
 pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
-    let dir: &[u8] = match (given, which) {
+    let dir: &[u8] = match (is_given(given), which) {
         (Some(dir), _) => return Path::new(dir),
         (None, 0) => b"/dev/shm/jsshim-",
         (None, _) => b"/tmp/jsshim-",
@@ -39,17 +73,26 @@ fn prepare(dir: &Path) -> Result<()> {
         return Err(Errno(libc::ENAMETOOLONG));
     }
     match sys::mkdir(dir.c(), 0o700) {
-        Ok(()) | Err(Errno::EXIST) => {}
+        // An umask may have taken the owner's own rights away.
+        Ok(()) => sys::chmod(dir.c(), 0o700)?,
+        Err(Errno::EXIST) => {}
         Err(e) => return Err(e),
     }
+    check(dir)
+}
+
+/// Is it there, ours, and nobody else's?
+#[inline(never)]
+fn check(dir: &Path) -> Result<()> {
     let st = sys::stat(dir.c(), false)?;
     let safe = st.st_mode & libc::S_IFMT == libc::S_IFDIR
         && st.st_mode & 0o077 == 0
         && st.st_uid == sys::geteuid();
-    if safe {
-        Ok(())
-    } else {
-        Err(Errno(libc::EACCES))
+    match st.st_mode & 0o700 {
+        _ if !safe => Err(Errno(libc::EACCES)),
+        // Another one is about to give it its rights, or was killed before that.
+        0 => sys::chmod(dir.c(), 0o700),
+        _ => Ok(()),
     }
 }
 
@@ -111,6 +154,26 @@ impl Drop for Lock {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn one_that_is_full_is_passed_over() {
+        let mut tried = 0;
+        let made = make_in(None, |_| {
+            tried += 1;
+            if tried == 1 {
+                Err(Errno(libc::ENOSPC))
+            } else {
+                Ok(tried)
+            }
+        });
+        assert_eq!(made, Ok(2));
+        let refused = make_in(None, |_| Err::<(), _>(Errno(libc::EFBIG)));
+        assert_eq!(refused, Err(Errno(libc::EFBIG)));
+        let none = std::env::temp_dir().join(format!("jsshim-none-{}", std::process::id()));
+        let path = none.as_os_str().as_encoded_bytes();
+        assert_eq!(search(Some(path), |_| Some(())), None);
+        assert!(!none.exists());
+    }
 
     #[test]
     fn unsafe_directories_are_refused() {

@@ -132,6 +132,25 @@ fn elf(fd: i32, head: &[u8]) -> sys::Result<Kind> {
     }
 }
 
+/// Where the notes of a program are in its file (elf(5), PT_NOTE). Only its first eight segments are looked at.
+///
+/// # Errors
+/// ENOEXEC: it is no ELF program of 64 bits, or has none. Others as read(2).
+pub fn note(fd: i32) -> sys::Result<u64> {
+    const PT_NOTE: u64 = 4;
+    let mut head = [0u8; 64 + 8 * 56];
+    let n = sys::pread(fd, &mut head, 0)?;
+    let head = head.get(..n).filter(|h| h.starts_with(b"\x7fELF\x02"));
+    let (place, count) = match head {
+        Some(head) => (u64_at(head, 32), u16_at(head, 56).unwrap_or(0)),
+        None => (None, 0),
+    };
+    let table = head.zip(place).and_then(|(head, at)| head.get(usize::try_from(at).ok()?..));
+    let headers = table.unwrap_or(&[]).chunks_exact(56).take(count.into());
+    let mut notes = headers.filter(|h| u32_at(h, 0) == Some(PT_NOTE));
+    notes.next().and_then(|h| u64_at(h, 8)).ok_or(Errno(libc::ENOEXEC))
+}
+
 /// Is there the loader whose name is at this place of a program?
 #[inline(never)]
 fn has_loader(fd: i32, place: u64) -> sys::Result<()> {
@@ -164,9 +183,10 @@ fn segments<const SIZE: usize>(fd: i32, mut at: u64, n: u16, loaded: Kind) -> sy
 const RELATED_LOADER: &CStr =
     if cfg!(target_arch = "x86_64") { c"/lib/ld-linux.so.2" } else { c"/lib/ld-linux-armhf.so.3" };
 
-/// Can there be a [`Kind::Foreign`] on this system?
+/// Can there be a [`Kind::Foreign`] on this system? That, and the two below, is asked in children that may have bound
+/// themselves by a filter: nothing is called that the start of a program does not call.
 pub fn has_foreign() -> bool {
-    sys::may(RELATED_LOADER, libc::X_OK).is_ok()
+    sys::access(RELATED_LOADER, libc::X_OK).is_ok()
 }
 
 /// Is this a [`Kind::Foreign`]? Asked before every exec, so it takes little: of a script, the interpreter
@@ -195,7 +215,7 @@ pub fn is_foreign_along(file: &CStr, dirs: Option<&[u8]>) -> bool {
     let mut found = dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| {
         path = Path::default();
         path.put(dir).put(if dir.is_empty() { b"".as_slice() } else { b"/" }).put(name);
-        path.fits() && sys::may(path.c(), libc::X_OK).is_ok()
+        path.fits() && sys::access(path.c(), libc::X_OK).is_ok()
     });
     found.next().is_some() && is_foreign(path.c())
 }

@@ -127,8 +127,13 @@ fn put_json(t: &mut Line, text: &[u8]) {
 /// As open(2) and write(2).
 pub fn create(path: &CStr) -> Result<()> {
     let start = |at: &CStr, how| {
-        let fd = sys::open(at, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | how, 0o666)?;
-        let written = sys::write(fd, b"[\n");
+        let fd = open(at, libc::O_CREAT | how)?;
+        // Others will open it again, and an umask may have taken the owner's own rights away.
+        let mode = sys::fstat(fd).map_or(0o600, |st| st.st_mode & 0o777);
+        if mode & 0o600 != 0o600 {
+            let _ = sys::fchmod(fd, mode | 0o600);
+        }
+        let written = sys::without_signals(|| sys::write(fd, b"[\n"));
         sys::close(fd);
         written.map(drop)
     };
@@ -152,16 +157,28 @@ pub fn create(path: &CStr) -> Result<()> {
     }
 }
 
-/// Appends whole lines to a file.
+/// Appends whole lines to a file. Never waits: what a fifo has no room for is lost.
 ///
 /// # Errors
-/// As open(2) and write(2).
+/// As open(2) and write(2). ENXIO: a fifo that nobody reads. ELOOP: another user's symbolic link.
 pub fn append(path: &CStr, lines: &[u8], create: bool) -> Result<()> {
-    let create = if create { libc::O_CREAT } else { 0 };
-    let fd = sys::open(path, libc::O_WRONLY | libc::O_APPEND | create, 0o666)?;
-    let written = sys::write(fd, lines);
+    let fd = open(path, if create { libc::O_CREAT } else { 0 })?;
+    let written = sys::without_signals(|| sys::write(fd, lines));
     sys::close(fd);
     written.map(drop)
+}
+
+/// Who names a file in a folder that others can write to does not mean what a link of theirs leads to.
+fn open(path: &CStr, how: i32) -> Result<i32> {
+    let how = how | libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK;
+    match sys::open(path, how | libc::O_NOFOLLOW, 0o666) {
+        Err(Errno(libc::ELOOP)) if is_trusted_link(path) => sys::open(path, how, 0o666),
+        opened => opened,
+    }
+}
+
+fn is_trusted_link(path: &CStr) -> bool {
+    sys::stat(path, false).is_ok_and(|st| st.st_uid == 0 || st.st_uid == sys::geteuid())
 }
 
 #[cfg(test)]
@@ -218,6 +235,20 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"[\n{},\n");
         std::fs::remove_file(&path).unwrap();
         assert!(append(&c, b"{},\n", false).is_err());
+    }
+
+    #[test]
+    fn nothing_is_waited_for() {
+        let path = std::env::temp_dir().join(format!("jsshim-trace-fifo-{}", std::process::id()));
+        let c = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+        sys::mkfifo(&c, 0o600).unwrap();
+        create(&c).unwrap();
+        assert_eq!(append(&c, b"{},\n", true), Err(Errno(libc::ENXIO)));
+        let reader = sys::open(&c, libc::O_RDONLY | libc::O_NONBLOCK, 0).unwrap();
+        while append(&c, &[b'x'; 4096], true).is_ok() {}
+        assert_eq!(append(&c, b"{},\n", true), Err(Errno::AGAIN));
+        sys::close(reader);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -14,9 +14,10 @@ use crate::lanes::{Kind, Lane};
 use crate::ledger::{Founding, Shared};
 use crate::proc;
 use crate::record::{Handle, Record, UNTIMED};
+use crate::report;
 use crate::slots::State;
 use crate::sync::{AtomicU32, AtomicU8};
-use crate::sys;
+use crate::sys::{self, Errno};
 use crate::text::{Path, Text};
 use crate::trace::{self, Event, Line};
 
@@ -61,6 +62,13 @@ enum Above {
     Client,
 }
 
+/// Once in a ledger: it is asked by one process.
+#[inline(never)]
+fn complain(e: Errno) {
+    let text: Text<80> = Text::new(b"the file in JSSHIM_TRACE cannot be written (errno ");
+    report::say(text.num(e.0).with(b"); no trace is written").bytes());
+}
+
 /// Depth to which clients are in jobs of clients; what is deeper keeps its lane.
 const DEPTH: u32 = 16;
 
@@ -78,9 +86,12 @@ impl Shared {
         for (at, b) in watch.path.iter().zip(f.trace.c().to_bytes_with_nul()) {
             at.store(*b, Relaxed);
         }
-        if trace::create(f.trace.c()).is_ok() {
-            watch.asked.fetch_or(TRACE, Release);
-            self.write_head();
+        match trace::create(f.trace.c()).and_then(|()| trace::append(f.trace.c(), b"", false)) {
+            Ok(()) => {
+                watch.asked.fetch_or(TRACE, Release);
+                self.write_head();
+            }
+            Err(e) => complain(e),
         }
     }
 

@@ -231,6 +231,9 @@ impl Guard<'_> {
     fn watch_over(&mut self) {
         loop {
             let begun = sys::cpu_time();
+            if !self.is_whole() {
+                sys::exit(1);
+            }
             let busy = self.round();
             // If it is not closed after all, somebody has come in, and may take a token any moment.
             if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
@@ -250,6 +253,12 @@ impl Guard<'_> {
                 self.split(|| ());
             }
         }
+    }
+
+    /// Is the ledger as large as it was made? Where somebody has cut it off there is nothing left to look after, and to
+    /// look would be the end.
+    fn is_whole(&self) -> bool {
+        sys::fstat(self.file).is_ok_and(|st| st.st_size == core::mem::size_of::<Shared>() as i64)
     }
 
     /// After a round that took so much of a processor's time.

@@ -29,7 +29,8 @@ pub fn run(args: &Args) -> ! {
         _ => report::say(b"cannot open the ledger; the job starts without a slot"),
     }
     timers.resume();
-    exec(args, target, spec.is_some_and(|s| s.shell))
+    // Of a word that is not understood, too, what is run is known; a text was to be run by the shell.
+    exec(args, target, spec.is_none_or(|s| s.shell))
 }
 
 fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {

@@ -22,8 +22,13 @@ mod hold;
 mod stale;
 mod start;
 
+use jsshim_engine::spec::{self, Note};
 use jsshim_engine::text::Path;
 use jsshim_engine::{report, stall, sys};
+
+/// By this the library knows its helper.
+#[link_section = ".note.jsshim"]
+static NOTE: Note = spec::NOTE;
 
 /// `JSSHIM_STATS`, if it is a file. The guard leaves its directory, so a name without one gets it.
 fn stats_file(args: &start::Args) -> Path {
@@ -32,7 +37,7 @@ fn stats_file(args: &start::Args) -> Path {
     let Some(value) = value else { return path };
     if value.first() != Some(&b'/') {
         let mut buf = [0u8; 256];
-        path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
+        path.put(sys::getcwd(&mut buf).unwrap_or(b".")).put(b"/");
     }
     path.put(value);
     if path.fits() {
@@ -43,6 +48,8 @@ fn stats_file(args: &start::Args) -> Path {
 }
 
 fn main(args: &start::Args) -> ! {
+    // Or it would not be linked. As `#[used]` it would be an exported symbol, in tables that nobody reads.
+    core::hint::black_box(&raw const NOTE);
     match args.get(1).map(core::ffi::CStr::to_bytes) {
         Some(b"guard") => match args.get(2) {
             Some(ledger) => {

@@ -41,7 +41,11 @@ pub unsafe fn is_secure(environment: Strings) -> bool {
         while !(*at).is_null() {
             at = at.wrapping_add(1);
         }
-        let mut pair = at.wrapping_add(1).cast::<[usize; 2]>();
+        // Each variable that ld.so has taken away, as it does just here, has left a NULL behind.
+        while (*at).is_null() {
+            at = at.wrapping_add(1);
+        }
+        let mut pair = at.cast::<[usize; 2]>();
         loop {
             match *pair {
                 [0, _] => return false,
@@ -98,9 +102,8 @@ pub fn look() {
     if let Some(Auth::Fds { read, .. }) = auth {
         STATE.set_end(End::of(read));
     }
-    telling::WANTED.store(stats, Release);
-    if stats && root {
-        telling::keep_stderr();
+    if stats {
+        telling::begin(root);
     }
     let top = !pool && auth.is_none();
     // Of the program at the top, the jobs that run alone are to be seen, too.
@@ -140,6 +143,7 @@ fn found_pool(flags: Option<&[u8]>) {
     };
     let word: Text<400> = Text::new(word.bytes()).with(b"\0");
     export(c"JSSHIM_POOL", word.bytes());
+    telling::made_pool();
     if dialect::is_speaker() {
         dialect::translate(flags, None);
     }

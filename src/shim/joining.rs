@@ -9,10 +9,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
-use jsshim_engine::target::Kind;
 use jsshim_engine::text::{self, Path, Text};
-use jsshim_engine::{glob, makeflags, own, proc, rundir, speaker, stall, sys, target};
+use jsshim_engine::{glob, makeflags, own, pool, proc, rundir, speaker, stall, sys};
 
+use crate::bounds;
 use crate::dialect;
 use crate::environ;
 use crate::objects::{self, gnu_hash, Object};
@@ -65,7 +65,8 @@ pub fn find(place: &mut Place) -> bool {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
             let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
             let slots = if overrides { 0 } else { slots_said(settings) };
-            enter(place, pool, Own { load_milli: load_limit(*load), slots, overrides, root: 0 })
+            let own = Own { load_milli: load_limit(*load), slots, overrides, root: 0 };
+            enter(place, pool, own, None).map_err(|e| refuse(e.0)).is_ok()
         }
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, wanted()),
@@ -144,6 +145,9 @@ fn load_limit(flags: u32) -> u32 {
         let text: Text<32> = Text::new(b"-l").with(v);
         makeflags::parse(text.bytes()).load_milli
     });
+    if word.is_some() && own.is_none() {
+        STATE.warn(b"JSSHIM_LOAD is not a number; it is not used");
+    }
     own.unwrap_or(flags)
 }
 
@@ -172,21 +176,22 @@ struct Own {
     overrides: bool,
 }
 
+/// The value of `JSSHIM_DIR`.
+pub fn given_dir() -> Option<&'static [u8]> {
+    environ::own(b"JSSHIM_DIR=")
+}
+
+/// `dir`: where the pool has just been made.
 #[inline(never)]
-fn enter(place: &mut Place, pool: &Pool, own: Own) -> bool {
+fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::Result<()> {
     let Own { load_milli, root, slots, overrides } = own;
-    let made = match &rundir::find(environ::own(b"JSSHIM_DIR=")) {
-        Ok(dir) => {
-            let helper = &helper();
-            let me = &STATE.me;
-            let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
-            let setup =
-                Setup { me, pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
-            Client::init(place, &setup).map(look_after)
-        }
-        Err(e) => Err(*e),
-    };
-    made.inspect(|()| telling::keep_stderr()).map_err(|e| refuse(e.0)).is_ok()
+    let (me, given, helper) = (&STATE.me, given_dir(), &helper());
+    let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
+    let setup =
+        Setup { me, pool, given, dir, helper, load_milli, root, slots, overrides, stats, trace };
+    bounds::note();
+    let made = Client::init(place, &setup).map(look_after);
+    made.inspect(|()| telling::keep_stderr())
 }
 
 /// Where the ledger had a guard, there may be somebody who needs one.
@@ -199,6 +204,11 @@ fn look_after(client: &Client) {
 
 #[inline(never)]
 fn refuse(errno: i32) {
+    // Where somebody above could use it, this process is in a sandbox, and so are many.
+    let bound = matches!(errno, libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT);
+    if bound && STATE.pool().is_some() && !STATE.debug.load(Relaxed) {
+        return;
+    }
     let why: &[u8] = match errno {
         libc::EACCES => b", not yours alone",
         libc::ENOSPC => b", no space left",
@@ -212,25 +222,28 @@ fn refuse(errno: i32) {
     STATE.warn(text.num(errno).with(why).with(b"); this process is not gated").bytes());
 }
 
-/// Makes a pool of our own. The description that fills it stays open: the guard takes over, but where
-/// there is none the pool would be lost.
+/// Makes a pool of our own, and its ledger beside it. The description that fills it stays open: the guard takes over,
+/// but where there is none the pool would be lost.
 #[inline(never)]
 fn make(place: &mut Place, slots: u32) -> bool {
-    let made = rundir::find(environ::own(b"JSSHIM_DIR=")).and_then(|dir| own::make(&dir, slots));
-    let (pool, fd) = match made {
-        Ok(made) => made,
+    let load_milli = load_limit(0);
+    let made = rundir::make_in(given_dir(), |dir| {
+        let (pool, fd) = own::make(dir, slots)?;
+        let own = Own { load_milli, root: sys::getpid(), slots, overrides: false };
+        let entered = enter(place, &pool, own, Some(dir));
+        entered.map(|()| fd).inspect_err(|_| {
+            sys::close(fd);
+            let _ = sys::unlink(pool.path.c());
+        })
+    });
+    let fd = match made {
+        Ok(fd) => fd,
         Err(e) => {
             refuse(e.0);
             return false;
         }
     };
-    let own = Own { load_milli: load_limit(0), root: sys::getpid(), slots, overrides: false };
-    if !enter(place, &pool, own) {
-        sys::close(fd);
-        let _ = sys::unlink(pool.path.c());
-        return false;
-    }
-    jsshim_engine::pool::move_high(fd);
+    pool::move_high(fd);
     // SAFETY: `enter` has made it.
     let client = unsafe { place.assume_init_ref() };
     client.guard(STATE.env.load(Relaxed).cast_const(), true);
@@ -241,17 +254,52 @@ fn make(place: &mut Place, slots: u32) -> bool {
 #[inline(never)]
 fn helper() -> Path {
     let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty()).map(Path::new);
-    let path = told.unwrap_or_else(beside_library);
-    if path.fits() && is_program(&path) {
+    let path = match told {
+        Some(path) if sys::geteuid() != 0 => path,
+        Some(path) => roots(&path).unwrap_or_else(|| {
+            STATE.warn(b"JSSHIM_HELPER is in the hands of others, and root does not use it");
+            beside_library()
+        }),
+        None => beside_library(),
+    };
+    if path.fits() && bounds::is_ours(&path) {
         return path;
     }
-    STATE.warn(b"jsshim-helper is not to be found; jobs cannot be held");
+    STATE.warn(match sys::stat(path.c(), true) {
+        Ok(st) if st.st_mode & libc::S_IFMT == libc::S_IFREG => {
+            b"jsshim-helper is not the one of this library; jobs cannot be held"
+        }
+        _ => b"jsshim-helper is not to be found; jobs cannot be held",
+    });
     Path::default()
 }
 
-/// Is this a program that an exec would run: not a text, nor one for another machine?
-pub fn is_program(path: &Path) -> bool {
-    matches!(target::foretell(path.c()), Ok(Kind::Static | Kind::Dynamic))
+/// The file that root may run by this name, which its environment gives: that may come from an ordinary user (sudo's
+/// env_keep). Neither the file nor any directory above it may be his, nor one in which he could put another in its
+/// place; links are followed here, once. One that is not there stays as it is.
+#[inline(never)]
+fn roots(path: &Path) -> Option<Path> {
+    let Ok(fd) = sys::open(path.c(), libc::O_PATH, 0) else { return Some(*path) };
+    let mut whole = [0u8; 256];
+    let bytes = sys::readlink(pool::fd_path(0, fd).c(), &mut whole).unwrap_or(path.bytes());
+    sys::close(fd);
+    let ends = bytes.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+    let mut parts = ends.chain([bytes.len()]).filter_map(|end| bytes.get(..end));
+    let kept = bytes.first() == Some(&b'/') && bytes.len() <= Path::ROOM && parts.all(is_kept);
+    kept.then(|| Path::new(bytes))
+}
+
+/// Can nobody but root change this file, or what is in this directory?
+#[inline(never)]
+fn is_kept(path: &[u8]) -> bool {
+    // In a user namespace the root above has another number.
+    let root = sys::stat(c"/", false).map_or(0, |st| st.st_uid);
+    sys::stat(Path::new(path).c(), false).is_ok_and(|st| {
+        let kind = st.st_mode & libc::S_IFMT;
+        let closed =
+            st.st_mode & 0o022 == 0 || kind == libc::S_IFDIR && st.st_mode & libc::S_ISVTX != 0;
+        (st.st_uid == 0 || st.st_uid == root) && closed && kind != libc::S_IFLNK
+    })
 }
 
 #[inline(never)]

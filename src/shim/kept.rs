@@ -17,6 +17,7 @@ use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::{self, fd_path, Pool};
 use jsshim_engine::sys::{self, Errno};
 
+use crate::bounds;
 use crate::environ::{self, Scratch, Strings, END};
 use crate::joining;
 use crate::objects;
@@ -136,12 +137,12 @@ unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
 }
 
 /// Is this library out of the reach of what this process execs: it has another root directory now, or is another user
-/// to whom its folder is closed? Async-signal-safe.
+/// to whom its folder is closed? Async-signal-safe, and by a call that no filter forbids which lets programs start.
 #[inline(never)]
 pub fn is_lost() -> bool {
     let path = objects::own_path();
     let lost = |e| matches!(e, Errno(libc::ENOENT | libc::ENOTDIR | libc::EACCES));
-    path.to_bytes().first() == Some(&b'/') && sys::may(path, libc::R_OK).is_err_and(lost)
+    path.to_bytes().first() == Some(&b'/') && sys::access(path, libc::R_OK).is_err_and(lost)
 }
 
 /// What must change in `envp` before a child gets it, of which `foreign` says whether it is of 32 bits, and `lost`
@@ -271,6 +272,8 @@ impl Change {
         let pool = match self.word {
             Word::None => END,
             Word::Is(word) => word,
+            // What there is to look up may be out of bounds, and is not worth it.
+            Word::Unknown | Word::Numbered(..) if !bounds::are_as_above() => END,
             Word::Unknown => write_pool(scratch),
             Word::Numbered(read, dev, ino) => write_numbered(read, (dev, ino), scratch),
         };

@@ -22,6 +22,7 @@ use core::ffi::c_int;
 use environ::Strings;
 
 mod arch;
+mod bounds;
 mod dialect;
 mod doors;
 mod early;

@@ -14,9 +14,7 @@ use jsshim_engine::target::{self, Kind};
 use jsshim_engine::text::{Path, Text};
 
 use crate::environ::{self, Scratch, Strings, END};
-use crate::joining;
 use crate::kept::{self, Change};
-use crate::state::STATE;
 
 /// Arguments for execve(2), and the memory in which they lie.
 pub struct Exec {
@@ -122,19 +120,13 @@ fn resolve(file: &CStr) -> Option<Path> {
     }
 }
 
-/// Is there a helper?
-pub fn has_helper() -> bool {
-    STATE.client().is_some_and(|c| !c.helper.bytes().is_empty())
-}
-
-/// What the helper is told of `job`. `None`: there is no helper.
-fn spec(c: &Client, job: Handle, shell: bool) -> Option<Text<320>> {
+/// What the helper is told of `job`.
+fn spec(c: &Client, job: Handle, shell: bool) -> Text<320> {
     let inherited = c.pool.inherited.unwrap_or((-1, -1));
-    let spec = Spec { job, shell, inherited, ledger: c.ledger_path };
-    has_helper().then(|| spec.encode())
+    Spec { job, shell, inherited, ledger: c.ledger_path }.encode()
 }
 
-/// The exec of the helper that holds `job` and then becomes `target`.
+/// The exec of the helper that holds `job` and then becomes `target`. It [must be allowed](crate::bounds::allow_helper).
 ///
 /// # Safety
 /// `argv` and `envp` must be NULL or NULL-terminated arrays of C strings.
@@ -145,7 +137,7 @@ pub unsafe fn held(
     argv: Strings,
     envp: Strings,
 ) -> Option<Exec> {
-    let spec = spec(c, job, target.shell)?;
+    let spec = spec(c, job, target.shell);
     // SAFETY: by the contract.
     let change = unsafe { kept::change(envp, false, || target.foreign) };
     // SAFETY: by the contract.
@@ -162,11 +154,6 @@ pub unsafe fn held(
     let tail = unsafe { environ::pointers(argv) };
     let argv = scratch.array(head.into_iter().chain(tail).chain([END]));
     Some(Exec { path, argv, envp, scratch })
-}
-
-/// Would an exec of the helper succeed now?
-pub fn can_hold() -> bool {
-    STATE.client().is_some_and(|c| joining::is_program(&c.helper))
 }
 
 /// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
@@ -205,7 +192,7 @@ pub unsafe fn deferred(
 pub const HELD_NAME: &[u8] = b"JSSHIM_HELD=";
 
 /// The command line for a shell that libc starts in the environment of this process: through the helper,
-/// if it is for a job of the ledger, and in an environment that keeps the tree on the pool. `None`: the
+/// if it is for a `job` of the ledger, and in an environment that keeps the tree on the pool. `None`: the
 /// command may stay as it is, or has to (no memory).
 pub fn shell_line(
     job: Option<(&Client, Handle)>,
@@ -214,7 +201,6 @@ pub fn shell_line(
     let envp = environ::current();
     // SAFETY: the host's own environment (see `environ::own`).
     let change = unsafe { kept::change(envp, false, || false) }.filter(Change::is_due);
-    let job = job.filter(|_| has_helper());
     if job.is_none() && change.is_none() {
         return None;
     }
@@ -247,7 +233,7 @@ fn write_line(
     scratch.append(b"exec");
     if let Some((c, job)) = job {
         quote(&mut scratch, c.helper.bytes());
-        quote(&mut scratch, spec(c, job, false)?.bytes());
+        quote(&mut scratch, spec(c, job, false).bytes());
         scratch.append(b" /bin/sh");
     }
     scratch.append(if job.is_some() { b" sh -c" } else { b" /bin/sh -c" });

@@ -11,11 +11,12 @@ use jsshim_engine::client::Client;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::slots::State as Slot;
-use jsshim_engine::text::Path;
+use jsshim_engine::text::{Path, Text};
 use jsshim_engine::{join, pool, rundir, sys, trace};
 
 use crate::dialect;
 use crate::environ;
+use crate::joining::given_dir;
 use crate::state::STATE;
 
 /// Statistics are asked for, and this process has not told them.
@@ -23,6 +24,28 @@ pub static WANTED: AtomicBool = AtomicBool::new(false);
 /// The copy of stderr, or -1; and what it is, for a host may close it and use the number again.
 static COPY: AtomicI32 = AtomicI32::new(-1);
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// This process, or what it was before an exec, has made the pool that the environment names.
+static ROOT: AtomicBool = AtomicBool::new(false);
+
+/// The constructor: statistics are asked for.
+pub fn begin(root: bool) {
+    WANTED.store(true, Release);
+    ROOT.store(root, Release);
+    if root {
+        keep_stderr();
+    }
+}
+
+/// The constructor: this process has made the pool for itself and all below it.
+pub fn made_pool() {
+    ROOT.store(true, Release);
+}
+
+/// Is the pool that the environment names one that this process has made, or was started on as its first?
+pub fn is_root() -> bool {
+    ROOT.load(Relaxed)
+}
 
 /// Is this a value that asks for something?
 pub fn is_on(value: &[u8]) -> bool {
@@ -63,7 +86,7 @@ pub fn trace_file(path: &mut Path) {
 #[inline(never)]
 fn put_directory(path: &mut Path) {
     let mut buf = [0u8; 256];
-    path.put(sys::readlink(c"/proc/self/cwd", &mut buf).unwrap_or(b"")).put(b"/");
+    path.put(sys::getcwd(&mut buf).unwrap_or(b".")).put(b"/");
 }
 
 /// Keeps a copy of stderr, if the statistics go there.
@@ -110,10 +133,10 @@ pub fn tell(client: Option<&Client>) {
         let ledger = client.ledger();
         ledger.header.root.load(Acquire) == 0 && leaves_last(ledger, client.known())
     };
-    let is_root = |ledger: &Shared| ledger.header.root.load(Acquire) == sys::getpid();
-    let own = client.filter(|c| is_root(c.ledger()) || is_last(c)).map(Client::ledger);
-    // The pool may be one that this process, or what it was before an exec, has made for others.
-    let Some(ledger) = own.or_else(|| named().filter(|l| is_root(l))) else { return };
+    let is_made_here = |ledger: &Shared| ledger.header.root.load(Acquire) == sys::getpid();
+    let own = client.filter(|c| is_made_here(c.ledger()) || is_last(c)).map(Client::ledger);
+    let made = || is_root().then(named).flatten().filter(|l| is_made_here(l));
+    let Some(ledger) = own.or_else(made) else { return };
     if !WANTED.swap(false, AcqRel) {
         return;
     }
@@ -125,7 +148,10 @@ pub fn tell(client: Option<&Client>) {
     let (peak, slots) = (h.lanes.peak(Kind::Slot), h.slots.load(Relaxed));
     let block = counts.block(dialect::program(), peak, slots);
     if target != b"1" {
-        let _ = trace::append(Path::new(target).c(), block.bytes(), true);
+        if let Err(e) = trace::append(Path::new(target).c(), block.bytes(), true) {
+            let text: Text<80> = Text::new(b"the file in JSSHIM_STATS cannot be written (errno ");
+            STATE.warn(text.num(e.0).with(b")").bytes());
+        }
         return;
     }
     let copy = COPY.load(Acquire);
@@ -135,8 +161,7 @@ pub fn tell(client: Option<&Client>) {
 /// The ledger of the pool that the environment names.
 fn named() -> Option<&'static Shared> {
     let (id, _) = join::decode(STATE.pool()?)?;
-    let dir = rundir::find(environ::own(b"JSSHIM_DIR=")).ok()?;
-    Shared::open(rundir::ledger(&dir, id).c()).ok()
+    rundir::search(given_dir(), |dir| Shared::open(rundir::ledger(dir, id).c()).ok())
 }
 
 /// Is no other client left that was started by no job? Two that leave at once are told apart by the mark,

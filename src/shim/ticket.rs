@@ -10,6 +10,7 @@ use jsshim_engine::slots::State as Slot;
 use jsshim_engine::sys::{self, Peek};
 use jsshim_engine::text::Text;
 
+use crate::bounds;
 use crate::joining;
 use crate::leaving;
 use crate::naming;
@@ -86,11 +87,10 @@ pub fn own_slot() -> Option<Ticket> {
         Some(client) => client.is_busy(&STATE.jobs),
         None => STATE.phase() != OFF && first > 0 && sys::peek(first) == Peek::Running,
     };
-    if !busy {
+    if !busy || !bounds::are_as_joined() {
         return None;
     }
-    let client =
-        STATE.join(joining::find, record_first).filter(|c| !c.helper.bytes().is_empty())?;
+    let client = STATE.join(joining::find, record_first).filter(|c| bounds::has_helper(c))?;
     let job = client.claim()?;
     client.ledger().get(job)?.pid.store(sys::getpid(), Release);
     let ticket = slot(client, job, joining::Gate::Child);
@@ -100,8 +100,11 @@ pub fn own_slot() -> Option<Ticket> {
 
 /// A child that was forked without a slot and did not exec waits before its own first job.
 pub fn wait_own_turn() {
-    if let (Some(job), Some(client)) = (STATE.take_held(), STATE.client()) {
-        hold_here(client, job);
+    match (STATE.take_held(), STATE.client()) {
+        (Some(job), Some(client)) if bounds::are_as_joined() => hold_here(client, job),
+        // What the wait needs may be out of bounds by now.
+        (Some(job), Some(_)) => overdraw(job),
+        _ => {}
     }
 }
 
@@ -338,8 +341,13 @@ pub fn ended(pid: i32) {
 /// The process ends.
 pub fn leave() {
     let (client, wanted) = (STATE.client(), telling::WANTED.load(Relaxed));
-    // Most processes have nothing to do here, and ask the kernel nothing.
-    if client.is_none() && !wanted || STATE.foreign() {
+    // Most processes have nothing to do here, and ask the kernel nothing: one that has bound itself by a filter may not
+    // live to hear the answer. A forked child has nothing until it has started a job, nor is it the root of a pool.
+    let concerned = match client {
+        Some(client) => client.known() != 0 || !STATE.is_fork(),
+        None => wanted && telling::is_root() && !STATE.is_fork(),
+    };
+    if !concerned || STATE.foreign() {
         return;
     }
     if wanted {

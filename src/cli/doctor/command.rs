@@ -48,6 +48,15 @@ pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Optio
         _ => report
             .ok(TOPIC, format!("{shown} is dynamically linked; the library can be loaded into it")),
     }
+    let is_musl = |loader: &PathBuf| loader.to_string_lossy().contains("/ld-musl-");
+    if elf.as_ref().and_then(|e| e.loader.as_ref()).is_some_and(is_musl) {
+        report.note(
+            TOPIC,
+            format!(
+                "{shown} is of musl, whose loader knows the library by its whole path, and no $LIB"
+            ),
+        );
+    }
     if elf.is_some_and(|e| e.speaks) {
         speaks(report, name, args);
     }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use jsshim_engine::{ledger, rundir};
+use jsshim_engine::{ledger, rundir, spec, sys, text};
 
 use super::{variable, Report};
 use crate::elf::Elf;
@@ -54,14 +54,23 @@ fn helper(report: &mut Report, library: &Path) {
     let path = told.unwrap_or_else(|| library.with_file_name("jsshim-helper"));
     let ran = Command::new(&path).stderr(Stdio::null()).stdin(Stdio::null()).status();
     match ran {
-        Ok(status) if status.code() == Some(2) => {
+        Ok(status) if status.code() == Some(2) && is_helper(&path) => {
             report.ok("helper", format!("{} runs", path.display()))
+        }
+        Ok(status) if status.code() == Some(2) => {
+            let text = format!("{} is not the one of this library", path.display());
+            report.fail("helper", text);
         }
         Ok(status) => {
             report.fail("helper", format!("{} is not jsshim-helper ({status})", path.display()));
         }
         Err(e) => report.fail("helper", format!("{}: {e}; jobs cannot be held", path.display())),
     }
+}
+
+/// Has it the note by which the library knows it?
+fn is_helper(path: &Path) -> bool {
+    CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| spec::is_helper(&path))
 }
 
 /// The directory of ledgers and pools. One that is made for the look is taken away again.
@@ -72,7 +81,13 @@ pub fn run_dir(report: &mut Report) {
     let usual = ["/dev/shm", "/tmp"].map(|d| PathBuf::from(format!("{d}/jsshim-{uid}")));
     let mut candidates = told.clone().map_or(usual.to_vec(), |dir| vec![dir.into()]);
     candidates.retain(|dir| !dir.exists());
-    let dir = match rundir::find(told.as_ref().map(|d| d.as_bytes())) {
+    let need = size_of::<ledger::Shared>() as u64;
+    let given = told.as_ref().map(|d| d.as_bytes());
+    let with_room = |dir: &text::Path| match free(OsStr::from_bytes(dir.bytes()).as_ref()) {
+        free if free < need => Err(sys::Errno(libc::ENOSPC)),
+        _ => Ok(*dir),
+    };
+    let dir = match rundir::make_in(given, with_room).or_else(|_| rundir::find(given)) {
         Ok(dir) => PathBuf::from(OsStr::from_bytes(dir.bytes())),
         Err(e) => {
             let e = std::io::Error::from_raw_os_error(e.0);
@@ -82,7 +97,7 @@ pub fn run_dir(report: &mut Report) {
             return report.fail("directory", format!("none in {place}: {e}; {must} (JSSHIM_DIR)"));
         }
     };
-    let (need, free) = (size_of::<ledger::Shared>() as u64, free(&dir));
+    let free = free(&dir);
     let text = format!("{}, {} kB free", dir.display(), free / 1024);
     if free < need {
         report.fail("directory", format!("{text}: a ledger needs {} kB", need / 1024));
@@ -91,7 +106,7 @@ pub fn run_dir(report: &mut Report) {
     } else {
         report.ok("directory", text);
     }
-    for made in candidates.iter().filter(|made| **made == dir) {
+    for made in &candidates {
         let _ = std::fs::remove_dir(made);
     }
 }

@@ -60,7 +60,13 @@ impl Shared {
             return Err(Errno::INVAL);
         }
         let _ = sys::unlink(tmp.c());
-        let fd = sys::open(tmp.c(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600)?;
+        let how = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        let fd = sys::open(tmp.c(), how, 0o600).inspect_err(|e| {
+            // Who may make a file and not write to it (landlock(7)) has made it.
+            if *e == Errno(libc::EACCES) {
+                let _ = sys::unlink(tmp.c());
+            }
+        })?;
         let made = Self::fill(fd, founding, |_| sys::link(tmp.c(), path));
         sys::close(fd);
         let _ = sys::unlink(tmp.c());
@@ -73,6 +79,8 @@ impl Shared {
         founding: &Founding,
         name: impl FnOnce(i32) -> Result<()>,
     ) -> Result<&'static Self> {
+        // An umask may have taken the owner's own rights away.
+        sys::fchmod(fd, 0o600)?;
         sys::reserve(fd, core::mem::size_of::<Self>())?;
         let shared = map(fd)?;
         shared.header.found(founding, &sys::fstat(fd)?);

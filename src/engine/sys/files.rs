@@ -219,6 +219,12 @@ pub fn reserve(fd: c_int, len: usize) -> Result<()> {
     unsafe { call!(libc::SYS_fallocate, fd, 0usize, 0usize, len).map(drop) }
 }
 
+/// fchmod(2).
+pub fn fchmod(fd: c_int, mode: u32) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_fchmod, fd, mode).map(drop) }
+}
+
 /// flock(2), never waiting: EAGAIN where another has it.
 pub fn lock(fd: c_int) -> Result<()> {
     // SAFETY: numbers only.

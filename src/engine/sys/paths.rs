@@ -31,6 +31,19 @@ pub fn may(path: &CStr, what: i32) -> Result<()> {
     }
 }
 
+/// [`may`] by the real ids, by the call that each ld.so makes at its start: no filter that lets programs start forbids it.
+pub fn access(path: &CStr, what: i32) -> Result<()> {
+    let p = path.as_ptr();
+    // SAFETY: `path` ends in a NUL.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        let may = call!(libc::SYS_access, p, what);
+        #[cfg(not(target_arch = "x86_64"))]
+        let may = call!(libc::SYS_faccessat, libc::AT_FDCWD, p, what);
+        may.map(drop)
+    }
+}
+
 /// readlink(2).
 pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
     let (at, p) = (libc::AT_FDCWD, path.as_ptr());
@@ -43,6 +56,23 @@ pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
 pub fn mkdir(path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: `path` ends in a NUL.
     unsafe { call!(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode).map(drop) }
+}
+
+/// chmod(2).
+pub fn chmod(path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `path` ends in a NUL.
+    unsafe { call!(libc::SYS_fchmodat, libc::AT_FDCWD, path.as_ptr(), mode).map(drop) }
+}
+
+/// The working directory (getcwd(2)), with a `/` in front.
+///
+/// # Errors
+/// ENOENT: it is gone, or not below the root directory. Others as getcwd(2).
+pub fn getcwd(buf: &mut [u8]) -> Result<&[u8]> {
+    // SAFETY: the buffer is ours and as long as said.
+    let n = unsafe { call!(libc::SYS_getcwd, buf.as_mut_ptr(), buf.len())? };
+    let path = buf.get(..n.saturating_sub(1)).ok_or(Errno::INVAL)?;
+    path.starts_with(b"/").then_some(path).ok_or(Errno::NOENT)
 }
 
 /// mkfifo(3).

@@ -23,7 +23,8 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     let setup = || Setup {
         me: Box::leak(Box::new(AtomicU64::new(7))),
         pool: &pool,
-        dir: &dir,
+        given: None,
+        dir: Some(&dir),
         helper: &none,
         load_milli: 0,
         root: 0,

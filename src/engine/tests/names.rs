@@ -55,7 +55,20 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     let (load_milli, root, slots, overrides) = (0, 0, 0, false);
     let (helper, stats, trace) = (none, false, &|_: &mut Path| {});
     let me = Box::leak(Box::default());
-    let setup = Setup { me, pool, dir, helper, load_milli, root, slots, overrides, stats, trace };
+    let given = None;
+    let setup = Setup {
+        me,
+        pool,
+        given,
+        dir: Some(dir),
+        helper,
+        load_milli,
+        root,
+        slots,
+        overrides,
+        stats,
+        trace,
+    };
     let mut place = MaybeUninit::uninit();
     let this = Client::init(&mut place, &setup).ok()?;
     let me = this.me()?;

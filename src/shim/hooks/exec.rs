@@ -4,9 +4,9 @@
 use core::ffi::{c_char, c_int, CStr};
 
 use jsshim_engine::record::Handle;
-use jsshim_engine::sys;
 
 use super::fork::{role, still_held, Role};
+use crate::bounds;
 use crate::doors::behind;
 use crate::environ::{self, Scratch, Strings};
 use crate::kept;
@@ -177,7 +177,7 @@ unsafe fn exec(
             // SAFETY: the host's arguments.
             unsafe {
                 naming::job_runs(job, argv);
-                hold(job, None, target(), argv, envp);
+                hold(job, None, target, argv, envp);
             }
             if still_held(job) {
                 STATE.put_held(job);
@@ -194,7 +194,7 @@ unsafe fn exec(
                 }
                 naming::ticket(own.unwrap_or(Ticket::Pass), argv);
                 if let Some(Ticket::Held(job)) = own {
-                    hold(job, None, target(), argv, envp);
+                    hold(job, None, target, argv, envp);
                 }
             }
             None
@@ -205,7 +205,7 @@ unsafe fn exec(
             if let Ticket::Held(job) = place.ticket() {
                 if still_held(job) {
                     // SAFETY: the host's arguments.
-                    unsafe { hold(job, Some(place), target(), argv, envp) };
+                    unsafe { hold(job, Some(place), target, argv, envp) };
                 }
             }
             Some(place)
@@ -227,14 +227,22 @@ unsafe fn exec(
 type Place = &'static Pending;
 
 /// Becomes the helper. Returns if the target would not exec, or if it cannot be held.
-unsafe fn hold(job: Handle, place: Option<Place>, target: Foretold, argv: Strings, envp: Strings) {
+unsafe fn hold(
+    job: Handle,
+    place: Option<Place>,
+    target: impl FnOnce() -> Foretold,
+    argv: Strings,
+    envp: Strings,
+) {
     let Some(client) = STATE.client() else { return };
-    match target {
+    // First: to look at the target may be out of bounds.
+    if !bounds::allow_helper(client) {
+        return ticket::overdraw(job);
+    }
+    match target() {
         // The real function gives the host its errno.
         Foretold::Fails => return,
         Foretold::Unknown => {}
-        // It has become another user, to whom the ledger is closed.
-        Foretold::Runs(_) if sys::may(client.ledger_path.c(), libc::W_OK).is_err() => {}
         Foretold::Runs(target) => {
             // SAFETY: the host's arguments.
             if let Some(x) = unsafe { redirect::held(client, job, &target, argv, envp) } {

@@ -7,6 +7,7 @@ use jsshim_engine::slots::State as Slot;
 use jsshim_engine::sys;
 
 use crate::arch::thread_pointer;
+use crate::bounds;
 use crate::doors::behind;
 use crate::joining;
 use crate::naming;
@@ -111,6 +112,9 @@ impl Forking {
         };
         let worker = matches!(ticket, Ticket::Held(_)) && site.is_some_and(Site::is_worker);
         let is_known = site.is_some_and(Site::is_known);
+        if !worker {
+            needs_helper(ticket);
+        }
         redirect::has_foreign();
         let (on_token, traced) = (ticket::is_on_token(ticket), naming::is_traced());
         Self { ticket, site, is_known, on_token, traced, worker, foreign }
@@ -157,6 +161,15 @@ impl Forking {
                 naming::fork(job);
             }
         }
+    }
+}
+
+/// The child of a held job will become the helper at its exec: one that is not to be had is told of here.
+fn needs_helper(ticket: Ticket) {
+    let Ticket::Held(job) = ticket else { return };
+    let client = STATE.client().filter(|c| !c.helper.bytes().is_empty());
+    if client.is_some_and(|c| !bounds::has_helper(c)) {
+        ticket::overdraw(job);
     }
 }
 
@@ -246,6 +259,7 @@ pub extern "C" fn vfork_before() -> usize {
     }
     real::prepare();
     let ticket = ticket::begin_here();
+    needs_helper(ticket);
     // Now, not before: a handler of the host may have run meanwhile, with a vfork of its own.
     let number = pending::enter(thread_pointer(), ticket);
     if number.is_none() {

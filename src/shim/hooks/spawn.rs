@@ -5,6 +5,7 @@ use core::sync::atomic::AtomicUsize;
 
 use jsshim_engine::proc;
 
+use crate::bounds;
 use crate::doors::{behind, ErrorNumber};
 use crate::environ::{Scratch, Strings};
 use crate::naming;
@@ -189,8 +190,10 @@ unsafe fn spawn(
     unsafe { naming::ticket(ticket, argv) };
     // SAFETY: the host's arguments.
     let held = unsafe { door.held(ticket, file, argv, envp) };
-    // An error of the host's file actions would be the same again.
-    let again = |error| error == libc::E2BIG || error != 0 && !redirect::can_hold();
+    // An error of the host's file actions would be the same again. But the helper may have gone meanwhile, or be out of
+    // bounds for this process (landlock(7)), which nobody tells beforehand.
+    let lost = || STATE.client().is_none_or(|c| !bounds::has_helper(c));
+    let again = |error| matches!(error, libc::E2BIG | libc::EACCES) || error != 0 && lost();
     let result = held.map(|x| with(x, &call)).filter(|(error, _)| !again(*error));
     let (error, child) = result.unwrap_or_else(|| {
         // Not held, or the helper could not be exec'ed: the argument list is too long with its words, say.
@@ -227,7 +230,7 @@ impl Door {
         envp: Strings,
     ) -> Option<Exec> {
         let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return None };
-        if file.is_null() {
+        if file.is_null() || !bounds::has_helper(client) || !bounds::allow_helper(client) {
             return None;
         }
         // SAFETY: the host's path and arrays.

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use jsshim_engine::proc;
 
+use crate::bounds;
 use crate::environ::Scratch;
 use crate::naming;
 use crate::redirect;
@@ -124,8 +125,9 @@ unsafe fn through_helper(
         Ticket::Runs(job) | Ticket::Held(job) => STATE.client().map(|c| (c, job)),
         _ => None,
     };
+    let job = job.filter(|(c, _)| bounds::has_helper(c) && bounds::allow_helper_in_shell(c));
     let line = redirect::shell_line(job, command);
-    if let (false, Ticket::Held(job)) = (line.is_some() && redirect::has_helper(), ticket) {
+    if let (false, Ticket::Held(job)) = (line.is_some() && job.is_some(), ticket) {
         ticket::overdraw(job);
     }
     line
