@@ -385,7 +385,10 @@ fn load_limit() {
 }
 
 fn load_limit_junk() {
-    for value in ["junk", "-1", "1e3", "."] {
-        eight().env("JSSHIM_LOAD", value).pool(Kind::NonBlocking, 2).any_peak().both();
+    let said = |o: &Outcome| assert!(o.stderr.is_empty() || o.stderr.contains("JSSHIM_LOAD"));
+    for value in ["junk", "abc", "-1", "-", "x1", "."] {
+        let run = eight().env("JSSHIM_LOAD", value).pool(Kind::NonBlocking, 2);
+        run.warns().check(said).both();
     }
+    eight().env("JSSHIM_LOAD", "1e3").pool(Kind::NonBlocking, 2).both();
 }

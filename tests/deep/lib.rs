@@ -38,6 +38,7 @@ mod engine {
     pub mod pool;
     pub mod proc;
     pub mod record;
+    pub mod report;
     pub mod rundir;
     pub mod slots;
     pub mod speaker;

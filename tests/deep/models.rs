@@ -345,7 +345,8 @@ fn made_anew(two: bool) {
         let setup = Setup {
             me: Box::leak(Box::new(AtomicU64::new(0))),
             pool: &pool(),
-            dir: &Path::default(),
+            given: None,
+            dir: Some(&Path::default()),
             helper: &Path::default(),
             load_milli: 0,
             root: 0,

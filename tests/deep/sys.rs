@@ -231,6 +231,8 @@ pub fn may(path: &CStr, _: i32) -> Result<()> {
     stat(path, true).map(drop)
 }
 
+pub use self::{may as access, may as chmod};
+
 pub fn birth_of(_: c_int) -> u64 {
     0
 }
@@ -244,6 +246,10 @@ pub fn mkdir(path: &CStr, _: u32) -> Result<()> {
         k.files.insert(path.to_bytes().to_vec(), Node::Folder(Arc::from([])));
         Ok(())
     })
+}
+
+pub fn fchmod(_: c_int, _: u32) -> Result<()> {
+    Ok(())
 }
 
 pub fn link(old: &CStr, new: &CStr) -> Result<()> {

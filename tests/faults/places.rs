@@ -34,9 +34,10 @@ const PLACES: &[(&str, &str, usize, &str)] = &[
     ("no_shm", "unset JSSHIM_DIR; cover_tmp size=1m; without_shm", 0, ""),
     ("readonly_shm", "unset JSSHIM_DIR; cover_tmp size=1m; room /dev/shm ro", 0, ""),
     ("noexec_shm", "unset JSSHIM_DIR; cover_tmp size=1m; room /dev/shm noexec,nosuid,nodev", 0, ""),
+    ("full_shm", "unset JSSHIM_DIR; cover_tmp size=1m; room /dev/shm size=128k", 0, ""),
     (
-        "full_shm",
-        "unset JSSHIM_DIR; cover_tmp size=1m; room /dev/shm size=128k",
+        "full_shm_and_tmp",
+        "unset JSSHIM_DIR; cover_tmp size=128k; room /dev/shm size=128k",
         8,
         "no space left",
     ),

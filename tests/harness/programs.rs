@@ -77,6 +77,11 @@ pub fn compiled(name: &str) -> String {
 
 /// The same with flags, under another name.
 pub fn compiled_with(name: &str, target: &str, flags: &[&str]) -> String {
+    compiled_by("cc", name, target, flags)
+}
+
+/// The same by another compiler.
+pub fn compiled_by(compiler: &str, name: &str, target: &str, flags: &[&str]) -> String {
     static DONE: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
     let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let done = done.get_or_insert_with(HashMap::new);
@@ -86,7 +91,7 @@ pub fn compiled_with(name: &str, target: &str, flags: &[&str]) -> String {
     let path = text(&base().join(target));
     let from = text(&source().join(format!("c/{name}.c")));
     let strict = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"];
-    output("cc", &[&strict[..], flags, &["-o", &path, &from]].concat());
+    output(compiler, &[&strict[..], flags, &["-o", &path, &from]].concat());
     done.insert(target.to_owned(), path.clone());
     path
 }

@@ -71,7 +71,8 @@ impl Host {
         let setup = Setup {
             me: Box::leak(Box::new(crate::sync::AtomicU64::new(0))),
             pool,
-            dir,
+            given: None,
+            dir: Some(dir),
             helper,
             load_milli: 0,
             root: 0,
