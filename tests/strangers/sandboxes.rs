@@ -30,7 +30,7 @@ pub fn tests() -> Vec<Test> {
 
 /// What is run in the small system of the toolbox: it execs often, in all ways.
 const INSIDE: &str =
-    "ls / >/dev/null; for i in 1 2 3; do true; /bin/true & done; wait; make -v | head -n 1; \
+    "ls / >/dev/null; for i in 1 2 3; do true; /bin/true & done; wait; make -v | sed -n 1p; \
     sh -c 'sh -c \"exec env true\"'; echo \"[$LD_PRELOAD] end\"";
 
 fn in_root(argv: &[&str]) -> Run {
