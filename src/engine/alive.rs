@@ -8,10 +8,10 @@ use crate::proc;
 use crate::record::{Handle, Record};
 use crate::sys::{self, Errno};
 
-/// The watch of one record.
+/// The watch of one record. All zeros: it is not watched.
 #[derive(Clone, Copy)]
 struct Watch {
-    /// The process; below zero, a state that should not last ([`Watches::age`]).
+    /// The process; below zero, a state that should not last ([`Watches::age`]); or 0.
     pid: i32,
     generation: u32,
     /// The pidfd, or -1 where there is none to be had, or none needed any more.
@@ -26,32 +26,32 @@ struct Watch {
 /// Descriptors that are not for pidfds.
 const RESERVE: u64 = 32;
 
-const NONE: Watch = Watch { pid: 0, generation: 0, fd: -1, dead: false, ask: true, since: 0 };
+const NONE: Watch = Watch { pid: 0, generation: 0, fd: 0, dead: false, ask: false, since: 0 };
 
-/// See the module. It is large: one stands on the stack of the guard.
-pub struct Watches {
+/// Room for a watch of every record, of zeros at first.
+struct Table {
     all: [Watch; RECORDS],
     /// Record 0 is none, so there is room for one more.
     polls: [libc::pollfd; RECORDS],
 }
 
-impl Default for Watches {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// See the module. Its table is in mapped memory: the stack may be small (`ulimit -s`).
+pub struct Watches(&'static mut Table);
 
 impl Watches {
     /// Watches nobody yet.
-    pub fn new() -> Self {
-        let poll = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
-        Self { all: [NONE; RECORDS], polls: [poll; RECORDS] }
+    ///
+    /// # Errors
+    /// As mmap(2).
+    pub fn new() -> sys::Result<Self> {
+        // SAFETY: zeros are a table that watches nobody.
+        unsafe { sys::map_zeroed() }.map(Self)
     }
 
     /// Had the process of this record ended, reaped or not, when last [slept](Self::sleep)? Starts to watch it
     /// if it is new.
     pub fn is_dead(&mut self, h: Handle, record: &Record, pid: i32) -> bool {
-        let Some(watch) = self.all.get_mut(h.index as usize) else { return false };
+        let Some(watch) = self.0.all.get_mut(h.index as usize) else { return false };
         if (watch.pid, watch.generation) != (pid, h.generation) {
             watch.end();
             *watch = Watch::begin(h, record, pid);
@@ -61,39 +61,39 @@ impl Watches {
 
     /// How long this record has been in a state that passes, named by a number below zero; in ns.
     pub fn age(&mut self, h: Handle, state: i32) -> u64 {
-        let Some(watch) = self.all.get_mut(h.index as usize) else { return 0 };
+        let Some(watch) = self.0.all.get_mut(h.index as usize) else { return 0 };
         if (watch.pid, watch.generation) != (state, h.generation) {
             watch.end();
-            *watch = Watch { pid: state, generation: h.generation, since: sys::now(), ..NONE };
+            let since = sys::now();
+            *watch = Watch { pid: state, generation: h.generation, fd: -1, since, ..NONE };
         }
         sys::now().saturating_sub(watch.since)
     }
 
     /// Watches this record no longer.
     pub fn forget(&mut self, index: u32) {
-        if let Some(watch) = self.all.get_mut(index as usize) {
+        if let Some(watch) = self.0.all.get_mut(index as usize) {
             watch.end();
         }
     }
 
     /// Watches nobody any more. The descriptors are closed already.
     pub fn forget_all(&mut self) {
-        self.all.fill(NONE);
+        self.0.all.iter_mut().filter(|watch| watch.pid != 0).for_each(|watch| *watch = NONE);
     }
 
     /// Sleeps until a watched process ends, or the one of this pidfd, if it is one; or for so many ms.
     pub fn sleep(&mut self, other: i32, millis: i64) {
+        let Table { all, polls } = &mut *self.0;
         let mut n = 0usize;
-        let fds = self.all.iter().map(|w| w.fd).chain([other]);
-        for fd in fds.filter(|fd| *fd >= 0) {
-            if let Some(p) = self.polls.get_mut(n) {
-                (p.fd, p.revents) = (fd, 0);
-                n = n.saturating_add(1);
-            }
+        let fds = all.iter().filter_map(Watch::pidfd).chain((other >= 0).then_some(other));
+        for (p, fd) in polls.iter_mut().zip(fds) {
+            *p = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            n = n.saturating_add(1);
         }
-        let polled = sys::poll(self.polls.get_mut(..n).unwrap_or(&mut []), millis).is_ok();
-        let mut polls = self.polls.iter();
-        for watch in self.all.iter_mut().filter(|w| w.fd >= 0) {
+        let polled = sys::poll(polls.get_mut(..n).unwrap_or(&mut []), millis).is_ok();
+        let mut polls = polls.iter();
+        for watch in all.iter_mut().filter(|w| w.pidfd().is_some()) {
             watch.dead = polled && polls.next().is_some_and(|p| p.revents != 0);
             watch.ask = !polled;
         }
@@ -105,6 +105,10 @@ impl Watches {
 }
 
 impl Watch {
+    fn pidfd(&self) -> Option<i32> {
+        (self.pid != 0 && self.fd >= 0).then_some(self.fd)
+    }
+
     fn begin(h: Handle, record: &Record, pid: i32) -> Self {
         let opened = sys::pidfd_open(pid);
         let dead = opened == Err(Errno::SRCH) || is_stranger(record, pid);
@@ -124,17 +128,17 @@ impl Watch {
                 false => proc::has_ended_by(self.fd, self.pid),
             };
         }
-        if self.dead && self.fd >= 0 {
+        if let Some(fd) = self.pidfd().filter(|_| self.dead) {
             // What has ended stays readable: it would let nobody sleep.
-            sys::close(self.fd);
+            sys::close(fd);
             self.fd = -1;
         }
         self.dead
     }
 
     fn end(&mut self) {
-        if self.fd >= 0 {
-            sys::close(self.fd);
+        if let Some(fd) = self.pidfd() {
+            sys::close(fd);
         }
         *self = NONE;
     }
@@ -173,17 +177,17 @@ mod tests {
         let pid = child.id() as i32;
         let h = ledger.enter(pid, file.c()).unwrap();
         let record = ledger.get(h).unwrap();
-        let mut watches = Watches::new();
+        let mut watches = Watches::new().unwrap();
         assert!(!watches.is_dead(h, record, pid));
         let born = record.born.load(Acquire);
         assert_eq!(born as u32, proc::stat(pid).unwrap().start as u32);
         // Another guard finds the same, unless the process is another one.
-        assert!(!Watches::new().is_dead(h, record, pid));
+        assert!(!Watches::new().unwrap().is_dead(h, record, pid));
         record.born.store(born - 1, Release);
-        assert!(Watches::new().is_dead(h, record, pid));
+        assert!(Watches::new().unwrap().is_dead(h, record, pid));
         // A look at the job before came so late that it noted the process of that.
         record.born.store((u64::from(std::process::id()) << 32) + 1, Release);
-        assert!(!Watches::new().is_dead(h, record, pid));
+        assert!(!Watches::new().unwrap().is_dead(h, record, pid));
         assert_eq!(record.born.load(Acquire), born);
         // The first one has its pidfd, and goes by that.
         assert!(!watches.is_dead(h, record, pid));
@@ -191,7 +195,7 @@ mod tests {
         while !watches.is_dead(h, record, pid) {
             watches.sleep(-1, 10);
         }
-        assert_eq!(watches.all[h.index as usize].fd, -1, "it would let nobody sleep");
+        assert_eq!(watches.0.all[h.index as usize].fd, -1, "it would let nobody sleep");
         child.wait().unwrap();
         ledger.free(h);
         assert!(ledger.close_if_idle(file.c()));

@@ -1,6 +1,6 @@
 //! One record of the ledger: a client or a job, in atomics; its name is in a cache line of its own.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::lanes::Shown;
 use crate::ledger::RECORDS;
@@ -11,6 +11,9 @@ use crate::text::Text;
 
 /// In a client's `implicit`: its implicit slot is in use, by a job that has no record yet.
 pub const UNRECORDED: u64 = u64::MAX;
+
+/// In [`Record::claimer`]: a process that is no client yet.
+const ENTERS: u16 = u16::MAX;
 
 /// In [`Record::since`]: a job that neither waits nor runs yet.
 pub const UNTIMED: u64 = u64::MAX;
@@ -61,7 +64,9 @@ pub struct Record {
     pub landing: Place,
     /// Where it is shown.
     pub lane: Shown,
-    pub(crate) reason: AtomicU16,
+    reason: AtomicU16,
+    /// Who is about to use it: the index of a client, [`ENTERS`], or 0. See [`Record::reserve`].
+    claimer: AtomicU16,
     /// The process; 0 while there is none yet.
     pub pid: AtomicI32,
     /// A job's client: the index of its record.
@@ -257,12 +262,14 @@ impl Record {
             if to == State::Held {
                 self.since.store(sys::now(), Relaxed);
             }
+            let since = self.since.load(Relaxed);
             // AcqRel: publishes the fields written before, sees those of the step before.
             match self.word.compare_exchange_weak(now, next.0, AcqRel, Acquire) {
                 Ok(_) => {
                     // Running since now; a wait is no new beginning.
                     if to.is_backed() || to == State::Overdraft {
-                        self.since.store(sys::now(), Relaxed);
+                        // An exchange: the job may have ended meanwhile, and this be the time of the next one.
+                        let _ = self.since.compare_exchange(since, sys::now(), Relaxed, Relaxed);
                     }
                     return Some(from);
                 }
@@ -309,15 +316,57 @@ impl Record {
 
     /// Why it runs without a slot.
     pub fn reason(&self) -> Reason {
-        let reason = self.reason.load(Relaxed);
+        let reason = self.reason.load(Relaxed) & REASON;
         Reason::ALL.into_iter().find(|r| *r as u16 == reason).unwrap_or(Reason::None)
     }
 
-    /// Makes it that of a new job, after its claim.
-    pub(crate) fn reset(&self, generation: u32, client: u32) {
+    /// Notes why this use of the record runs without a slot.
+    pub(crate) fn set_reason(&self, generation: u32, why: Reason) {
+        let seen = self.reason.load(Relaxed);
+        if seen | REASON == stamp(generation) | REASON {
+            // Relaxed: the step that follows publishes it. It fails where the record is used for another job.
+            let to = stamp(generation) | why as u16;
+            let _ = self.reason.compare_exchange(seen, to, Relaxed, Relaxed);
+        }
+    }
+
+    /// Reserves a free record for `client` (0: one that enters): until [`Record::release`] nobody else claims it. So
+    /// whoever is stopped in the middle of a claim, however long, finds the record unused by others. Returns its
+    /// word.
+    pub(crate) fn reserve(&self, client: u32) -> Option<Word> {
+        Word(self.word.load(Relaxed)).to(State::Claim)?;
+        let claimer = claimer(client);
+        // Acquire: what the use before has written comes before what is written now.
+        self.claimer.compare_exchange(0, claimer, Acquire, Relaxed).ok()?;
+        // It may have been claimed since it was looked at, but not from now on.
+        let word = Word(self.word.load(Acquire));
+        if word.to(State::Claim).is_none() {
+            self.release(client);
+            return None;
+        }
+        Some(word)
+    }
+
+    /// Ends [`Record::reserve`]; also for one who was killed over it.
+    pub fn release(&self, client: u32) {
+        // Release: pairs with the next `reserve`. An exchange: the guard may have taken this claimer for dead.
+        let _ = self.claimer.compare_exchange(claimer(client), 0, Release, Relaxed);
+    }
+
+    /// The client that has reserved this record; 0: one that enters. `None`: nobody.
+    pub fn reserved_by(&self) -> Option<u32> {
+        match self.claimer.load(Relaxed) {
+            0 => None,
+            ENTERS => Some(0),
+            client => Some(client.into()),
+        }
+    }
+
+    /// Makes it that of a new job of `client`, or of a process `pid` that enters. Only who has reserved it does so.
+    pub(crate) fn reset(&self, generation: u32, client: u32, pid: i32) {
         self.places().iter().for_each(|p| p.reset(generation));
-        self.reason.store(Reason::None as u16, Relaxed);
-        self.pid.store(0, Relaxed);
+        self.reason.store(stamp(generation), Relaxed);
+        self.pid.store(pid, Relaxed);
         self.born.store(0, Relaxed);
         self.client.store(client, Relaxed);
         self.implicit.store(0, Relaxed);
@@ -327,5 +376,21 @@ impl Record {
         self.home.store(0, Relaxed);
         let [first, ..] = &self.name;
         first.store(0, Relaxed);
+    }
+}
+
+/// The bits of [`Record::reason`] that hold one.
+const REASON: u16 = 7;
+
+/// The others: of which use it is, as far as they go.
+fn stamp(generation: u32) -> u16 {
+    (generation as u16).wrapping_shl(REASON.count_ones())
+}
+
+fn claimer(client: u32) -> u16 {
+    if client == 0 {
+        ENTERS
+    } else {
+        client as u16
     }
 }

@@ -145,7 +145,8 @@ impl Breaker {
         let need = if watch.follows(ledger, client) { limit / 5 } else { limit };
         watch.next = now.saturating_add(need / 4);
         if self.look.is_none() {
-            self.look = memory();
+            // SAFETY: zeros are an empty look. It is large, and seldom needed.
+            self.look = unsafe { sys::map_zeroed() }.ok();
         }
         let look = self.look.as_deref_mut()?;
         look.find(ledger, client);
@@ -224,14 +225,6 @@ fn mix(word: u64) -> u64 {
     let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ word >> 31
-}
-
-/// Room for a look; it is large, and seldom needed.
-fn memory() -> Option<&'static mut Look> {
-    let at = sys::map(-1, core::mem::size_of::<Look>()).ok()?;
-    // SAFETY: page-aligned, as large as `Look`, of zeros, which are an empty one; mapped for this caller
-    // alone and never unmapped.
-    Some(unsafe { &mut *at.cast::<Look>() })
 }
 
 #[cfg(test)]

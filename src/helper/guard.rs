@@ -32,7 +32,7 @@ const SHARE: u64 = 50;
 /// What may be made up for of rounds that were not made, in ns.
 const CREDIT_NANOS: u64 = 50_000_000;
 
-/// How long a record may be in the making before its maker is looked for, in ns.
+/// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
 const STUCK_NANOS: u64 = 500_000_000;
 /// In what time a job that waits must have said which process it is, in ns.
 const BORN_NANOS: u64 = 5_000_000_000;
@@ -73,7 +73,7 @@ struct Guard<'a> {
     watches: Watches,
     breaker: Breaker,
     /// The clients, by index, with a job that may need their implicit slot.
-    needy: [bool; RECORDS],
+    needy: &'static mut [bool; RECORDS],
     /// When the next round is due even if something happens before; in ns.
     due: u64,
     /// See [`double`]; and a pidfd of it, or -1.
@@ -113,6 +113,9 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
     }
     let id = header.id();
     let owner = if header.root.load(Acquire) == 0 { pool::owner_of(&header.path()) } else { 0 };
+    let Ok(watches) = Watches::new() else { sys::exit(1) };
+    // SAFETY: zeros are false.
+    let Ok(needy) = (unsafe { sys::map_zeroed() }) else { sys::exit(1) };
     let mut guard = Guard {
         ledger,
         path,
@@ -120,9 +123,9 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         pool: Pool::new(id, Path::default(), None),
         held: -1,
         kept: None,
-        watches: Watches::new(),
+        watches,
         breaker: Breaker::new(stall),
-        needy: [false; RECORDS],
+        needy,
         due: 0,
         double: 0,
         double_fd: -1,
@@ -307,11 +310,10 @@ impl Guard<'_> {
             busy |= state != State::Free;
             let handle = Handle { index, generation };
             match state {
-                State::Free => self.watches.forget(index),
+                State::Free => self.free(index, record),
                 // Whoever was at it is slow, was killed, or could not reach the pool.
                 State::Ending => self.finish(handle, record),
                 State::Client => self.client(handle, record),
-                // What it says may be about the job before until then.
                 State::Claim if self.watches.age(handle, CLAIMED) < STUCK_NANOS => {}
                 _ => self.job(handle, record),
             }
@@ -323,10 +325,19 @@ impl Guard<'_> {
 
     /// A client settles its slot itself; this is for one that died on the way.
     fn settle_needy(&mut self) {
-        for (client, needy) in (0u32..).zip(&mut self.needy) {
+        for (client, needy) in (0u32..).zip(self.needy.iter_mut()) {
             if core::mem::take(needy) {
                 self.ledger.settle(client, &self.pool);
             }
+        }
+    }
+
+    fn free(&mut self, index: u32, record: &Record) {
+        self.watches.forget(index);
+        // Of a process that was killed before it was a client nobody knows: that record is lost to this ledger.
+        let client = record.reserved_by().filter(|client| *client != 0);
+        if let Some(client) = client.filter(|client| self.is_dead_client(*client)) {
+            record.release(client);
         }
     }
 
@@ -358,7 +369,10 @@ impl Guard<'_> {
     }
 
     fn client_is_dead(&mut self, job: &Record) -> bool {
-        let index = job.client.load(Acquire);
+        self.is_dead_client(job.client.load(Acquire))
+    }
+
+    fn is_dead_client(&mut self, index: u32) -> bool {
         let Some(client) = self.ledger.record(index) else { return true };
         match client.now() {
             (State::Client, generation) => {

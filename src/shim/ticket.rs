@@ -262,17 +262,8 @@ fn first_started(pid: i32) {
 }
 
 fn set_process(client: &Client, job: Handle, pid: i32) {
-    let mut now = pid;
-    if let Some(record) = client.ledger().get(job) {
-        // AcqRel: what the child has said before it wrote there itself is seen.
-        match record.pid.compare_exchange(0, pid, AcqRel, Acquire) {
-            Err(other) if other != pid => {
-                now = STATE.sites.heir(pid).unwrap_or(pid);
-                record.pid.store(now, Release);
-            }
-            _ => {}
-        }
-    }
+    // The child may have ended already, and its record be that of another job.
+    let now = client.ledger().set_process(job, pid, || STATE.sites.heir(pid));
     STATE.jobs.add(now, job);
 }
 
@@ -296,12 +287,8 @@ pub fn hand_on(sibling: i32) -> i32 {
     let me = sys::getpid();
     // Said to the parent before the record says it: see `set_process`.
     STATE.sites.hand_on(me, sibling);
-    let job = STATE.job().zip(STATE.client());
-    if let Some(record) = job.and_then(|(job, client)| client.ledger().get(job)) {
-        // AcqRel: as in `Shared::note_process`. The parent may have noted nothing yet.
-        if record.pid.compare_exchange(me, sibling, AcqRel, Acquire) == Err(0) {
-            let _ = record.pid.compare_exchange(0, sibling, AcqRel, Acquire);
-        }
+    if let Some((job, client)) = STATE.job().zip(STATE.client()) {
+        client.ledger().hand_on(job, me, sibling);
     }
     sibling
 }

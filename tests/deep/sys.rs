@@ -325,6 +325,15 @@ pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
     Some(f(&mut vec![0; len]))
 }
 
+/// The models make few of these; each stays for the life of the test.
+///
+/// # Safety
+/// Zeros must be a valid `T`.
+pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
+    // SAFETY: by the contract.
+    Ok(Box::leak(unsafe { Box::<T>::new_zeroed().assume_init() }))
+}
+
 pub fn close_from(first: c_int) -> Result<()> {
     call(|k| {
         if let Some(process) = k.processes.get_mut(&current()) {

@@ -32,6 +32,16 @@ pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
     Some(result)
 }
 
+/// Private memory for one `T`, all zeros, for the caller alone and never unmapped.
+///
+/// # Safety
+/// Zeros must be a valid `T`.
+pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
+    let at = map(-1, core::mem::size_of::<T>())?;
+    // SAFETY: page-aligned, as large as `T`, of zeros; nobody else knows of it.
+    Ok(unsafe { &mut *at.cast::<T>() })
+}
+
 /// munmap(2).
 ///
 /// # Safety

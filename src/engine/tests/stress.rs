@@ -213,3 +213,66 @@ fn a_reader_is_left_alone() {
     pool.close();
     scene.end();
 }
+
+/// A claimer is stopped in the middle of its claim, for any time. Meanwhile another that had seen the record free
+/// comes, and the guard goes over it; when the claimer goes on, nobody has a token there that it could wipe out.
+#[test]
+fn a_claim_that_is_slow_wipes_no_token() {
+    let scene = Scene::new("slow-claim");
+    let (ledger, pool) = (scene.ledger, scene.pool());
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
+    let slow = ledger.claim(me.index).unwrap();
+    ledger.free(slow);
+    // The first half.
+    let record = ledger.record(slow.index).unwrap();
+    let word = record.reserve(me.index).unwrap();
+    assert_eq!(record.reserved_by(), Some(me.index));
+    // Others find another record, whoever they are, and whatever becomes of this one.
+    assert_eq!(record.reserve(me.index), None);
+    let jobs = [(); 3].map(|()| ledger.claim(me.index).unwrap());
+    for job in jobs {
+        assert_ne!(job.index, slow.index);
+        let of = ledger.get(job).unwrap();
+        assert_eq!(pool.take(of, job.generation), crate::pool::Taken::Yes);
+        ledger.step(job, State::Token).unwrap();
+    }
+    // The second half.
+    let again = ledger.claim_reserved(record, word, me.index, 0).unwrap();
+    let again = Handle { index: slow.index, generation: again };
+    assert_eq!(record.client.load(std::sync::atomic::Ordering::Acquire), me.index);
+    assert!(jobs.iter().all(|job| ledger.get(*job).unwrap().has_token(job.generation)));
+    // Ended by somebody who takes the claimer for dead: still nobody else comes in before it is done.
+    assert!(ledger.end(again, &pool));
+    assert_eq!(record.reserve(me.index), None);
+    record.release(me.index);
+    let next = record.reserve(me.index).unwrap();
+    assert_eq!(next.generation(), again.generation + 1);
+    record.release(me.index);
+    jobs.into_iter().for_each(|job| assert!(ledger.end(job, &pool)));
+    pool.close();
+    ledger.free(me);
+    scene.end();
+}
+
+/// Who has looked up a job and is stopped writes nothing about the one that has its record by now.
+#[test]
+fn a_late_word_is_about_no_other_job() {
+    let scene = Scene::new("late-word");
+    let (ledger, pool) = (scene.ledger, scene.pool());
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
+    let old = ledger.claim(me.index).unwrap();
+    let record = ledger.get(old).unwrap();
+    assert!(ledger.end(old, &pool));
+    let new = ledger.claim(me.index).unwrap();
+    assert_eq!(new.index, old.index);
+    record.set_reason(old.generation, crate::record::Reason::Unheld);
+    assert!(!ledger.is_let_go(new));
+    ledger.note_process(old, 77);
+    ledger.set_process(old, 78);
+    assert_eq!(record.pid.load(std::sync::atomic::Ordering::Acquire), 0);
+    record.set_reason(new.generation, crate::record::Reason::Unheld);
+    assert!(ledger.is_let_go(new));
+    assert!(ledger.end(new, &pool));
+    ledger.free(me);
+    scene.end();
+}
