@@ -28,8 +28,12 @@ const LOAD_MILLIS: u32 = 500;
 /// The descriptor that is read now, or -1.
 static READING: AtomicI32 = AtomicI32::new(-1);
 
-/// How often a job that waits looks after itself, in ms: whoever was to wake it may have been killed.
-const LOOK_MILLIS: u32 = 2000;
+/// The thread that reads it, or 0.
+static READER: AtomicI32 = AtomicI32::new(0);
+
+/// How often a job that waits looks after itself, in ms: whoever was to wake it may have been killed. In unit tests
+/// that is too late for every wake-up.
+const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
 
 /// How often it does so where no signal could wake it, or no guard, in ms.
 const BLIND_MILLIS: i64 = 100;
@@ -37,7 +41,19 @@ const BLIND_MILLIS: i64 = 100;
 /// The timer of that, or -1.
 static TIMER: AtomicI32 = AtomicI32::new(-1);
 
-extern "C" fn wake(_: i32) {
+extern "C" fn woken(_: i32) {
+    // The signal is to the process (kill(2)), and any thread of it may have taken it: only in its own is a read
+    // ended by it, and its descriptor closed before another thread can get the same number.
+    let reader = READER.load(Acquire);
+    if reader == 0 || reader == sys::gettid() {
+        wake();
+    } else {
+        sys::kill_thread(reader, WAKE);
+    }
+}
+
+/// Closes the descriptor that is read.
+fn wake() {
     // AcqRel: pairs with the publication in `queue`.
     let fd = READING.swap(-1, AcqRel);
     if fd >= 0 {
@@ -47,7 +63,8 @@ extern "C" fn wake(_: i32) {
 
 /// The host has jumped out of [`wait`]: the job does not wait any more.
 pub fn abandon() {
-    wake(WAKE);
+    wake();
+    READER.store(0, Release);
     stop_looking();
 }
 
@@ -71,9 +88,10 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         return record.state();
     }
     // One of the host's own, which it holds blocked, must still be there afterwards.
+    READER.store(sys::gettid(), Release);
     let kept = sys::pending() & sys::sigset(WAKE) != 0;
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
-    let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(wake)) };
+    let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(woken)) };
     let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
     let timer = sys::start_timer(WAKE, LOOK_MILLIS);
     TIMER.store(timer.unwrap_or(-1), Release);
@@ -89,6 +107,7 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     let why = if started { Reason::None } else { queue.wait(guard) };
     let start = finish(ledger, job, record, pool, why);
     stop_looking();
+    READER.store(0, Release);
     let _ = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     sys::discard_pending(sys::sigset(WAKE));
     if let Ok(before) = before {
@@ -106,7 +125,7 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
 
 /// Settles what came first: a byte, a grant, both, or a reason to start without.
 fn finish(ledger: &Shared, job: Handle, record: &Record, pool: &Pool, why: Reason) -> State {
-    wake(WAKE);
+    wake();
     record.landing.forgo(job.generation);
     let landed = record.landing.is_marked(job.generation);
     let started = landed && ledger.step(job, State::Token).is_some();
@@ -158,7 +177,7 @@ impl Queue<'_> {
             } else if let Some(end) = self.look(fd, blind) {
                 return end;
             }
-            wake(WAKE);
+            wake();
         }
     }
 

@@ -43,11 +43,7 @@ pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-<<<<<<< HEAD
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x03");
-=======
-const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x04");
->>>>>>> 7c0b92b (Ledger: who claims a record reserves it first; the guard's tables are mapped)
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x04");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
@@ -236,7 +232,13 @@ impl Shared {
 
     /// The second half of a claim. The record says whose it is before it is claimed, so that the guard always knows
     /// whether its claimer lives.
-    pub(crate) fn claim_reserved(&self, record: &Record, word: Word, client: u32, pid: i32) -> Option<u32> {
+    pub(crate) fn claim_reserved(
+        &self,
+        record: &Record,
+        word: Word,
+        client: u32,
+        pid: i32,
+    ) -> Option<u32> {
         let claimed = word.to(State::Claim)?;
         record.reset(claimed.generation(), client, pid);
         // SeqCst: a client's claim must be seen by a guard that writes `Closing` (see above). It also publishes what

@@ -141,6 +141,18 @@ fn put_bound(line: &[u8], bounds: &mut Bounds) {
     }
 }
 
+/// Does a process have the file of this inode in its memory (`/proc/PID/maps`)? `false` also where that cannot be
+/// read.
+pub fn maps(pid: i32, inode: u64) -> bool {
+    let mut found = false;
+    // Lines are "FROM-TO MODE OFFSET DEVICE INODE NAME"; the device is not the one of stat(2) on every file system.
+    each_part::<96>(&of(pid).with(b"/maps"), b'\n', |line| {
+        let word = line.split(|b| *b == b' ').nth(4).and_then(number);
+        found |= word.is_some_and(|(n, _)| n.unsigned_abs() == inode);
+    });
+    found
+}
+
 /// Does a process run, as far as can be told without a pidfd? Its number may have been given to another.
 pub fn lives(pid: i32) -> bool {
     if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
@@ -338,6 +350,14 @@ mod tests {
         assert_eq!(pid_of(fd), Some(me));
         sys::close(fd);
         assert_eq!(pid_of(fd), None);
+    }
+
+    #[test]
+    fn what_is_mapped_is_seen() {
+        let exe = std::fs::metadata("/proc/self/exe").unwrap();
+        let inode = std::os::unix::fs::MetadataExt::ino(&exe);
+        assert!(maps(sys::getpid(), inode));
+        assert!(!maps(sys::getpid(), u64::MAX) && !maps(i32::MAX, inode));
     }
 
     #[test]

@@ -74,6 +74,8 @@ struct Guard<'a> {
     breaker: Breaker,
     /// The clients, by index, with a job that may need their implicit slot.
     needy: &'static mut [bool; RECORDS],
+    /// The ledger's file has no name any more, or another file has it: who comes makes another one.
+    nameless: bool,
     /// When the next round is due even if something happens before; in ns.
     due: u64,
     /// See [`double`]; and a pidfd of it, or -1.
@@ -92,6 +94,8 @@ struct Guard<'a> {
     out: bool,
     /// While make counts: was nothing out when last looked at?
     was_in: bool,
+    /// Since when a pool that cannot be opened is empty while nothing is out; 0: it is not.
+    drained: u64,
 }
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
@@ -120,12 +124,13 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         ledger,
         path,
         file,
-        pool: Pool::new(id, Path::default(), None),
+        pool: Pool::new(id, Path::default(), Some((-1, KEPT))),
         held: -1,
         kept: None,
         watches,
         breaker: Breaker::new(stall),
         needy,
+        nameless: false,
         due: 0,
         double: 0,
         double_fd: -1,
@@ -136,13 +141,14 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         look: 0,
         out: false,
         was_in: false,
+        drained: 0,
     };
     if !guard.hold(&header.path()) {
         guard.hold_by_another();
     }
     guard.watch_root();
     guard.split(|| {
-        if sweeps {
+        if sweeps && !ledger.is_nameless(file, path.c()) {
             stale::sweep(&path, |other| {
                 double::apart(|| {
                     // This ledger's pool is not the other one's.
@@ -237,6 +243,7 @@ impl Guard<'_> {
             if !self.is_whole() {
                 sys::exit(1);
             }
+            self.nameless = self.ledger.is_nameless(self.file, self.path.c());
             let busy = self.round();
             // If it is not closed after all, somebody has come in, and may take a token any moment.
             if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
@@ -353,12 +360,19 @@ impl Guard<'_> {
     }
 
     fn client(&mut self, h: Handle, record: &Record) {
-        if self.watches.is_dead(h, record, record.pid.load(Acquire)) {
+        let pid = record.pid.load(Acquire);
+        if self.watches.is_dead(h, record, pid) || self.nameless && !self.has_ledger(pid) {
             let _ = record.implicit.compare_exchange(UNRECORDED, 0, AcqRel, Acquire);
             if !self.has_records(h.index) {
                 self.ledger.free(h);
             }
         }
+    }
+
+    /// Does this process use the ledger? One that has become another program since makes another, where this one has no
+    /// name; one of another PID namespace is another process by this number.
+    fn has_ledger(&self, pid: i32) -> bool {
+        sys::fstat(self.file).is_ok_and(|st| proc::maps(pid, st.st_ino))
     }
 
     /// Has it any record left, a claim included?

@@ -388,6 +388,15 @@ pub fn getsid(_: i32) -> Result<i32> {
     Err(Errno::SRCH)
 }
 
+/// A process of the models has one thread.
+pub fn gettid() -> i32 {
+    current()
+}
+
+pub fn kill_thread(tid: i32, signal: c_int) {
+    let _ = kill(tid, signal);
+}
+
 pub fn kill(pid: i32, signal: c_int) -> Result<()> {
     if let Some(signal) = call(|k| k.signal(pid, signal))? {
         // One atomic with the taking of it, or loom knows no order of the two.

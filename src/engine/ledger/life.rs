@@ -90,8 +90,17 @@ impl Shared {
     /// Somebody closes the ledger, or was killed while at it: who has the lock knows. Says whether it is open.
     #[inline(never)]
     pub(super) fn reopen(&self, path: &CStr) -> bool {
-        let Ok(_lock) = Lock::take(path) else { return false };
-        let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
+        match lock(path) {
+            Ok(Some(_lock)) => {
+                let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
+            }
+            // Who closes it has no lock either, and is soon done.
+            Ok(None) => {
+                let closes = |_: &i32| self.header.state.load(SeqCst) == CLOSING;
+                (0..100).take_while(closes).for_each(|_| sys::sleep_millis(1));
+            }
+            Err(_) => return false,
+        }
         self.header.state.load(SeqCst) == OPEN
     }
 
@@ -106,7 +115,7 @@ impl Shared {
         if !self.is_idle() {
             return false;
         }
-        let Ok(_lock) = Lock::take(path) else { return false };
+        let Ok(_lock) = lock(path) else { return false };
         // Where it cannot be looked at, it is: only who has the lock gives the name to another.
         let there = sys::stat(path, false);
         let ours = there.is_err() || self.header.is_at(there);
@@ -121,6 +130,16 @@ impl Shared {
             let _ = sys::unlink(path);
         }
         idle
+    }
+
+    /// Has this file of its own, open as `file`, lost its name, or another file got it? Nobody comes in by it then.
+    pub fn is_nameless(&self, file: i32, path: &CStr) -> bool {
+        let unlinked = sys::fstat(file).is_ok_and(|st| st.st_nlink == 0);
+        unlinked
+            || match sys::stat(path, false) {
+                Err(e) => matches!(e, Errno::NOENT | Errno(libc::ENOTDIR)),
+                there => !self.header.is_at(there),
+            }
     }
 
     fn is_idle(&self) -> bool {
@@ -138,6 +157,18 @@ impl Shared {
     /// Closes it whatever is in it, for who has the lock and gives its name to another.
     pub fn give_up(&self) {
         self.header.state.store(CLOSED, SeqCst);
+    }
+}
+
+/// The right to the name of this ledger. `None`: its folder has gone, or cannot be opened any more, so that nobody
+/// else gives or takes names there.
+///
+/// # Errors
+/// Now there is none to be had; later perhaps.
+fn lock(path: &CStr) -> Result<Option<Lock>> {
+    match Lock::take(path) {
+        Err(e @ (Errno::AGAIN | Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM))) => Err(e),
+        taken => Ok(taken.ok()),
     }
 }
 

@@ -13,6 +13,12 @@ pub fn getpid() -> i32 {
     unsafe { call!(libc::SYS_getpid) }.unwrap_or(0) as i32
 }
 
+/// gettid(2).
+pub fn gettid() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { call!(libc::SYS_gettid) }.unwrap_or(0) as i32
+}
+
 /// getppid(2).
 pub fn getppid() -> i32 {
     // SAFETY: no arguments.
@@ -59,6 +65,12 @@ pub fn affinity() -> Result<u32> {
 pub fn kill(pid: i32, sig: c_int) -> Result<()> {
     // SAFETY: numbers only.
     unsafe { call!(libc::SYS_kill, pid, sig).map(drop) }
+}
+
+/// tgkill(2) to a thread of this process.
+pub fn kill_thread(tid: i32, sig: c_int) {
+    // SAFETY: numbers only.
+    let _ = unsafe { call!(libc::SYS_tgkill, getpid(), tid, sig) };
 }
 
 /// What waitid(2) knows of a child that it was only asked to look at.

@@ -44,7 +44,7 @@ pub fn start_timer(signal: c_int, millis: u32) -> Result<c_int> {
     let mut id: c_int = 0;
     // SAFETY: structs to read, room for one number.
     unsafe {
-        event.sigev_notify_thread_id = call!(libc::SYS_gettid)? as c_int;
+        event.sigev_notify_thread_id = super::gettid();
         call!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut id)?;
         call!(libc::SYS_timer_settime, id, 0usize, &raw const when, 0usize)
             .inspect_err(|_| stop_timer(id))?;

@@ -276,3 +276,52 @@ fn a_late_word_is_about_no_other_job() {
     ledger.free(me);
     scene.end();
 }
+
+/// The kernel gives a signal that is to a process to any thread of it, the first one if that may have it. The job waits
+/// in another one, and is woken all the same.
+#[test]
+fn a_job_that_waits_in_any_thread_is_woken() {
+    let scene = Scene::new("wake");
+    let (ledger, pool) = (scene.ledger, scene.pool());
+    ledger.header.guard.store(sys::getpid(), std::sync::atomic::Ordering::Release);
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
+    let (first, held) = (ledger.claim(me.index).unwrap(), ledger.claim(me.index).unwrap());
+    assert!(ledger.take_implicit(first));
+    ledger.step(held, State::Held).unwrap();
+    let mut tokens = [0; 16];
+    let n = sys::read(scene.ends[0], &mut tokens).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::scope(|s| {
+        s.spawn(|| {
+            // Two of a process would be in each other's way; cargo-nextest or not, no other test waits.
+            let pool = scene.pool();
+            tell.send(0).unwrap();
+            let state = crate::hold::wait(ledger, held, &pool, &[], &|| ());
+            tell.send(state as i32).unwrap();
+        });
+        assert_eq!(told.recv().unwrap(), 0);
+        let record = ledger.get(held).unwrap();
+        while !is_asleep_in_read(record.pid.load(std::sync::atomic::Ordering::Acquire)) {
+            sys::sleep_millis(1);
+        }
+        assert!(ledger.end(first, &pool));
+        let state = told.recv_timeout(std::time::Duration::from_secs(30));
+        if state != Ok(State::Implicit as i32) {
+            // A panic would wait for the other thread.
+            eprintln!("it was not woken: {state:?}");
+            std::process::abort();
+        }
+    });
+    assert_eq!(sys::write(scene.ends[1], &tokens[..n]), Ok(n));
+    assert!(ledger.end(held, &pool));
+    ledger.free(me);
+    scene.end();
+}
+
+/// Is a thread of this process asleep in a read of a pipe?
+fn is_asleep_in_read(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let call = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("syscall"));
+    let read = format!("{} 0x", libc::SYS_read);
+    threads.filter_map(|t| call(t).ok()).any(|call| call.starts_with(&read))
+}

@@ -67,6 +67,9 @@ impl Guard<'_> {
     /// Has a make's pool open for writing until the ledger is closed: each client may take a token, and end without
     /// a word.
     pub(super) fn keep_open(&mut self) {
+        if self.held < 0 {
+            return self.keep_unopened();
+        }
         let now = sys::now();
         let asks = match self.make {
             Make::Builds => true,
@@ -89,7 +92,22 @@ impl Guard<'_> {
             }
             Make::Unseen => self.out,
         };
-        self.keep(needed && self.owner != 0 && self.held >= 0);
+        self.keep(needed && self.owner != 0);
+    }
+
+    /// The pool of another user, say: what the starter has handed down is all there is to give back by, and cannot be
+    /// had again. It is let go where make seems to count: when the pool has been empty for long, and nothing is out.
+    fn keep_unopened(&mut self) {
+        let counts = !self.out && sys::level(KEPT) == Ok(0);
+        let now = sys::now();
+        self.drained = match self.drained {
+            _ if !counts => 0,
+            0 => now,
+            since => since,
+        };
+        if counts && now.saturating_sub(self.drained) > SEARCH_NANOS {
+            self.keep(false);
+        }
     }
 
     fn keep(&mut self, open: bool) {
