@@ -31,8 +31,7 @@ const NONE: Watch = Watch { pid: 0, generation: 0, fd: 0, dead: false, ask: fals
 /// Room for a watch of every record, of zeros at first.
 struct Table {
     all: [Watch; RECORDS],
-    /// Record 0 is none, so there is room for one more.
-    polls: [libc::pollfd; RECORDS],
+    polls: [libc::pollfd; RECORDS + 1],
 }
 
 /// See the module. Its table is in mapped memory: the stack may be small (`ulimit -s`).
@@ -82,11 +81,13 @@ impl Watches {
         self.0.all.iter_mut().filter(|watch| watch.pid != 0).for_each(|watch| *watch = NONE);
     }
 
-    /// Sleeps until a watched process ends, or the one of this pidfd, if it is one; or for so many ms.
-    pub fn sleep(&mut self, other: i32, millis: i64) {
+    /// Sleeps until a watched process ends, or one of these descriptors is readable, of those that are open; or for so
+    /// many ms.
+    pub fn sleep(&mut self, others: &[i32], millis: i64) {
         let Table { all, polls } = &mut *self.0;
         let mut n = 0usize;
-        let fds = all.iter().filter_map(Watch::pidfd).chain((other >= 0).then_some(other));
+        let open = others.iter().copied().filter(|fd| *fd >= 0);
+        let fds = all.iter().filter_map(Watch::pidfd).chain(open);
         for (p, fd) in polls.iter_mut().zip(fds) {
             *p = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
             n = n.saturating_add(1);
@@ -193,7 +194,7 @@ mod tests {
         assert!(!watches.is_dead(h, record, pid));
         child.kill().unwrap();
         while !watches.is_dead(h, record, pid) {
-            watches.sleep(-1, 10);
+            watches.sleep(&[], 10);
         }
         assert_eq!(watches.0.all[h.index as usize].fd, -1, "it would let nobody sleep");
         child.wait().unwrap();

@@ -5,6 +5,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::jobs::Jobs;
+use crate::keeper::Keeper;
 use crate::ledger::{Founding, Header, Shared};
 use crate::pool::{self, Pool, Taken};
 use crate::proc;
@@ -32,6 +33,7 @@ pub struct Client {
     pub helper: Path,
     founding: Founding,
     me: &'static AtomicU64,
+    keeper: Keeper,
 }
 
 /// What a client is made of.
@@ -93,6 +95,7 @@ impl Client {
             (&raw mut (*founding).trace).write(Path::default());
             (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(setup.me);
+            (&raw mut (*at).keeper).write(Keeper::new());
             &mut *at
         };
         let ledger = match setup.dir {
@@ -102,6 +105,7 @@ impl Client {
         this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
         this.pool_word.put(POOL_NAME).put(if setup.overrides { join::OVERRIDE } else { b"" });
         join::encode_to(&this.pool, &mut this.pool_word);
+        this.keeper.look(ledger);
         Ok(this)
     }
 
@@ -180,6 +184,7 @@ impl Client {
             // Its last client went, or its guard closed it, before we came in: a new one is due.
             let again = attach(&self.ledger_path, &self.founding).ok()?;
             self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
+            self.keeper.look(again);
         }
         None
     }
@@ -273,7 +278,25 @@ impl Client {
     /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
     /// `check`: also if one is known, which may have been killed.
     pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
-        guard::ensure(self.ledger(), &self.pool, &self.ledger_path, &self.helper, envp, check);
+        guard::ensure(&self.start(envp), Some(&self.keeper), check);
+    }
+
+    fn start(&self, envp: *const *const core::ffi::c_char) -> guard::Start<'_> {
+        let (path, pool, helper) = (&self.ledger_path, &self.pool, &self.helper);
+        guard::Start { ledger: self.ledger(), path, pool, helper, envp }
+    }
+
+    /// Before a wait(2) for any child: a guard that has become one is none afterwards. `envp` as in [`Client::guard`].
+    #[inline]
+    pub fn before_wait(&self, envp: *const *const core::ffi::c_char) {
+        if self.keeper.adopts() {
+            self.keeper.take_in(&self.start(envp));
+        }
+    }
+
+    /// The child of this process by which the guard lives, if it has one.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Finds a use for the implicit slot, if it is free.
@@ -355,6 +378,7 @@ impl Client {
                 let _ = sys::unlink(self.pool.path.c());
             }
         }
+        self.keeper.leave(self.ledger(), &self.ledger_path);
     }
 
     /// Ends the record of a job that this process is, if its client has left it to itself: nobody else would.

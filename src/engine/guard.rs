@@ -7,6 +7,7 @@ use core::ptr::null;
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Acquire;
 
+use crate::keeper::Keeper;
 use crate::ledger::{Shared, LIFE, START};
 use crate::pool::Pool;
 use crate::sys;
@@ -16,53 +17,89 @@ use crate::text::Path;
 /// no make that ends meanwhile takes what is about to be taken for lost.
 pub const KEPT: i32 = 0;
 
+/// What a guard is started with.
+pub struct Start<'a> {
+    /// Its ledger, and where that is.
+    pub ledger: &'a Shared,
+    /// See `ledger`.
+    pub path: &'a Path,
+    /// The pool.
+    pub pool: &'a Pool,
+    /// The helper; empty if there is none.
+    pub helper: &'a Path,
+    /// The environment of the new process.
+    pub envp: *const *const c_char,
+}
+
 /// Starts the guard unless one lives.
 ///
 /// The guard is no child that the host could see: it is the child of a child that shares our memory,
-/// sends no signal at its end and has ended when this returns. Async-signal-safe. A guard seldom dies:
+/// sends no signal at its end and has ended when this returns; or where orphans are not welcome, it is below a
+/// `keeper` of this process. Async-signal-safe. A guard seldom dies:
 /// only with `check` it is made sure that the one that is known has not been followed by a stranger of its
 /// number.
-pub fn ensure(
-    ledger: &Shared,
-    pool: &Pool,
-    ledger_path: &Path,
-    helper: &Path,
-    envp: *const *const c_char,
-    check: bool,
-) {
-    let seen = ledger.header.guard.load(Acquire);
-    if helper.bytes().is_empty() || seen > 0 && !check && sys::kill(seen, 0).is_ok() {
+pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
+    let seen = new.ledger.header.guard.load(Acquire);
+    let keeper = keeper.filter(|keeper| !keeper.is_needless(new.ledger));
+    if new.helper.bytes().is_empty() {
+        return;
+    }
+    let mut lives = seen > 0 && !check && sys::kill(seen, 0).is_ok();
+    if lives && keeper.is_none() {
         return;
     }
     // Without descriptors or locks to be had it is started all the same: it makes sure of its own that it
     // is the only one.
-    let Ok(file) = sys::open(ledger_path.c(), libc::O_RDWR, 0) else {
-        return start(pool, ledger_path, helper, envp);
-    };
-    let other = sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
-    if !other && sys::is_byte_locked(file, LIFE) != Ok(true) {
-        start(pool, ledger_path, helper, envp);
+    let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
+    let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
+    lives |= file >= 0 && sys::is_byte_locked(file, LIFE) == Ok(true);
+    let kept = !other && keeper.is_some_and(|keeper| keeper.ensure(new, lives));
+    if !kept && !lives && !other {
+        start(new);
     }
-    sys::close(file);
+    if file >= 0 {
+        sys::close(file);
+    }
 }
 
-fn start(pool: &Pool, ledger_path: &Path, helper: &Path, envp: *const *const c_char) {
-    let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger_path.c().as_ptr(), null()];
-    let (path, argv) = (helper.c().as_ptr(), argv.as_ptr());
-    let plan = Plan { pool, path, argv, envp, first: 0.into(), second: 0.into() };
-    if let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) {
+fn start(new: &Start<'_>) {
+    with_plan(new, true, |plan| {
+        let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) else { return };
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
-        let middle = unsafe { sys::clone_vm(first, &raw const plan as usize, &plan.first) };
+        let middle =
+            unsafe { sys::clone_vm(first, core::ptr::from_ref(plan) as usize, &plan.first) };
         // If the first has been killed the second is on this memory still.
         if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
             sys::await_unshared(&plan.second);
         }
         let _ = sys::sigmask(libc::SIG_SETMASK, mask);
-    }
+    });
+}
+
+/// Starts the guard as a child of this process, in which all signals are blocked. `has_pool`: [`KEPT`] is there
+/// already.
+///
+/// # Errors
+/// As clone(2).
+pub fn start_below(new: &Start<'_>, has_pool: bool) -> sys::Result<i32> {
+    let started = with_plan(new, !has_pool, |plan| {
+        // SAFETY: as above.
+        unsafe { sys::clone_vm(second, core::ptr::from_ref(plan) as usize, &plan.second) }
+    });
+    sys::close(KEPT);
+    started
+}
+
+#[inline(always)]
+fn with_plan<R>(new: &Start<'_>, hands_down: bool, f: impl FnOnce(&Plan<'_>) -> R) -> R {
+    let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), new.path.c().as_ptr(), null()];
+    let (pool, path, argv, envp) = (new.pool, new.helper.c().as_ptr(), argv.as_ptr(), new.envp);
+    f(&Plan { pool, hands_down, path, argv, envp, first: 0.into(), second: 0.into() })
 }
 
 struct Plan<'a> {
     pool: &'a Pool,
+    hands_down: bool,
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
@@ -90,7 +127,9 @@ extern "C" fn second(plan: usize) -> ! {
     // SAFETY: the plan outlives this child, for which `start` waits.
     unsafe {
         let plan = &*(plan as *const Plan<'_>);
-        plan.pool.hand_down(KEPT);
+        if plan.hands_down {
+            plan.pool.hand_down(KEPT);
+        }
         sys::execve(plan.path, plan.argv, plan.envp);
     }
     sys::exit(127)

@@ -11,7 +11,7 @@
 //! killed between the `read` and its next instruction has lost nothing.
 //!
 //! The guard, which has a double, holds a lock on the first byte of the file ([`LIFE`]); who
-//! starts one, on the second ([`START`]). Locks go with their holder, so no number of a process has to be
+//! starts one, on the second ([`START`]), and who would take over, on the third ([`NEXT`]). Locks go with their holder, so no number of a process has to be
 //! trusted for long.
 //!
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
@@ -51,6 +51,8 @@ const CLOSED: u32 = 3;
 pub const LIFE: i64 = 0;
 /// The byte on which a starter of the guard holds one.
 pub const START: i64 = 1;
+/// The byte on which keepers that wait for their turn share one.
+pub const NEXT: i64 = 2;
 
 /// What the file starts with. The plain values are written before the file has a name.
 #[repr(C, align(4096))]
@@ -61,6 +63,21 @@ pub struct Header {
     pub guard: AtomicI32,
     /// The guard's descriptor of the pool, by which others can open it; -1 if it has none.
     pub guard_fd: AtomicI32,
+    /// The guard's double; 0 if it has none.
+    pub double: AtomicI32,
+    /// The keeper that the guard is below, and the client that it belongs to; 0 if there is none. See
+    /// [`crate::keeper`].
+    pub keeper: AtomicI32,
+    /// See `keeper`.
+    pub owner: AtomicI32,
+    /// Orphans of the ledger's processes go to one that minds them.
+    pub minds: AtomicU32,
+    /// The guard that is asked to make room for another one.
+    pub resign: AtomicI32,
+    /// The keeper that is to end with the guard below it.
+    pub retired: AtomicI32,
+    /// The root, when it is at its end.
+    pub leaving: AtomicI32,
     /// Records ever used: nothing lies above.
     high: AtomicU32,
     hint: AtomicU32,

@@ -13,7 +13,7 @@
 //! | [`target`] | would this exec succeed? |
 //! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
 //! | [`glob`], [`speaker`] | names of programs, and of those that speak the protocol |
-//! | [`guard`], [`alive`], [`stall`] | starting the process that looks after the rest; who lives; deadlocks |
+//! | [`guard`], [`keeper`], [`alive`], [`stall`] | starting the process that looks after the rest; who lives; deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
@@ -38,6 +38,7 @@ pub mod guard;
 pub mod hold;
 pub mod jobs;
 pub mod join;
+pub mod keeper;
 pub mod lanes;
 pub mod ledger;
 pub mod makeflags;

@@ -206,6 +206,18 @@ pub fn each_process(mut f: impl FnMut(i32)) {
     each_number(&Path::new(b"/proc"), |pid, _| f(pid));
 }
 
+/// Calls `f` with each child of each thread of the caller, where the kernel tells (`CONFIG_PROC_CHILDREN`, proc(5)).
+pub fn each_child(mut f: impl FnMut(i32)) {
+    each_number(&Path::new(b"/proc/self/task"), |tid, _| {
+        let path = Path::new(b"/proc/self/task/").num(tid).with(b"/children");
+        each_part::<16>(&path, b' ', |word| {
+            if let Some(pid) = number(word).and_then(|(n, _)| i32::try_from(n).ok()) {
+                f(pid);
+            }
+        });
+    });
+}
+
 /// Calls `f` with each number that is a name in a folder, and with the descriptor by which it is read.
 /// `false`: it cannot be listed.
 pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {

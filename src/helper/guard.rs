@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use jsshim_engine::alive::Watches;
 use jsshim_engine::guard::KEPT;
+use jsshim_engine::keeper;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::{Shared, LIFE, RECORDS};
 use jsshim_engine::pool::Pool;
@@ -38,6 +39,9 @@ const STUCK_NANOS: u64 = 500_000_000;
 const BORN_NANOS: u64 = 5_000_000_000;
 /// How long a token is kept for a pool that cannot be found, in ns.
 const LOST_NANOS: u64 = 2_000_000_000;
+
+/// How long a guard that has been asked to make room looks for the next one, in ms.
+const ROOM_MILLIS: u32 = 300;
 
 /// With fewer descriptors than these, none is used for anything but the pool and the ledger.
 const SCARCE: u64 = 32;
@@ -81,6 +85,8 @@ struct Guard<'a> {
     /// See [`double`]; and a pidfd of it, or -1.
     double: i32,
     double_fd: i32,
+    /// Readable when somebody calls ([`keeper::CALL`]); or -1.
+    calls: i32,
     /// Of the process with which an own pool ends: is there one; a pidfd, or -1.
     has_root: bool,
     root: i32,
@@ -134,6 +140,7 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         due: 0,
         double: 0,
         double_fd: -1,
+        calls: if sys::open_files_limit() < SCARCE { -1 } else { called() },
         has_root: false,
         root: -1,
         owner,
@@ -191,6 +198,11 @@ fn detach() {
     sys::raise_open_files_limit();
 }
 
+/// A descriptor that is readable when somebody calls, or -1.
+fn called() -> i32 {
+    sys::signalfd(sys::sigset(keeper::CALL)).unwrap_or(-1)
+}
+
 fn close_from(first: i32) {
     if sys::close_from(first).is_err() {
         (first..sys::open_files_limit().min(MOST as u64) as i32).for_each(sys::close);
@@ -222,13 +234,14 @@ impl Guard<'_> {
         let scarce = sys::open_files_limit() < SCARCE;
         let double = if scarce { Err(Errno(libc::EMFILE)) } else { sys::pidfd_open(self.double) };
         self.double_fd = double.unwrap_or(-1);
+        self.ledger.header.double.store(self.double, Release);
         self.ledger.header.guard.store(sys::getpid(), Release);
     }
 
     /// After the other one was killed, whose descriptors are here: what it has the pool open by stays.
     fn take_over(&mut self) {
         let held = self.ledger.header.guard_fd.load(Acquire).min(MOST);
-        let spared = [self.file, held, self.root];
+        let spared = [self.file, held, self.root, self.calls];
         let last = spared.into_iter().max().unwrap_or(self.file);
         (3..last).filter(|fd| !spared.contains(fd)).for_each(sys::close);
         close_from(last.saturating_add(1));
@@ -251,14 +264,15 @@ impl Guard<'_> {
             }
             self.keep_open();
             // Another guard has taken over.
-            if self.ledger.header.guard.load(Acquire) != sys::getpid() {
+            if self.ledger.header.guard.load(Acquire) != sys::getpid() || self.makes_room() {
                 sys::exit(0);
             }
             if busy {
                 self.breaker.round(self.ledger);
             }
             self.rest(sys::cpu_time().saturating_sub(begun));
-            self.watches.sleep(self.double_fd, TICK_MILLIS);
+            self.watches.sleep(&[self.double_fd, self.calls], TICK_MILLIS);
+            sys::discard_pending(sys::sigset(keeper::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());
             }
@@ -278,8 +292,9 @@ impl Guard<'_> {
         self.due = earliest.saturating_add(took.saturating_mul(SHARE));
         let millis = (self.due.saturating_sub(now) / 1_000_000).min(TICK_MILLIS.unsigned_abs());
         // The end of its double is no end of a job.
-        let mut double = [libc::pollfd { fd: self.double_fd, events: libc::POLLIN, revents: 0 }];
-        if millis > 0 && sys::poll(&mut double, millis as i64).is_err() {
+        let mut others = [self.double_fd, self.calls]
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        if millis > 0 && sys::poll(&mut others, millis as i64).is_err() {
             sys::sleep_millis(millis as u32);
         }
     }
@@ -292,10 +307,32 @@ impl Guard<'_> {
         self.root = sys::pidfd_open(root).unwrap_or(-1);
     }
 
+    /// Asked to, lets another guard have the ledger, from a keeper that waits for its turn. What this one has the pool
+    /// open by stays until then. Says whether there is another one.
+    fn makes_room(&self) -> bool {
+        let (header, me) = (&self.ledger.header, sys::getpid());
+        if header.resign.compare_exchange(me, 0, AcqRel, Acquire).is_err() {
+            return false;
+        }
+        sys::unlock_byte(self.file, LIFE);
+        let is_other = || header.guard.load(Acquire) != me;
+        for _ in 0..ROOM_MILLIS {
+            if is_other() {
+                break;
+            }
+            sys::sleep_millis(1);
+        }
+        // Whoever has the lock now will be the guard.
+        is_other() || sys::lock_byte(self.file, LIFE) == Err(Errno::AGAIN)
+    }
+
     fn root_lives(&mut self) -> bool {
-        let root = self.ledger.header.root.load(Acquire);
+        let header = &self.ledger.header;
+        let root = header.root.load(Acquire);
         let lives = match self.root {
             _ if !self.has_root => return false,
+            // It is at its end, and waits for ours.
+            _ if header.leaving.load(Acquire) == root => false,
             // Gone already, or pidfds are not to be had.
             -1 => proc::lives(root),
             pidfd => !proc::has_ended_by(pidfd, root),

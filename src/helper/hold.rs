@@ -39,7 +39,8 @@ fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {
     hold::wait(ledger, spec.job, &pool, &[0], &|| {
         let mut buf = [0u8; 256];
         let this = sys::readlink(c"/proc/self/exe", &mut buf).unwrap_or(b"");
-        guard::ensure(ledger, &pool, &spec.ledger, &Path::new(this), args.env(), true);
+        let (path, pool, helper) = (&spec.ledger, &pool, &Path::new(this));
+        guard::ensure(&guard::Start { ledger, path, pool, helper, envp: args.env() }, None, true);
     })
 }
 

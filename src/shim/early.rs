@@ -102,6 +102,9 @@ pub fn look() {
     if let Some(Auth::Fds { read, .. }) = auth {
         STATE.set_end(End::of(read));
     }
+    if root {
+        telling::made_pool();
+    }
     if stats {
         telling::begin(root);
     }

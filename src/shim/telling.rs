@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 
 use jsshim_engine::client::Client;
+use jsshim_engine::keeper::Keeper;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::slots::State as Slot;
@@ -21,6 +22,8 @@ use crate::state::STATE;
 
 /// Statistics are asked for, and this process has not told them.
 pub static WANTED: AtomicBool = AtomicBool::new(false);
+/// The pool that the environment names ends with this process.
+pub static ROOT: AtomicBool = AtomicBool::new(false);
 /// The copy of stderr, or -1; and what it is, for a host may close it and use the number again.
 static COPY: AtomicI32 = AtomicI32::new(-1);
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -158,10 +161,25 @@ pub fn tell(client: Option<&Client>) {
     let _ = sys::write(if copy >= 0 && is_copy(copy) { copy } else { 2 }, block.bytes());
 }
 
+/// The process ends with which its pool ends, and is no client: the guard may be below it.
+#[inline(never)]
+pub fn leave_root() {
+    if let Some((ledger, path)) = named_at() {
+        Keeper::new().leave(ledger, &path);
+    }
+}
+
 /// The ledger of the pool that the environment names.
 fn named() -> Option<&'static Shared> {
+    named_at().map(|(ledger, _)| ledger)
+}
+
+fn named_at() -> Option<(&'static Shared, Path)> {
     let (id, _) = join::decode(STATE.pool()?)?;
-    rundir::search(given_dir(), |dir| Shared::open(rundir::ledger(dir, id).c()).ok())
+    rundir::search(given_dir(), |dir| {
+        let path = rundir::ledger(dir, id);
+        Shared::open(path.c()).ok().map(|ledger| (ledger, path))
+    })
 }
 
 /// Is no other client left that was started by no job? Two that leave at once are told apart by the mark,

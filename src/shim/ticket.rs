@@ -325,6 +325,16 @@ pub fn ended(pid: i32) {
     }
 }
 
+/// Before a wait for any child.
+#[inline]
+pub fn before_wait() {
+    if let Some(client) = STATE.client().filter(|c| c.keeper().adopts()) {
+        if !STATE.foreign() {
+            client.before_wait(STATE.env.load(Relaxed).cast_const());
+        }
+    }
+}
+
 /// The process ends.
 pub fn leave() {
     let (client, wanted) = (STATE.client(), telling::WANTED.load(Relaxed));
@@ -332,7 +342,7 @@ pub fn leave() {
     // live to hear the answer. A forked child has nothing until it has started a job, nor is it the root of a pool.
     let concerned = match client {
         Some(client) => client.known() != 0 || !STATE.is_fork(),
-        None => wanted && telling::is_root() && !STATE.is_fork(),
+        None => telling::is_root() && !STATE.is_fork(),
     };
     if !concerned || STATE.foreign() {
         return;
@@ -345,6 +355,8 @@ pub fn leave() {
     }
     if let Some(client) = client {
         client.leave(&STATE.jobs, STATE.env.load(Relaxed).cast_const());
+    } else if telling::is_root() {
+        telling::leave_root();
     }
 }
 

@@ -142,7 +142,8 @@ impl Shared {
             }
     }
 
-    fn is_idle(&self) -> bool {
+    /// Is no record in use?
+    pub fn is_idle(&self) -> bool {
         self.records().all(|(_, r)| r.state() == State::Free)
     }
 

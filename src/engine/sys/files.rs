@@ -106,7 +106,28 @@ pub fn fcntl(fd: c_int, cmd: c_int, arg: c_int) -> Result<c_int> {
 /// # Errors
 /// EAGAIN: another description has it. Others where the file system knows no locks.
 pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
-    byte_lock(fd, libc::F_OFD_SETLK, at).map(drop)
+    byte_lock(fd, libc::F_OFD_SETLK, libc::F_WRLCK, at).map(drop)
+}
+
+/// The same, waiting for it (`F_OFD_SETLKW`).
+///
+/// # Errors
+/// EINTR: a signal handler has run.
+pub fn await_byte(fd: c_int, at: i64) -> Result<()> {
+    byte_lock(fd, libc::F_OFD_SETLKW, libc::F_WRLCK, at).map(drop)
+}
+
+/// Locks the byte as others may at the same time (`F_RDLCK`).
+///
+/// # Errors
+/// As [`lock_byte`].
+pub fn share_byte(fd: c_int, at: i64) -> Result<()> {
+    byte_lock(fd, libc::F_OFD_SETLK, libc::F_RDLCK, at).map(drop)
+}
+
+/// Gives such a lock up.
+pub fn unlock_byte(fd: c_int, at: i64) {
+    let _ = byte_lock(fd, libc::F_OFD_SETLK, libc::F_UNLCK, at);
 }
 
 /// Has another description of the file locked the byte at `at` (`F_OFD_GETLK`)?
@@ -114,13 +135,13 @@ pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
 /// # Errors
 /// Where the file system knows no locks.
 pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
-    byte_lock(fd, libc::F_OFD_GETLK, at).map(|kind| kind != libc::F_UNLCK)
+    byte_lock(fd, libc::F_OFD_GETLK, libc::F_WRLCK, at).map(|kind| kind != libc::F_UNLCK)
 }
 
-fn byte_lock(fd: c_int, how: c_int, at: i64) -> Result<c_int> {
+fn byte_lock(fd: c_int, how: c_int, kind: c_int, at: i64) -> Result<c_int> {
     // SAFETY: a struct of numbers.
     let mut lock = unsafe { MaybeUninit::<libc::flock>::zeroed().assume_init() };
-    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
     (lock.l_start, lock.l_len) = (at, 1);
     // SAFETY: one struct to read and write.

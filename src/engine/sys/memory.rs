@@ -42,6 +42,14 @@ pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
     Ok(unsafe { &mut *at.cast::<T>() })
 }
 
+/// Gives back what lies in private memory without a file (madvise(2) with `MADV_DONTNEED`): it is zeros afterwards.
+pub fn drop_pages(from: usize, to: usize) {
+    // SAFETY: the caller owns the process and does not use that memory any more.
+    let _ = unsafe {
+        call!(libc::SYS_madvise, from, to.wrapping_sub(from), libc::MADV_DONTNEED)
+    };
+}
+
 /// munmap(2).
 ///
 /// # Safety

@@ -162,6 +162,72 @@ pub unsafe fn fork(shared: c_int) -> Result<i32> {
     unsafe { call!(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32) }
 }
 
+/// fork(2) whose child sends no signal at its end, so that no plain wait(2) sees it. The child goes on in the middle of
+/// its parent's code, on copies of its memory and descriptors.
+///
+/// # Safety
+/// All signals must be blocked. The child may only make system calls, and must end in exit.
+pub unsafe fn fork_unseen() -> Result<i32> {
+    // SAFETY: by the contract; a stack of 0 is a copy of this one.
+    unsafe { call!(libc::SYS_clone, 0usize, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32) }
+}
+
+fn prctl(what: c_int, value: usize) -> Result<usize> {
+    // SAFETY: used with values that are numbers, or places to read or write for the time of the call.
+    unsafe { call!(libc::SYS_prctl, what, value, 0usize, 0usize, 0usize) }
+}
+
+/// Do orphans below this process become its children (`PR_GET_CHILD_SUBREAPER`, prctl(2))?
+pub fn is_subreaper() -> bool {
+    let mut is: c_int = 0;
+    prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is as usize).is_ok() && is != 0
+}
+
+/// From now on they do.
+pub fn become_subreaper() {
+    let _ = prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+}
+
+/// Sets the name of this thread (`PR_SET_NAME`).
+pub fn name_this(name: &core::ffi::CStr) {
+    let _ = prctl(libc::PR_SET_NAME, name.as_ptr() as usize);
+}
+
+/// Sends this process a signal when the thread that has made it ends (`PR_SET_PDEATHSIG`).
+pub fn tell_of_parents_end(signal: c_int) {
+    let _ = prctl(libc::PR_SET_PDEATHSIG, signal as usize);
+}
+
+/// Is it a child of this process that a plain wait(2) would see, or wait for?
+pub fn is_visible_child(pid: i32) -> bool {
+    has_child(libc::P_PID, pid)
+}
+
+/// Is there any such child?
+pub fn has_visible_child() -> bool {
+    has_child(libc::P_ALL, 0)
+}
+
+fn has_child(which: libc::idtype_t, id: i32) -> bool {
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: no siginfo is asked for; WNOWAIT leaves the child waitable.
+    unsafe { call!(libc::SYS_waitid, which, id, 0usize, how, 0usize).is_ok() }
+}
+
+/// Collects children until there are none; gives the status of `pid`, one of them.
+pub fn collect_all(pid: i32) -> c_int {
+    let mut of_pid = 0;
+    loop {
+        let mut status: c_int = 0;
+        // SAFETY: room for one number.
+        match unsafe { call!(libc::SYS_wait4, -1isize, &raw mut status, libc::__WALL, 0usize) } {
+            Ok(child) if child as i32 == pid => of_pid = status,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return of_pid,
+        }
+    }
+}
+
 /// Waits until a child ends or stops; gives its status (waitpid(2) with `WUNTRACED`).
 ///
 /// # Errors

@@ -28,7 +28,12 @@ fn clock(which: c_int) -> u64 {
 
 /// nanosleep(2), cut short by a signal.
 pub fn sleep_millis(millis: u32) {
-    let ts = timespec(u64::from(millis).wrapping_mul(1_000_000));
+    sleep_micros(millis.saturating_mul(1000));
+}
+
+/// The same.
+pub fn sleep_micros(micros: u32) {
+    let ts = timespec(u64::from(micros).wrapping_mul(1000));
     // SAFETY: one readable timespec.
     let _ = unsafe { call!(libc::SYS_nanosleep, &raw const ts, 0usize) };
 }

@@ -3,6 +3,10 @@
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 
+use jsshim_engine::sys;
+
+use crate::real::fail;
+use crate::state::STATE;
 use crate::ticket;
 
 /// The body of wait(2).
@@ -10,6 +14,7 @@ use crate::ticket;
 /// # Safety
 /// As wait(2).
 pub unsafe fn wait(real: impl Fn(*mut c_int) -> c_int, status: *mut c_int) -> c_int {
+    ticket::before_wait();
     // SAFETY: the host's arguments.
     unsafe { reap(status, real) }
 }
@@ -25,7 +30,7 @@ pub unsafe fn waitpid(
     options: c_int,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| real(pid, status, options)) }
+    unsafe { reap(status, |status| any(pid == ANY, options, || real(pid, status, options))) }
 }
 
 /// The body of wait3(2).
@@ -39,7 +44,7 @@ pub unsafe fn wait3(
     usage: *mut c_void,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| real(status, options, usage)) }
+    unsafe { reap(status, |status| any(true, options, || real(status, options, usage))) }
 }
 
 /// The body of wait4(2).
@@ -54,7 +59,46 @@ pub unsafe fn wait4(
     usage: *mut c_void,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| real(pid, status, options, usage)) }
+    unsafe { reap(status, |status| any(pid == ANY, options, || real(pid, status, options, usage))) }
+}
+
+/// Any child, for waitpid(2).
+const ANY: c_int = -1;
+
+/// A wait for any child, if it is one: what is ours of the children is not there.
+fn any(is_any: bool, options: c_int, real: impl Fn() -> c_int) -> c_int {
+    if !is_any {
+        return real();
+    }
+    ticket::before_wait();
+    match options & (libc::__WALL | libc::__WCLONE) {
+        0 => real(),
+        _ => without_ours(options, real, |pid| *pid),
+    }
+}
+
+/// A wait that sees the children which send no signal, too, our keeper among them. `of` says whom it has shown, or 0.
+#[inline(never)]
+fn without_ours(
+    options: c_int,
+    real: impl Fn() -> c_int,
+    of: impl Fn(&c_int) -> c_int,
+) -> c_int {
+    let Some(keeper) = STATE.client().map(|c| c.keeper()).filter(|k| k.is_there()) else {
+        return real();
+    };
+    loop {
+        if keeper.is_alone(options & libc::__WALL != 0) {
+            return fail(libc::ECHILD);
+        }
+        let ret = real();
+        let pid = of(&ret);
+        if !keeper.is(pid) {
+            return ret;
+        }
+        // Shown without being collected, it would be shown again.
+        let _ = sys::reap_clone(pid);
+    }
 }
 
 /// The body of waitid(2). WNOWAIT collects nothing, so the slot of what it shows goes with the sweep.
@@ -70,7 +114,20 @@ pub unsafe fn waitid(
 ) -> c_int {
     let mut own = MaybeUninit::<libc::siginfo_t>::zeroed();
     let to = if info.is_null() { own.as_mut_ptr() } else { info };
-    let ret = real(kind, id, to, options);
+    let wait = || real(kind, id, to, options);
+    let ret = if kind == libc::P_ALL {
+        ticket::before_wait();
+        match options & (libc::__WALL | libc::__WCLONE) {
+            0 => wait(),
+            // SAFETY: after a success it is filled in.
+            _ => without_ours(options, wait, |ret| match ret {
+                0 => unsafe { (*to).si_pid() },
+                _ => 0,
+            }),
+        }
+    } else {
+        wait()
+    };
     // SAFETY: the host's siginfo, or our own in place of a null one; what the kernel filled in is read only
     // after a success.
     unsafe {

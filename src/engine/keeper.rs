@@ -1,0 +1,437 @@
+//! A parent for the guard where an orphan would become the child of somebody who minds.
+//!
+//! An orphan goes to the nearest subreaper above, or else to process 1 of its PID namespace. An init does not mind one
+//! more; a script, make or a build driver as the first process of a container, or a subreaper that waits for all its
+//! children, does: it would wait for the guard, which waits for it, or meet a pid in wait(2) that it has never heard
+//! of. There the guard is below a *keeper*, which is a child of the client that starts it, but one that no wait(2)
+//! sees: its exit signal is not SIGCHLD (`__WCLONE`, waitpid(2)). An exec would make it SIGCHLD, and so would a new
+//! parent. So the keeper is a fork of the client that never becomes another program, and it ends with its client: it
+//! lets go of the client's memory and descriptors, is the subreaper of all that is below it, and sleeps.
+//!
+//! The guard must outlive the client that has started it. Each client that takes a token while the guard is not below
+//! one of its own ancestors has a keeper, too. Those that are not needed yet wait for the guard's lock, so that the
+//! kernel itself appoints the next one. A client that leaves asks the guard below it to make room, and collects its
+//! keeper. Where nobody else could take over, the guard stays, and goes where orphans go.
+
+use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+use crate::guard::{self, Start};
+use crate::ledger::{Shared, LIFE, NEXT};
+use crate::proc;
+use crate::sync::{AtomicU32, AtomicU64};
+use crate::sys::{self, Errno, Peek};
+use crate::text::{number, Path, Text};
+
+/// Processes 1 that take in every orphan and collect it, by the start of their names.
+const INITS: [&[u8]; 8] =
+    [b"systemd", b"init", b"tini", b"docker-init", b"podman-init", b"catatonit", b"dumb-init", b"s6-"];
+
+/// The inode of the first PID namespace (`PROC_PID_INIT_INO`), that of the machine.
+const FIRST_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Asks the guard to look around at once.
+pub const CALL: i32 = libc::SIGTERM;
+
+/// How long a client waits, at its end or before a wait(2), for the guard to make room, in ms.
+const PATIENCE: u32 = 500;
+/// How long a keeper may take to let go of its client's descriptors, in ms.
+const READY: u32 = 200;
+
+/// Where do the orphans of this process go?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Orphans {
+    /// Not asked yet.
+    Unknown = 0,
+    /// To an init, as far as can be told: from inside, a subreaper further up cannot be seen.
+    Init = 1,
+    /// To another process.
+    Above = 2,
+    /// To this one: it is a subreaper, or process 1.
+    Here = 3,
+}
+
+impl Orphans {
+    fn look() -> Self {
+        if sys::getpid() == 1 || sys::is_subreaper() {
+            return Self::Here;
+        }
+        let namespace = sys::stat(c"/proc/self/ns/pid", true).map(|st| st.st_ino);
+        if namespace == Ok(FIRST_NAMESPACE) {
+            return Self::Init;
+        }
+        let mut name = [0u8; 16];
+        let comm: Text<16> = Text::new(b"/proc/1/comm");
+        let n = proc::read_file(&comm, &mut name).unwrap_or(0);
+        let name = name.get(..n).unwrap_or(b"");
+        if INITS.iter().any(|init| name.starts_with(init)) {
+            Self::Init
+        } else {
+            Self::Above
+        }
+    }
+}
+
+/// What a client knows of its keeper.
+pub struct Keeper {
+    orphans: AtomicU32,
+    /// The pid of the keeper, or 0 where none is needed; in the lower half that of the process that it is about: a forked
+    /// child has none yet.
+    known: AtomicU64,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Keeper {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self { orphans: AtomicU32::new(0), known: AtomicU64::new(0) }
+    }
+
+    /// Does no guard of this process need a keeper? `ledger` has it where another process knows better.
+    pub fn is_needless(&self, ledger: &Shared) -> bool {
+        let orphans = match self.orphans.load(Acquire) {
+            0 => self.look(ledger),
+            known => known,
+        };
+        orphans == Orphans::Init as u32 && ledger.header.minds.load(Acquire) == 0
+    }
+
+    /// Do the orphans of the ledger's processes come to this one?
+    pub fn adopts(&self) -> bool {
+        self.orphans.load(Acquire) == Orphans::Here as u32
+    }
+
+    /// Finds out where orphans go, and tells the others if they come here.
+    #[inline(never)]
+    pub fn look(&self, ledger: &Shared) -> u32 {
+        let orphans = Orphans::look();
+        self.orphans.store(orphans as u32, Release);
+        if orphans == Orphans::Here {
+            ledger.header.minds.store(1, Release);
+        }
+        orphans as u32
+    }
+
+    /// The keeper of this process, if it has one that lives.
+    fn own(&self, ledger: &Shared) -> Option<i32> {
+        let (me, known) = (sys::getpid(), self.known.load(Acquire));
+        let header = &ledger.header;
+        let pid = if known as u32 as i32 == me {
+            known.wrapping_shr(32) as i32
+        } else if header.owner.load(Acquire) == me {
+            // What this process was before an exec has started it.
+            header.keeper.load(Acquire)
+        } else {
+            0
+        };
+        if pid <= 0 {
+            return None;
+        }
+        match sys::peek(pid) {
+            Peek::Running => Some(pid),
+            Peek::Zombie => {
+                let _ = sys::reap_clone(pid);
+                None
+            }
+            Peek::Gone => None,
+        }
+    }
+
+    fn set(&self, pid: i32) {
+        let me = sys::getpid();
+        self.known.store(u64::from(pid as u32) << 32 | u64::from(me as u32), Release);
+    }
+
+    /// Is this process done with the question, while a guard lives?
+    fn is_settled(&self) -> bool {
+        let known = self.known.load(Acquire);
+        known as u32 as i32 == sys::getpid() && known.wrapping_shr(32) == 0
+    }
+
+    /// Makes sure of a keeper of this process, if it needs one. `false`: it cannot have one. `lives`: there is a guard.
+    #[inline(never)]
+    pub fn ensure(&self, start: &Start<'_>, lives: bool) -> bool {
+        let header = &start.ledger.header;
+        if lives && self.is_settled() || self.own(start.ledger).is_some() {
+            return true;
+        }
+        // Parents outlive their children, as a rule.
+        let owner = header.owner.load(Acquire);
+        if lives && owner > 0 && proc::ancestors().any(|pid| pid == owner) {
+            self.set(0);
+            return true;
+        }
+        match make(start) {
+            Some(pid) => {
+                self.set(pid);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The client leaves: its keeper goes, if the guard below it is not needed or another keeper takes over.
+    #[inline(never)]
+    pub fn leave(&self, ledger: &Shared, path: &Path) {
+        let Some(pid) = self.own(ledger) else { return };
+        let header = &ledger.header;
+        if header.keeper.load(Acquire) != pid {
+            let _ = sys::kill(pid, libc::SIGKILL);
+            let _ = sys::reap_clone(pid);
+            return;
+        }
+        let (guard, root, me) = (header.guard.load(Acquire), header.root.load(Acquire), sys::getpid());
+        header.retired.store(pid, Release);
+        if root == me {
+            header.leaving.store(me, Release);
+        }
+        let idle = ledger.is_idle() && (root == 0 || root == me || !proc::lives(root));
+        if !idle {
+            if !has_next(path) {
+                return;
+            }
+            header.resign.store(guard, Release);
+        }
+        call(guard);
+        for _ in 0..PATIENCE {
+            // A guard that is being started has not told its pid.
+            let now = header.guard.load(Acquire);
+            if now != guard {
+                call(now);
+            }
+            if sys::peek(pid) != Peek::Running {
+                let _ = sys::reap_clone(pid);
+                return;
+            }
+            sys::sleep_millis(1);
+        }
+    }
+
+    /// Before a wait(2) for any child, in a process to which orphans come: a guard that has become its child makes room
+    /// for one that no wait sees.
+    #[inline(never)]
+    pub fn take_in(&self, start: &Start<'_>) {
+        let header = &start.ledger.header;
+        for top in [&header.keeper, &header.double] {
+            let pid = top.load(Acquire);
+            if pid <= 0 || !sys::is_visible_child(pid) {
+                continue;
+            }
+            if self.own(start.ledger).is_none() {
+                match make(start) {
+                    Some(pid) => self.set(pid),
+                    None => return,
+                }
+            }
+            for _ in 0..PATIENCE {
+                let guard = header.guard.load(Acquire);
+                header.resign.store(guard, Release);
+                call(guard);
+                if sys::reap(pid, false) != Err(Errno::AGAIN) {
+                    break;
+                }
+                sys::sleep_millis(1);
+            }
+        }
+    }
+
+    /// Is this the keeper of the calling process?
+    pub fn is(&self, pid: i32) -> bool {
+        let known = self.known.load(Acquire);
+        pid > 0 && known.wrapping_shr(32) as i32 == pid && known as u32 as i32 == sys::getpid()
+    }
+
+    /// Is the keeper the only child that a wait(2) for those which send no signal can see; or, with `all`, for any?
+    pub fn is_alone(&self, all: bool) -> bool {
+        if all && sys::has_visible_child() {
+            return false;
+        }
+        let mut others = false;
+        proc::each_child(|pid| others |= !self.is(pid) && !sys::is_visible_child(pid));
+        !others
+    }
+
+    /// Is there a keeper that a wait(2) with `__WALL` would see?
+    pub fn is_there(&self) -> bool {
+        let known = self.known.load(Acquire);
+        known.wrapping_shr(32) != 0 && known as u32 as i32 == sys::getpid()
+    }
+}
+
+fn call(guard: i32) {
+    if guard > 0 {
+        let _ = sys::kill(guard, CALL);
+    }
+}
+
+/// Does another keeper wait for its turn?
+fn has_next(path: &Path) -> bool {
+    let Ok(file) = sys::open(path.c(), libc::O_RDWR, 0) else { return false };
+    let next = sys::is_byte_locked(file, NEXT) == Ok(true);
+    sys::close(file);
+    next
+}
+
+/// Forks a keeper; gives its pid once it has let go of this process' descriptors.
+fn make(start: &Start<'_>) -> Option<i32> {
+    const PAGE: usize = 4096;
+    let page = sys::map_shared_anonymous(PAGE).ok()?;
+    // SAFETY: page-aligned zeros, which both processes have until each gives them back.
+    let ready = unsafe { &*page.cast::<AtomicI32>() };
+    let owner = sys::getpid();
+    let mask = sys::sigmask(libc::SIG_BLOCK, u64::MAX).ok()?;
+    // SAFETY: the child makes system calls only; it never returns.
+    let made = unsafe { sys::fork_unseen() };
+    if made == Ok(0) {
+        keep(start, owner, ready)
+    }
+    let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+    if let Ok(pid) = made {
+        // It is ready after a fraction of that, unless it was killed or stopped.
+        for _ in 0..READY.saturating_mul(20) {
+            if ready.load(Acquire) != 0 || sys::peek(pid) != Peek::Running {
+                break;
+            }
+            sys::sleep_micros(50);
+        }
+    }
+    // SAFETY: nothing here uses it any more.
+    unsafe { sys::unmap(page, PAGE) };
+    made.ok()
+}
+
+/// Only interrupts.
+extern "C" fn nothing(_: i32) {}
+
+/// The keeper's life. It runs on its copy of the client's stack.
+#[inline(never)]
+fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
+    sys::setsid();
+    let _ = sys::chdir(c"/");
+    sys::name_this(c"jsshim-keeper");
+    sys::become_subreaper();
+    // Told of its client's end, it looks whether that was only the end of a thread.
+    // SAFETY: a handler that does nothing.
+    let _ = unsafe { sys::sigaction(CALL, &sys::Action::handler(nothing)) };
+    sys::tell_of_parents_end(CALL);
+    // For the first guard: what the client has inherited may be the only way to the pool.
+    start.pool.hand_down(guard::KEPT);
+    let _ = sys::close_from(guard::KEPT.saturating_add(1));
+    let file = sys::open(start.path.c(), libc::O_RDWR, 0);
+    let at_once = file.is_ok_and(|file| sys::lock_byte(file, LIFE).is_ok());
+    if !at_once {
+        sys::close(guard::KEPT);
+    }
+    forget(start);
+    // Release: its descriptors are closed before.
+    ready.store(1, Release);
+    let Ok(file) = file else { sys::exit(1) };
+    serve(start, owner, file, at_once)
+}
+
+fn serve(start: &Start<'_>, owner: i32, file: i32, at_once: bool) -> ! {
+    let header = &start.ledger.header;
+    let me = sys::getpid();
+    let mut first = at_once;
+    loop {
+        if !first && !await_turn(file, owner) || start.ledger.is_closed() {
+            sys::exit(0)
+        }
+        header.keeper.store(me, Release);
+        header.owner.store(owner, Release);
+        sys::unlock_byte(file, LIFE);
+        let done = guard::start_below(start, first).map(sys::collect_all);
+        first = false;
+        if header.keeper.compare_exchange(me, 0, AcqRel, Acquire).is_ok() {
+            let _ = header.owner.compare_exchange(owner, 0, AcqRel, Acquire);
+        }
+        // Otherwise both processes of the guard were killed, or there was another one.
+        let ended = done.map_or(true, |status| libc::WIFEXITED(status));
+        let retires = header.retired.load(Acquire) == me || sys::getppid() != owner;
+        if ended && (retires || done != Ok(0)) {
+            sys::exit(0)
+        }
+    }
+}
+
+/// Waits until there is no guard. `false`: the client has ended.
+fn await_turn(file: i32, owner: i32) -> bool {
+    let _ = sys::share_byte(file, NEXT);
+    let got = loop {
+        if sys::getppid() != owner {
+            break false;
+        }
+        let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(CALL));
+        let locked = sys::await_byte(file, LIFE);
+        if let Ok(mask) = mask {
+            let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+        }
+        match locked {
+            Ok(()) => break true,
+            Err(Errno::INTR) => {}
+            Err(_) => break false,
+        }
+    };
+    sys::unlock_byte(file, NEXT);
+    got
+}
+
+/// Gives back the client's memory, which would be copied when the client writes it; but for what is needed here.
+fn forget(start: &Start<'_>) {
+    let here = 0u8;
+    let needed = [
+        &raw const here as usize,
+        core::ptr::from_ref(start) as usize,
+        core::ptr::from_ref(start.pool) as usize,
+        core::ptr::from_ref(start.path) as usize,
+        core::ptr::from_ref(start.helper) as usize,
+        core::ptr::from_ref(start.ledger) as usize,
+        start.envp as usize,
+        // SAFETY: the environment is an array of at least one pointer.
+        unsafe { *start.envp } as usize,
+    ];
+    proc::each_part::<160>(&Path::new(b"/proc/self/maps"), b'\n', |line| {
+        let Some((from, to, rest)) = range(line) else { return };
+        let is_needed = needed.iter().any(|at| (from..to).contains(at));
+        // What has no file: the words that the loader has written into those are few, and needed.
+        let is_plain = rest.starts_with(b"rw-p 00000000 00:00 0 ") && !rest.ends_with(b"[stack]");
+        if is_plain && !is_needed {
+            sys::drop_pages(from, to);
+        }
+    });
+    retitle(start.path);
+}
+
+/// The two ends of a line of /proc/self/maps, and the rest.
+fn range(line: &[u8]) -> Option<(usize, usize, &[u8])> {
+    let hex = |word: &[u8]| usize::from_str_radix(core::str::from_utf8(word).ok()?, 16).ok();
+    let blank = line.iter().position(|b| *b == b' ')?;
+    let (ends, rest) = line.split_at_checked(blank)?;
+    let dash = ends.iter().position(|b| *b == b'-')?;
+    let (from, to) = ends.split_at_checked(dash)?;
+    Some((hex(from)?, hex(to.get(1..)?)?, rest.get(1..)?))
+}
+
+/// Writes over the copy of the client's arguments who this is, as far as there is room, for those who look at processes.
+fn retitle(ledger: &Path) {
+    let mut buf = [0u8; 512];
+    let n = proc::read_file(&Path::new(b"/proc/self/stat"), &mut buf).unwrap_or(0);
+    let stat = buf.get(..n).unwrap_or(b"");
+    let after = stat.iter().rposition(|b| *b == b')').unwrap_or(0);
+    // Fields 48 and 49 of proc(5); the first one after the name is 3.
+    let mut words = stat.get(after..).unwrap_or(b"").split(|b| *b == b' ').skip(1);
+    let mut field = |skip| words.nth(skip).and_then(number).map_or(0, |(n, _)| n as usize);
+    let (from, to) = (field(45), field(0));
+    let title = Path::new(b"jsshim-helper keeper ").with(ledger.bytes());
+    let bytes = title.bytes().iter().copied().chain(core::iter::repeat(0));
+    for (at, b) in (from..to).zip(bytes).filter(|_| from != 0) {
+        // SAFETY: the kernel says that the arguments lie there, on the stack; in this process nobody reads them.
+        unsafe { (at as *mut u8).write_volatile(b) };
+    }
+}
