@@ -1,6 +1,6 @@
 //! Starting the guard, the one process of a ledger that looks after what clients cannot.
 
-use core::ffi::c_char;
+use core::ffi::{c_char, CStr};
 use core::hint::black_box;
 use core::mem::MaybeUninit;
 use core::ptr::null;
@@ -16,6 +16,11 @@ use crate::text::Path;
 /// Where the guard has the pool open for writing, in place of its standard input: from its start on, by us, so that
 /// no make that ends meanwhile takes what is about to be taken for lost.
 pub const KEPT: i32 = 0;
+
+/// Tells the guard that its ledger is open as [`FILE`], and locked.
+pub const LOCKED: &CStr = c"locked";
+/// See [`LOCKED`].
+pub const FILE: i32 = 1;
 
 /// What a guard is started with.
 pub struct Start<'a> {
@@ -53,7 +58,7 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
     let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
     lives |= file >= 0 && sys::is_byte_locked(file, LIFE) == Ok(true);
-    let kept = !other && keeper.is_some_and(|keeper| keeper.ensure(new, lives));
+    let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
     if !kept && !lives && !other {
         start(new);
     }
@@ -63,7 +68,7 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
 }
 
 fn start(new: &Start<'_>) {
-    with_plan(new, true, |plan| {
+    with_plan(new, -1, true, |plan| {
         let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) else { return };
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
         let middle =
@@ -76,13 +81,13 @@ fn start(new: &Start<'_>) {
     });
 }
 
-/// Starts the guard as a child of this process, in which all signals are blocked. `has_pool`: [`KEPT`] is there
-/// already.
+/// Starts the guard as a child of this process, in which all signals are blocked, and which holds its lock by `file`.
+/// `has_pool`: [`KEPT`] is there already.
 ///
 /// # Errors
 /// As clone(2).
-pub fn start_below(new: &Start<'_>, has_pool: bool) -> sys::Result<i32> {
-    let started = with_plan(new, !has_pool, |plan| {
+pub fn start_below(new: &Start<'_>, file: i32, has_pool: bool) -> sys::Result<i32> {
+    let started = with_plan(new, file, !has_pool, |plan| {
         // SAFETY: as above.
         unsafe { sys::clone_vm(second, core::ptr::from_ref(plan) as usize, &plan.second) }
     });
@@ -91,14 +96,17 @@ pub fn start_below(new: &Start<'_>, has_pool: bool) -> sys::Result<i32> {
 }
 
 #[inline(always)]
-fn with_plan<R>(new: &Start<'_>, hands_down: bool, f: impl FnOnce(&Plan<'_>) -> R) -> R {
-    let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), new.path.c().as_ptr(), null()];
+fn with_plan<R>(new: &Start<'_>, file: i32, hands_down: bool, f: impl FnOnce(&Plan<'_>) -> R) -> R {
+    let word = if file < 0 { null() } else { LOCKED.as_ptr() };
+    let ledger = new.path.c().as_ptr();
+    let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger, word, null()];
     let (pool, path, argv, envp) = (new.pool, new.helper.c().as_ptr(), argv.as_ptr(), new.envp);
-    f(&Plan { pool, hands_down, path, argv, envp, first: 0.into(), second: 0.into() })
+    f(&Plan { pool, file, hands_down, path, argv, envp, first: 0.into(), second: 0.into() })
 }
 
 struct Plan<'a> {
     pool: &'a Pool,
+    file: i32,
     hands_down: bool,
     path: *const c_char,
     argv: *const *const c_char,
@@ -129,6 +137,10 @@ extern "C" fn second(plan: usize) -> ! {
         let plan = &*(plan as *const Plan<'_>);
         if plan.hands_down {
             plan.pool.hand_down(KEPT);
+        }
+        if plan.file >= 0 {
+            let _ = sys::dup_to(plan.file, FILE, 0);
+            let _ = sys::fcntl(FILE, libc::F_SETFD, 0);
         }
         sys::execve(plan.path, plan.argv, plan.envp);
     }

@@ -13,8 +13,9 @@
 //! kernel itself appoints the next one. A client that leaves asks the guard below it to make room, and collects its
 //! keeper. Where nobody else could take over, the guard stays, and goes where orphans go.
 
-use core::sync::atomic::AtomicI32;
+use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use core::sync::atomic::{AtomicBool, AtomicI32};
 
 use crate::guard::{self, Start};
 use crate::ledger::{Shared, LIFE, NEXT};
@@ -24,14 +25,28 @@ use crate::sys::{self, Errno, Peek};
 use crate::text::{number, Path, Text};
 
 /// Processes 1 that take in every orphan and collect it, by the start of their names.
-const INITS: [&[u8]; 8] =
-    [b"systemd", b"init", b"tini", b"docker-init", b"podman-init", b"catatonit", b"dumb-init", b"s6-"];
+const INITS: [&[u8]; 8] = [
+    b"systemd",
+    b"init",
+    b"tini",
+    b"docker-init",
+    b"podman-init",
+    b"catatonit",
+    b"dumb-init",
+    b"s6-",
+];
 
 /// The inode of the first PID namespace (`PROC_PID_INIT_INO`), that of the machine.
 const FIRST_NAMESPACE: u64 = 0xefff_fffc;
 
 /// Asks the guard to look around at once.
 pub const CALL: i32 = libc::SIGTERM;
+
+/// What a keeper is called.
+const NAME: &CStr = c"jsshim-keeper";
+
+/// Asks a keeper to end.
+const RETIRE: i32 = libc::SIGUSR1;
 
 /// How long a client waits, at its end or before a wait(2), for the guard to make room, in ms.
 const PATIENCE: u32 = 500;
@@ -119,22 +134,17 @@ impl Keeper {
     }
 
     /// The keeper of this process, if it has one that lives.
-    fn own(&self, ledger: &Shared) -> Option<i32> {
+    fn own(&self) -> Option<i32> {
         let (me, known) = (sys::getpid(), self.known.load(Acquire));
-        let header = &ledger.header;
-        let pid = if known as u32 as i32 == me {
-            known.wrapping_shr(32) as i32
-        } else if header.owner.load(Acquire) == me {
-            // What this process was before an exec has started it.
-            header.keeper.load(Acquire)
-        } else {
-            0
-        };
+        let pid = if known as u32 as i32 == me { known.wrapping_shr(32) as i32 } else { find() };
         if pid <= 0 {
             return None;
         }
         match sys::peek(pid) {
-            Peek::Running => Some(pid),
+            Peek::Running => {
+                self.set(pid);
+                Some(pid)
+            }
             Peek::Zombie => {
                 let _ = sys::reap_clone(pid);
                 None
@@ -158,7 +168,7 @@ impl Keeper {
     #[inline(never)]
     pub fn ensure(&self, start: &Start<'_>, lives: bool) -> bool {
         let header = &start.ledger.header;
-        if lives && self.is_settled() || self.own(start.ledger).is_some() {
+        if lives && self.is_settled() || self.own().is_some() {
             return true;
         }
         // Parents outlive their children, as a rule.
@@ -179,37 +189,30 @@ impl Keeper {
     /// The client leaves: its keeper goes, if the guard below it is not needed or another keeper takes over.
     #[inline(never)]
     pub fn leave(&self, ledger: &Shared, path: &Path) {
-        let Some(pid) = self.own(ledger) else { return };
+        let Some(pid) = self.own() else { return };
         let header = &ledger.header;
-        if header.keeper.load(Acquire) != pid {
-            let _ = sys::kill(pid, libc::SIGKILL);
-            let _ = sys::reap_clone(pid);
-            return;
-        }
-        let (guard, root, me) = (header.guard.load(Acquire), header.root.load(Acquire), sys::getpid());
-        header.retired.store(pid, Release);
+        let (root, me) = (header.root.load(Acquire), sys::getpid());
         if root == me {
             header.leaving.store(me, Release);
         }
-        let idle = ledger.is_idle() && (root == 0 || root == me || !proc::lives(root));
-        if !idle {
-            if !has_next(path) {
-                return;
-            }
-            header.resign.store(guard, Release);
-        }
-        call(guard);
-        for _ in 0..PATIENCE {
-            // A guard that is being started has not told its pid.
-            let now = header.guard.load(Acquire);
-            if now != guard {
-                call(now);
+        for _ in 0..PATIENCE.saturating_mul(5) {
+            // Again and again: the first time it may not sleep yet.
+            let _ = sys::kill(pid, RETIRE);
+            if header.keeper.load(Acquire) == pid {
+                let guard = header.guard.load(Acquire);
+                if !ledger.is_idle() || root != 0 && root != me && proc::lives(root) {
+                    if !has_next(path) {
+                        return;
+                    }
+                    header.resign.store(guard, Release);
+                }
+                call(guard);
             }
             if sys::peek(pid) != Peek::Running {
                 let _ = sys::reap_clone(pid);
                 return;
             }
-            sys::sleep_millis(1);
+            sys::sleep_micros(200);
         }
     }
 
@@ -223,7 +226,7 @@ impl Keeper {
             if pid <= 0 || !sys::is_visible_child(pid) {
                 continue;
             }
-            if self.own(start.ledger).is_none() {
+            if self.own().is_none() {
                 match make(start) {
                     Some(pid) => self.set(pid),
                     None => return,
@@ -261,6 +264,24 @@ impl Keeper {
     pub fn is_there(&self) -> bool {
         let known = self.known.load(Acquire);
         known.wrapping_shr(32) != 0 && known as u32 as i32 == sys::getpid()
+    }
+}
+
+/// A keeper that this process has from before an exec, or 0.
+fn find() -> i32 {
+    let mut found = 0;
+    proc::each_child(|pid| {
+        let mut name = [0u8; 16];
+        let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut name).unwrap_or(0);
+        if name.get(..n).is_some_and(|name| name.starts_with(NAME.to_bytes())) {
+            found = pid;
+        }
+    });
+    // A child that other waits see may have any name.
+    if sys::is_visible_child(found) {
+        0
+    } else {
+        found
     }
 }
 
@@ -306,24 +327,37 @@ fn make(start: &Start<'_>) -> Option<i32> {
     made.ok()
 }
 
-/// Only interrupts.
-extern "C" fn nothing(_: i32) {}
+/// Has the keeper been told to end?
+static RETIRED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn told(signal: i32) {
+    if signal == RETIRE {
+        RETIRED.store(true, Release);
+    }
+}
 
 /// The keeper's life. It runs on its copy of the client's stack.
 #[inline(never)]
 fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     sys::setsid();
     let _ = sys::chdir(c"/");
-    sys::name_this(c"jsshim-keeper");
+    sys::name_this(NAME);
     sys::become_subreaper();
-    // Told of its client's end, it looks whether that was only the end of a thread.
-    // SAFETY: a handler that does nothing.
-    let _ = unsafe { sys::sigaction(CALL, &sys::Action::handler(nothing)) };
+    RETIRED.store(false, Release);
+    for signal in [CALL, RETIRE] {
+        // SAFETY: the handler sets an atomic.
+        let _ = unsafe { sys::sigaction(signal, &sys::Action::handler(told)) };
+    }
+    // It looks then whether that was only the end of a thread.
     sys::tell_of_parents_end(CALL);
     // For the first guard: what the client has inherited may be the only way to the pool.
     start.pool.hand_down(guard::KEPT);
     let _ = sys::close_from(guard::KEPT.saturating_add(1));
-    let file = sys::open(start.path.c(), libc::O_RDWR, 0);
+    // Not where the pool may be.
+    let file = sys::open(start.path.c(), libc::O_RDWR, 0).map(|file| match file {
+        guard::KEPT => sys::fcntl(file, libc::F_DUPFD_CLOEXEC, guard::FILE).unwrap_or(-1),
+        other => other,
+    });
     let at_once = file.is_ok_and(|file| sys::lock_byte(file, LIFE).is_ok());
     if !at_once {
         sys::close(guard::KEPT);
@@ -335,44 +369,52 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     serve(start, owner, file, at_once)
 }
 
+/// The lock is that of the guard, too, which has this description of the file.
 fn serve(start: &Start<'_>, owner: i32, file: i32, at_once: bool) -> ! {
     let header = &start.ledger.header;
     let me = sys::getpid();
     let mut first = at_once;
     loop {
-        if !first && !await_turn(file, owner) || start.ledger.is_closed() {
+        let is_due = first || await_turn(file, owner);
+        if !is_due || is_told() || start.ledger.is_closed() {
             sys::exit(0)
         }
-        header.keeper.store(me, Release);
         header.owner.store(owner, Release);
-        sys::unlock_byte(file, LIFE);
-        let done = guard::start_below(start, first).map(sys::collect_all);
+        header.keeper.store(me, Release);
+        let done = guard::start_below(start, file, first).map(sys::collect_all);
         first = false;
         if header.keeper.compare_exchange(me, 0, AcqRel, Acquire).is_ok() {
             let _ = header.owner.compare_exchange(owner, 0, AcqRel, Acquire);
         }
-        // Otherwise both processes of the guard were killed, or there was another one.
+        // Otherwise both processes of the guard were killed, or it has made room for another one.
         let ended = done.map_or(true, |status| libc::WIFEXITED(status));
-        let retires = header.retired.load(Acquire) == me || sys::getppid() != owner;
-        if ended && (retires || done != Ok(0)) {
+        if ended && (done != Ok(0) || is_told() || sys::getppid() != owner) {
             sys::exit(0)
         }
     }
 }
 
-/// Waits until there is no guard. `false`: the client has ended.
+fn is_told() -> bool {
+    interruptible(|| RETIRED.load(Acquire))
+}
+
+fn interruptible<R>(f: impl FnOnce() -> R) -> R {
+    let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(CALL) | sys::sigset(RETIRE));
+    let result = f();
+    if let Ok(mask) = mask {
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+    }
+    result
+}
+
+/// Waits until there is no guard. `false`: the client has ended, or wants an end.
 fn await_turn(file: i32, owner: i32) -> bool {
     let _ = sys::share_byte(file, NEXT);
     let got = loop {
-        if sys::getppid() != owner {
+        if sys::getppid() != owner || is_told() {
             break false;
         }
-        let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(CALL));
-        let locked = sys::await_byte(file, LIFE);
-        if let Ok(mask) = mask {
-            let _ = sys::sigmask(libc::SIG_SETMASK, mask);
-        }
-        match locked {
+        match interruptible(|| sys::await_byte(file, LIFE)) {
             Ok(()) => break true,
             Err(Errno::INTR) => {}
             Err(_) => break false,

@@ -74,8 +74,6 @@ pub struct Header {
     pub minds: AtomicU32,
     /// The guard that is asked to make room for another one.
     pub resign: AtomicI32,
-    /// The keeper that is to end with the guard below it.
-    pub retired: AtomicI32,
     /// The root, when it is at its end.
     pub leaving: AtomicI32,
     /// Records ever used: nothing lies above.

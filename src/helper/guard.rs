@@ -9,10 +9,10 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use jsshim_engine::alive::Watches;
-use jsshim_engine::guard::KEPT;
+use jsshim_engine::guard::{FILE, KEPT};
 use jsshim_engine::keeper;
 use jsshim_engine::lanes::Kind;
-use jsshim_engine::ledger::{Shared, LIFE, RECORDS};
+use jsshim_engine::ledger::{Shared, LIFE, NEXT, RECORDS};
 use jsshim_engine::pool::Pool;
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
@@ -46,6 +46,9 @@ const ROOM_MILLIS: u32 = 300;
 /// With fewer descriptors than these, none is used for anything but the pool and the ledger.
 const SCARCE: u64 = 32;
 
+/// The first descriptor behind the standard ones.
+const FIRST: i32 = 3;
+
 /// Where there is no close_range(2), no descriptor above this one is looked for.
 const MOST: i32 = 65_536;
 
@@ -78,6 +81,8 @@ struct Guard<'a> {
     breaker: Breaker,
     /// The clients, by index, with a job that may need their implicit slot.
     needy: &'static mut [bool; RECORDS],
+    /// The ledger is another one than that of who started this process. It was between its making and its guard.
+    adopted: bool,
     /// The ledger's file has no name any more, or another file has it: who comes makes another one.
     nameless: bool,
     /// When the next round is due even if something happens before; in ns.
@@ -106,15 +111,18 @@ struct Guard<'a> {
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
 /// `stats` is the file for what nobody was left to tell; empty: none.
-pub fn run(path: &CStr, stall: u64, stats: &Path) -> ! {
-    serve(Path::new(path.to_bytes()), stall, stats, true)
+/// `locked`: see [`LOCKED`](jsshim_engine::guard::LOCKED).
+pub fn run(path: &CStr, locked: bool, stall: u64, stats: &Path) -> ! {
+    let file = if locked { sys::fcntl(FILE, libc::F_DUPFD_CLOEXEC, FIRST) } else { Ok(-1) };
+    serve(Path::new(path.to_bytes()), file.unwrap_or(-1), stall, stats, true)
 }
 
-/// `sweeps`: also looks after what others have left.
-fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
-    detach();
+/// `file` is the ledger, locked already; or -1. `sweeps`: also looks after what others have left.
+fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
+    detach(file);
     let Ok(ledger) = Shared::open(path.c()) else { sys::exit(1) };
-    let Ok(file) = sys::open(path.c(), libc::O_RDWR, 0) else { sys::exit(1) };
+    let opened = if file < 0 { sys::open(path.c(), libc::O_RDWR, 0) } else { Ok(file) };
+    let Ok(file) = opened else { sys::exit(1) };
     let header = &ledger.header;
     // Where there are no locks, the last one that comes stays.
     let other = sys::lock_byte(file, LIFE) == Err(Errno::AGAIN);
@@ -136,6 +144,7 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
         watches,
         breaker: Breaker::new(stall),
         needy,
+        adopted: !sweeps,
         nameless: false,
         due: 0,
         double: 0,
@@ -160,7 +169,7 @@ fn serve(path: Path, stall: u64, stats: &Path, sweeps: bool) -> ! {
                 double::apart(|| {
                     // This ledger's pool is not the other one's.
                     sys::close(KEPT);
-                    serve(*other, stall, &Path::default(), false)
+                    serve(*other, -1, stall, &Path::default(), false)
                 })
             });
         }
@@ -185,11 +194,12 @@ fn tell(ledger: &Shared, file: &Path) {
 
 /// Leaves the session, directory and descriptors of whoever started it. Its signals stay blocked: it ends
 /// when nothing is left to look after, and what ends a build reaches that without it.
-fn detach() {
+fn detach(file: i32) {
     let _ = sys::sigmask(libc::SIG_SETMASK, u64::MAX);
     sys::setsid();
     let _ = sys::chdir(c"/");
-    close_from(KEPT.saturating_add(1));
+    (KEPT.saturating_add(1)..file).for_each(sys::close);
+    close_from(file.max(KEPT).saturating_add(1));
     for _ in (0..3).filter(|fd| sys::fcntl(*fd, libc::F_GETFD, 0).is_err()) {
         // There is nothing in the /dev of many a chroot.
         let _ =
@@ -292,8 +302,11 @@ impl Guard<'_> {
         self.due = earliest.saturating_add(took.saturating_mul(SHARE));
         let millis = (self.due.saturating_sub(now) / 1_000_000).min(TICK_MILLIS.unsigned_abs());
         // The end of its double is no end of a job.
-        let mut others = [self.double_fd, self.calls]
-            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let mut others = [self.double_fd, self.calls].map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        });
         if millis > 0 && sys::poll(&mut others, millis as i64).is_err() {
             sys::sleep_millis(millis as u32);
         }
@@ -307,11 +320,12 @@ impl Guard<'_> {
         self.root = sys::pidfd_open(root).unwrap_or(-1);
     }
 
-    /// Asked to, lets another guard have the ledger, from a keeper that waits for its turn. What this one has the pool
+    /// Asked to, or where it has only helped out, lets another guard have the ledger, from a keeper that waits for its turn. What this one has the pool
     /// open by stays until then. Says whether there is another one.
     fn makes_room(&self) -> bool {
         let (header, me) = (&self.ledger.header, sys::getpid());
-        if header.resign.compare_exchange(me, 0, AcqRel, Acquire).is_err() {
+        let asked = header.resign.compare_exchange(me, 0, AcqRel, Acquire).is_ok();
+        if !asked && !(self.adopted && sys::is_byte_locked(self.file, NEXT) == Ok(true)) {
             return false;
         }
         sys::unlock_byte(self.file, LIFE);

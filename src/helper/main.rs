@@ -55,7 +55,8 @@ fn main(args: &start::Args) -> ! {
             Some(ledger) => {
                 // What is no limit, the library has complained of.
                 let limit = args.variable(b"JSSHIM_STALL=").and_then(stall::limit);
-                guard::run(ledger, limit.unwrap_or(stall::LIMIT), &stats_file(args))
+                let locked = args.get(3) == Some(jsshim_engine::guard::LOCKED);
+                guard::run(ledger, locked, limit.unwrap_or(stall::LIMIT), &stats_file(args))
             }
             None => sys::exit(2),
         },

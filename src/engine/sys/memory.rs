@@ -45,9 +45,7 @@ pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
 /// Gives back what lies in private memory without a file (madvise(2) with `MADV_DONTNEED`): it is zeros afterwards.
 pub fn drop_pages(from: usize, to: usize) {
     // SAFETY: the caller owns the process and does not use that memory any more.
-    let _ = unsafe {
-        call!(libc::SYS_madvise, from, to.wrapping_sub(from), libc::MADV_DONTNEED)
-    };
+    let _ = unsafe { call!(libc::SYS_madvise, from, to.wrapping_sub(from), libc::MADV_DONTNEED) };
 }
 
 /// munmap(2).

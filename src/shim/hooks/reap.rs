@@ -79,11 +79,7 @@ fn any(is_any: bool, options: c_int, real: impl Fn() -> c_int) -> c_int {
 
 /// A wait that sees the children which send no signal, too, our keeper among them. `of` says whom it has shown, or 0.
 #[inline(never)]
-fn without_ours(
-    options: c_int,
-    real: impl Fn() -> c_int,
-    of: impl Fn(&c_int) -> c_int,
-) -> c_int {
+fn without_ours(options: c_int, real: impl Fn() -> c_int, of: impl Fn(&c_int) -> c_int) -> c_int {
     let Some(keeper) = STATE.client().map(|c| c.keeper()).filter(|k| k.is_there()) else {
         return real();
     };
