@@ -172,7 +172,8 @@ mod tests {
         let file = Path::new(path.as_os_str().as_encoded_bytes());
         let (id, root, slots, load_milli, stats) = ((1, 2, 3), 0, 0, 0, false);
         let (path, trace) = (Path::default(), Path::default());
-        let founding = Founding { id, path, root, slots, load_milli, stats, trace };
+        let (space, root) = (0.into(), root.into());
+        let founding = Founding { id, path, space, root, slots, load_milli, stats, trace };
         let ledger = Shared::create(file.c(), &founding).unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id() as i32;

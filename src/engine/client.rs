@@ -12,7 +12,8 @@ use crate::proc;
 use crate::record::{Handle, Record};
 use crate::rundir::{self, Lock};
 use crate::slots::State;
-use crate::sync::{AtomicPtr, AtomicU64};
+use crate::space;
+use crate::sync::{AtomicI32, AtomicPtr, AtomicU64};
 use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{Path, Text};
 use crate::{guard, join};
@@ -23,8 +24,8 @@ pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
 /// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
 pub struct Client {
     ledger: AtomicPtr<Shared>,
-    /// Where the ledger is, for the helper.
-    pub ledger_path: Path,
+    /// The run-time directory.
+    dir: Path,
     /// The pool.
     pub pool: Pool,
     /// `JSSHIM_POOL=…`, for the environment of the jobs.
@@ -81,14 +82,15 @@ impl Client {
         // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
         let this = unsafe {
             (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));
-            (&raw mut (*at).ledger_path).write(Path::default());
+            (&raw mut (*at).dir).write(Path::default());
             setup.pool.copy_to(&raw mut (*at).pool);
             (&raw mut (*at).pool_word).write(Text::default());
             (&raw mut (*at).helper).copy_from_nonoverlapping(setup.helper, 1);
             let founding = &raw mut (*at).founding;
             (&raw mut (*founding).id).write(setup.pool.id);
             (&raw mut (*founding).path).copy_from_nonoverlapping(&setup.pool.path, 1);
-            (&raw mut (*founding).root).write(setup.root);
+            (&raw mut (*founding).space).write(AtomicU64::new(space::own()));
+            (&raw mut (*founding).root).write(AtomicI32::new(setup.root));
             (&raw mut (*founding).slots).write(setup.slots);
             (&raw mut (*founding).load_milli).write(setup.load_milli);
             (&raw mut (*founding).stats).write(setup.stats);
@@ -99,7 +101,10 @@ impl Client {
             &mut *at
         };
         let ledger = match setup.dir {
-            Some(dir) => this.attach_in(dir)?,
+            Some(dir) => {
+                this.dir = *dir;
+                this.attach()?
+            }
             None => this.find_ledger(setup.given)?,
         };
         this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
@@ -113,8 +118,8 @@ impl Client {
     #[inline(never)]
     fn find_ledger(&mut self, given: Option<&[u8]>) -> Result<&'static Shared> {
         let found = rundir::search(given, |dir| {
-            self.name_ledger(dir).ok()?;
-            let ledger = Shared::open(self.ledger_path.c()).ok()?;
+            self.dir = *dir;
+            let ledger = Shared::open(self.ledger_path().c()).ok()?;
             is_of(ledger, &self.founding).then_some(ledger)
         });
         match found {
@@ -122,25 +127,32 @@ impl Client {
                 ask(ledger, &self.founding);
                 Ok(ledger)
             }
-            None => rundir::make_in(given, |dir| self.attach_in(dir)),
+            None => rundir::make_in(given, |dir| {
+                self.dir = *dir;
+                self.attach()
+            }),
         }
-    }
-
-    fn attach_in(&mut self, dir: &Path) -> Result<&'static Shared> {
-        self.name_ledger(dir)?;
-        attach(&self.ledger_path, &self.founding)
-    }
-
-    fn name_ledger(&mut self, dir: &Path) -> Result<()> {
-        self.ledger_path = Path::default();
-        rundir::put_ledger(dir, self.founding.id, &mut self.ledger_path);
-        self.ledger_path.fits().then_some(()).ok_or(Errno(libc::ENAMETOOLONG))
     }
 
     /// The ledger.
     pub fn ledger(&self) -> &'static Shared {
         // SAFETY: set from a `&'static Shared` only. Acquire: the mapping is seen with the pointer.
         unsafe { &*self.ledger.load(Acquire) }
+    }
+
+    /// Where it is, for the helper.
+    pub fn ledger_path(&self) -> Path {
+        rundir::ledger(&self.dir, self.pool.id, self.founding.space.load(Acquire))
+    }
+
+    /// Opens the ledger, or makes it.
+    #[inline(never)]
+    fn attach(&self) -> Result<&'static Shared> {
+        let path = self.ledger_path();
+        if !path.fits() {
+            return Err(Errno(libc::ENAMETOOLONG));
+        }
+        attach(&path, &self.founding)
     }
 
     /// Forgets whose record it was: in a forked child that is the parent's.
@@ -174,19 +186,40 @@ impl Client {
     }
 
     fn enter(&self) -> Option<Handle> {
+        self.come_home()?;
         for _ in 0..ENTRIES {
-            if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path.c()) {
+            if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path().c()) {
                 return Some(h);
             }
             if !self.ledger().is_closed() {
                 return None;
             }
             // Its last client went, or its guard closed it, before we came in: a new one is due.
-            let again = attach(&self.ledger_path, &self.founding).ok()?;
-            self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
-            self.keeper.look(again);
+            self.reattach()?;
         }
         None
+    }
+
+    fn reattach(&self) -> Option<()> {
+        let again = self.attach().ok()?;
+        self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
+        self.keeper.look(again);
+        Some(())
+    }
+
+    /// A process that was forked into another PID namespace than its parent's goes on with the ledger of its own:
+    /// nobody could judge its pid in the other one. `None`: that cannot be had.
+    fn come_home(&self) -> Option<()> {
+        let space = space::own();
+        if space == self.founding.space.load(Acquire) {
+            return Some(());
+        }
+        // Its pool ends with a process of the other one, if with any.
+        self.founding.root.store(0, Release);
+        self.founding.space.store(space, Release);
+        self.reattach()?;
+        space::enter(space);
+        Some(())
     }
 
     /// A record for a new job. `None`: the table is full.
@@ -278,20 +311,30 @@ impl Client {
     /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
     /// `check`: also if one is known, which may have been killed.
     pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
-        guard::ensure(&self.start(envp), Some(&self.keeper), check);
+        let path = self.ledger_path();
+        guard::ensure(&self.start(&path, envp), Some(&self.keeper), check);
     }
 
-    fn start(&self, envp: *const *const core::ffi::c_char) -> guard::Start<'_> {
-        let (path, pool, helper) = (&self.ledger_path, &self.pool, &self.helper);
-        guard::Start { ledger: self.ledger(), path, pool, helper, envp }
+    fn start<'a>(
+        &'a self,
+        path: &'a Path,
+        envp: *const *const core::ffi::c_char,
+    ) -> guard::Start<'a> {
+        guard::Start { ledger: self.ledger(), path, pool: &self.pool, helper: &self.helper, envp }
     }
 
     /// Before a wait(2) for any child: a guard that has become one is none afterwards. `envp` as in [`Client::guard`].
     #[inline]
     pub fn before_wait(&self, envp: *const *const core::ffi::c_char) {
         if self.keeper.adopts() {
-            self.keeper.take_in(&self.start(envp));
+            self.take_in(envp);
         }
+    }
+
+    #[inline(never)]
+    fn take_in(&self, envp: *const *const core::ffi::c_char) {
+        let path = self.ledger_path();
+        self.keeper.take_in(&self.start(&path, envp));
     }
 
     /// The child of this process by which the guard lives, if it has one.
@@ -361,6 +404,7 @@ impl Client {
             self.guard(envp, true);
         }
         let alone = !self.ledger().has_guard() && (!needs || self.helper.bytes().is_empty());
+        let path = self.ledger_path();
         if alone {
             self.ledger().let_go(me.index, &self.pool);
         }
@@ -369,23 +413,37 @@ impl Client {
         self.pool.close();
         if !alone {
             self.free_idle(me);
+            self.close_if_last(&path);
         } else {
             self.ledger().free(me);
             self.former().for_each(|client| self.free_idle(client));
-            let root = self.founding.root;
-            let gone = self.ledger().close_if_idle(self.ledger_path.c());
-            if gone && root != 0 && root == sys::getpid() {
-                let _ = sys::unlink(self.pool.path.c());
-            }
+            self.close_if_idle(&path);
         }
-        self.keeper.leave(self.ledger(), &self.ledger_path);
+        self.keeper.leave(self.ledger(), &path);
+    }
+
+    /// Where this process is the first one of its PID namespace, or started by that, the namespace may end with it, and
+    /// the guard, before it can see to what is left.
+    fn close_if_last(&self, path: &Path) {
+        let (root, pid) = (self.ledger().header.root.load(Acquire), sys::getpid());
+        if (root == 0 || root == pid) && (pid == 1 || sys::getppid() <= 1) {
+            self.close_if_idle(path);
+        }
+    }
+
+    fn close_if_idle(&self, path: &Path) {
+        let root = self.founding.root.load(Acquire);
+        let gone = self.ledger().close_if_idle(path.c());
+        if gone && root != 0 && root == sys::getpid() {
+            let _ = sys::unlink(self.pool.path.c());
+        }
     }
 
     /// Ends the record of a job that this process is, if its client has left it to itself: nobody else would.
     pub fn end_if_let_go(&self, job: Handle) {
         if self.ledger().is_let_go(job) {
             self.end(job);
-            self.ledger().close_if_idle(self.ledger_path.c());
+            self.ledger().close_if_idle(self.ledger_path().c());
         }
     }
 }

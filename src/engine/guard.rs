@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering::Acquire;
 use crate::keeper::Keeper;
 use crate::ledger::{Shared, LIFE, START};
 use crate::pool::Pool;
+use crate::space;
 use crate::sys;
 use crate::text::Path;
 
@@ -44,6 +45,10 @@ pub struct Start<'a> {
 /// only with `check` it is made sure that the one that is known has not been followed by a stranger of its
 /// number.
 pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
+    // A guard would be of this PID namespace, and the pids of the ledger are not.
+    if space::is_elsewhere() {
+        return;
+    }
     let seen = new.ledger.header.guard.load(Acquire);
     let keeper = keeper.filter(|keeper| !keeper.is_needless(new.ledger));
     if new.helper.bytes().is_empty() {
@@ -51,6 +56,10 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     }
     let mut lives = seen > 0 && !check && sys::kill(seen, 0).is_ok();
     if lives && keeper.is_none() {
+        return;
+    }
+    // It would be of another PID namespace.
+    if space::moves_children() {
         return;
     }
     // Without descriptors or locks to be had it is started all the same: it makes sure of its own that it

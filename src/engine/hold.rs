@@ -15,6 +15,7 @@ use crate::pool::{self, Pool, Taken};
 use crate::proc;
 use crate::record::{Handle, Reason, Record};
 use crate::slots::State;
+use crate::space;
 use crate::sync::AtomicI32;
 use crate::sys::{self, Errno};
 
@@ -82,6 +83,7 @@ fn stop_looking() {
 /// with data in it. `guard` starts a guard, where there was one and it has been killed.
 pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &dyn Fn()) -> State {
     let Some(record) = ledger.get(job) else { return State::Overdraft };
+    space::enter(ledger.header.space());
     ledger.note_process(job, sys::getpid());
     if !record.state().is_held() {
         // It has a slot already.
@@ -323,6 +325,10 @@ impl Inputs {
 /// Is this input a pipe that a running job of the same client writes? Its standard output or error is
 /// one; so is any other descriptor, if each side has its own end only (a queue is in many hands).
 fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
+    // The pids of the siblings are needed, and what /proc shows of them.
+    if space::is_elsewhere() || !proc::is_ours() {
+        return false;
+    }
     let Ok(st) = sys::fstat(input) else {
         return false;
     };

@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32};
 use crate::guard::{self, Start};
 use crate::ledger::{Shared, LIFE, NEXT};
 use crate::proc;
+use crate::space;
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Peek};
 use crate::text::{number, Path, Text};
@@ -302,6 +303,10 @@ fn has_next(path: &Path) -> bool {
 /// Forks a keeper; gives its pid once it has let go of this process' descriptors.
 fn make(start: &Start<'_>) -> Option<i32> {
     const PAGE: usize = 4096;
+    // It would be of another PID namespace, and its first process.
+    if space::moves_children() {
+        return None;
+    }
     let page = sys::map_shared_anonymous(PAGE).ok()?;
     // SAFETY: page-aligned zeros, which both processes have until each gives them back.
     let ready = unsafe { &*page.cast::<AtomicI32>() };

@@ -14,6 +14,8 @@
 //! starts one, on the second ([`START`]), and who would take over, on the third ([`NEXT`]). Locks go with their holder, so no number of a process has to be
 //! trusted for long.
 //!
+//! All pids in it are of one PID namespace, which the file's name tells as well ([`crate::space`]).
+//!
 //! The file appears under its name complete (link(2)), and goes when the guard has seen the last client
 //! go: `Open` → `Closing` → `Closed`. A client first claims its record, then looks at that word; the
 //! guard first writes the word, then looks at the records. Each has a fence between the two, so one of
@@ -22,6 +24,7 @@
 //!
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
+mod deserted;
 mod life;
 mod unguarded;
 
@@ -33,12 +36,14 @@ use crate::pool::{self, Id, Pool};
 use crate::proc;
 use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View, Word};
+use crate::space;
 use crate::stats::Stats;
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
 use crate::sys::{self, Errno, Result};
 use crate::text::Path;
 use crate::watch::Watch;
 
+pub use deserted::{is_deserted, settle_deserted, Outcome};
 pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
@@ -53,6 +58,9 @@ pub const LIFE: i64 = 0;
 pub const START: i64 = 1;
 /// The byte on which keepers that wait for their turn share one.
 pub const NEXT: i64 = 2;
+
+/// How long the ledger of a sandbox that was killed may take to go, in ms.
+const SETTLING_MILLIS: u32 = 200;
 
 /// What the file starts with. The plain values are written before the file has a name.
 #[repr(C, align(4096))]
@@ -88,6 +96,8 @@ pub struct Header {
     pub load_milli: AtomicU32,
     /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
     pub root_born: AtomicU32,
+    /// The PID namespace of all pids in it ([`crate::space::own`]); 0 if its maker could not tell.
+    space: AtomicU64,
     /// See [`proc::boot`].
     boot: AtomicU64,
     /// Device and inode of the file itself.
@@ -117,6 +127,11 @@ impl Header {
     pub fn id(&self) -> Id {
         let [dev, ino, birth] = &self.id;
         (dev.load(Relaxed), ino.load(Relaxed), birth.load(Relaxed))
+    }
+
+    /// The PID namespace to which the pids in it belong ([`crate::space::own`]).
+    pub fn space(&self) -> u64 {
+        self.space.load(Relaxed)
     }
 
     /// A path by which the pool can be opened now: the one it was found by, else the guard's.
@@ -161,11 +176,35 @@ impl Header {
     }
 }
 
+/// Opens a ledger's file. One that is [being settled](settle_deserted) will be gone soon.
+fn open(path: &CStr) -> Result<i32> {
+    let mut opened = Err(Errno::AGAIN);
+    for _ in 0..SETTLING_MILLIS {
+        opened = sys::open(path, libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0);
+        if opened != Err(Errno::AGAIN) {
+            break;
+        }
+        sys::sleep_millis(1);
+    }
+    opened
+}
+
 fn map(fd: i32) -> Result<&'static Shared> {
     let at = sys::map(fd, core::mem::size_of::<Shared>())?;
     // SAFETY: page-aligned and as large as `Shared`, whose every field is an atomic and valid for any
     // bits; never unmapped.
     Ok(unsafe { &*at.cast::<Shared>() })
+}
+
+/// Maps the file at `path`, if it is ours and whole.
+fn map_at(path: &CStr) -> Result<&'static Shared> {
+    let fd = open(path)?;
+    let sound = sys::fstat(fd).is_ok_and(|st| {
+        st.st_uid == sys::geteuid() && st.st_size == core::mem::size_of::<Shared>() as i64
+    });
+    let mapped = if sound { map(fd) } else { Err(Errno::INVAL) };
+    sys::close(fd);
+    mapped
 }
 
 impl Shared {
@@ -174,15 +213,23 @@ impl Shared {
     /// # Errors
     /// ENOENT: there is none, or it is closed. EINVAL: something else is there. Others as open(2).
     pub fn open(path: &CStr) -> Result<&'static Self> {
-        let fd = sys::open(path, libc::O_RDWR | libc::O_NOFOLLOW, 0)?;
-        let sound = sys::fstat(fd).is_ok_and(|st| {
-            st.st_uid == sys::geteuid() && st.st_size == core::mem::size_of::<Self>() as i64
-        });
-        let mapped = if sound { map(fd) } else { Err(Errno::INVAL) };
-        sys::close(fd);
-        let shared = mapped?;
-        match (shared.header.magic.load(Acquire), shared.header.state.load(SeqCst)) {
-            (MAGIC, OPEN | CLOSING) => Ok(shared),
+        let shared = map_at(path)?;
+        shared.check().map(|()| shared)
+    }
+
+    /// Calls `f` with the ledger at `path`, which is mapped only meanwhile: as long as it is, it counts as one that
+    /// somebody has ([`settle_deserted`]).
+    ///
+    /// # Errors
+    /// As [`Shared::open`].
+    pub fn look<R>(path: &CStr, f: impl FnOnce(&Self) -> R) -> Result<R> {
+        let mapped = deserted::Mapping(map_at(path)?);
+        mapped.check().map(|()| f(&mapped))
+    }
+
+    fn check(&self) -> Result<()> {
+        match (self.header.magic.load(Acquire), self.header.state.load(SeqCst)) {
+            (MAGIC, OPEN | CLOSING) => Ok(()),
             (MAGIC, CLOSED) => Err(Errno::NOENT),
             _ => Err(Errno::INVAL),
         }
@@ -292,6 +339,10 @@ impl Shared {
     /// Notes the process of a job, in the process itself, as the first thing that it does here: to write where
     /// it may not yet look maps one page in a forked child, to look would map sixteen.
     pub fn note_process(&self, h: Handle, pid: i32) {
+        // Elsewhere only its parent knows the pid by which others here know it, and notes that.
+        if space::is_elsewhere() {
+            return;
+        }
         let Some(record) = self.record(h.index) else { return };
         self.exchange_process(h, record, 0, pid);
     }
@@ -490,8 +541,8 @@ impl Shared {
     /// somebody who was killed has left half done. Says whether it has to wait on.
     pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
         let Some(record) = self.get(h) else { return false };
-        // They differ in a broken ledger only.
-        let me = sys::getpid();
+        // They differ in a broken ledger only. Elsewhere this pid is not the one by which it is known.
+        let me = if space::is_elsewhere() { record.pid.load(Relaxed) } else { sys::getpid() };
         if (record.pid.load(Relaxed), record.client.load(Relaxed)) != (me, client) {
             record.pid.store(me, Relaxed);
             record.client.store(client, Relaxed);
@@ -518,6 +569,10 @@ impl Shared {
     /// one client start in the order in which it made them, since it may wait for them in that order.
     /// Says whether the byte is gone.
     pub fn pass_on(&self, job: Handle) -> bool {
+        // Who cannot wake the other one starts first.
+        if space::is_elsewhere() {
+            return false;
+        }
         let Some(record) = self.get(job) else { return false };
         // Each round succeeds or loses against somebody who made progress, but in a broken ledger.
         for _ in 0..RECORDS {

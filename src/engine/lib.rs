@@ -12,6 +12,7 @@
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
 //! | [`target`] | would this exec succeed? |
 //! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
+//! | [`space`] | whose pids are they? |
 //! | [`glob`], [`speaker`] | names of programs, and of those that speak the protocol |
 //! | [`guard`], [`keeper`], [`alive`], [`stall`] | starting the process that looks after the rest; who lives; deadlocks |
 //! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
@@ -51,6 +52,7 @@ pub mod report;
 pub mod rundir;
 pub mod serve;
 pub mod slots;
+pub mod space;
 pub mod speaker;
 pub mod spec;
 pub mod stall;

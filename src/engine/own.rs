@@ -2,16 +2,43 @@
 
 use crate::pool::{self, Pool};
 use crate::proc::read_file;
+use crate::space;
 use crate::sys::{self, Errno, Result};
-use crate::text::{number, Path};
+use crate::text::{hex, number, Path, Text};
 
 /// The most slots a pool can have: a pipe holds 65,536 bytes (pipe(7)).
 pub const MOST: u32 = 65_536;
 
-/// Is this the word of a pool that `pid` has made?
-pub fn is_made_by(word: &[u8], pid: i32) -> bool {
-    let name = Path::new(b"/pool-").num(pid).with(b"-");
-    word.windows(name.bytes().len()).any(|part| part == name.bytes())
+/// Is this the word of a pool that this process has made, maybe as another program? In another PID namespace another
+/// process has its pid.
+pub fn is_made_here(word: &[u8]) -> bool {
+    let mut name: Text<64> = Text::new(b"/pool-");
+    let has = |name: &Text<64>| word.windows(name.bytes().len()).any(|part| part == name.bytes());
+    name.put_num(sys::getpid()).put(b"-");
+    // Most often that settles it, and nothing more is asked.
+    has(&name) && has(name.put_hex(space::own()).put(b"-"))
+}
+
+/// Who has made the pool with this file name: its pid, its PID namespace (0: unknown), and when, as [`sys::now`].
+pub fn maker(name: &[u8]) -> Option<(i32, u64, u64)> {
+    let (pid, rest) = number(name.strip_prefix(b"pool-")?)?;
+    let (space, rest) = hex(rest.strip_prefix(b"-")?)?;
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    // Earlier names have no namespace.
+    let (time, _) = rest.strip_prefix(b"-").map_or(Some((space, rest)), hex)?;
+    Some((pid, if rest.is_empty() { 0 } else { space }, time))
+}
+
+/// Removes a pool that nobody has open for reading: it holds nothing. Says whether it was one.
+pub fn remove_unused(path: &Path) -> bool {
+    let how = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    match sys::open(path.c(), how, 0) {
+        Ok(fd) => {
+            sys::close(fd);
+            false
+        }
+        Err(e) => e == Errno(libc::ENXIO) && sys::unlink(path.c()).is_ok(),
+    }
 }
 
 /// Is this the word of a pool that one of us has made, and not a make?
@@ -28,7 +55,8 @@ pub fn is_ours(word: &[u8]) -> bool {
 #[inline(never)]
 pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
     let mut path = *dir;
-    path.put(b"/pool-").put_num(sys::getpid()).put(b"-").put_hex(sys::now());
+    path.put(b"/pool-").put_num(sys::getpid()).put(b"-").put_hex(space::own());
+    path.put(b"-").put_hex(sys::now());
     if !path.fits() {
         return Err(Errno(libc::ENAMETOOLONG));
     }
@@ -138,6 +166,23 @@ mod tests {
         assert_eq!(parse_quota(b"max 100000\n"), None);
         assert_eq!(parse_quota(b"5 0\n"), None);
         assert!(default_slots() >= 1);
+    }
+
+    #[test]
+    fn the_name_of_a_pool_tells_its_maker() {
+        let dir = Path::new(std::env::temp_dir().as_os_str().as_encoded_bytes());
+        let (pool, fd) = make(&dir, 2).unwrap();
+        let name = pool.path.bytes().rsplit(|b| *b == b'/').next().unwrap();
+        let (pid, space, time) = maker(name).unwrap();
+        assert_eq!((pid, space), (sys::getpid(), space::own()));
+        assert!(time <= sys::now() && is_made_here(pool.path.bytes()));
+        assert!(!remove_unused(&pool.path));
+        sys::close(fd);
+        assert!(remove_unused(&pool.path) && !remove_unused(&pool.path));
+        assert_eq!(maker(b"pool-7-2a"), Some((7, 0, 0x2a)));
+        for other in ["pool-", "pool-x-1-1", "pool-7", "pool-7-x", "pool--7-1-1", "pool-7-1-x"] {
+            assert_eq!(maker(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

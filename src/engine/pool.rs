@@ -113,6 +113,21 @@ pub fn open(path: &Path, id: Id, flags: i32) -> Result<i32> {
     Err(Errno::NOENT)
 }
 
+/// [`open`], if it is not a later pool with the inode of this one: a file system gives the number of a fifo to the
+/// next one at once.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_same(path: &Path, id: Id, flags: i32) -> Result<i32> {
+    let fd = open(path, id, flags)?;
+    let birth = sys::birth(path.c());
+    if birth == 0 || birth == id.2 {
+        return Ok(fd);
+    }
+    sys::close(fd);
+    Err(Errno::NOENT)
+}
+
 /// Copies a descriptor out of the range that programs count on (shells keep theirs from 10 or 24 up, bash
 /// from 63 down), close-on-exec. Not to above 63: the kernel would make a table of descriptors for each
 /// child, and copy it (`NR_OPEN_DEFAULT` in its include/linux/fdtable.h).

@@ -1,5 +1,8 @@
 //! What /proc tells of other processes. Where it is not mounted, everything here finds nothing.
 
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::Ordering::Relaxed;
+
 use crate::sys::{self, Errno};
 use crate::text::{number, Path, Text};
 
@@ -40,12 +43,48 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     Some(Stat { state, parent, ticks, threads, start })
 }
 
-/// /proc/PID/stat of a process; of the caller for `pid` 0.
+/// /proc/PID/stat of a process of this PID namespace; of the caller for `pid` 0. `None` also where /proc
+/// [shows](is_ours) the pids of another namespace.
 pub fn stat(pid: i32) -> Option<Stat> {
+    if pid != 0 && !is_ours() {
+        return None;
+    }
+    shown(pid)
+}
+
+/// The same of the process that /proc shows under this number.
+fn shown(pid: i32) -> Option<Stat> {
     let mut path = Path::default();
     put_folder(pid, &mut path);
     path.put(b"/stat");
     read_stat(&path)
+}
+
+/// The caller's pid as /proc shows it; 0 if it does not show the caller.
+fn shown_self() -> i32 {
+    let mut buf = [0u8; 16];
+    let link = sys::readlink(c"/proc/self", &mut buf).ok().and_then(number);
+    link.and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
+}
+
+/// What [`is_ours`] found for a process that never changes its root: 0 is not asked yet.
+static SHOWS: AtomicU8 = AtomicU8::new(0);
+const OURS: u8 = 1;
+const OTHERS: u8 = 2;
+
+/// Are the numbers in /proc pids of the caller's PID namespace? In a namespace without a /proc of its own they are
+/// those of the one above: there the caller has another number, as a rule a greater one.
+pub fn is_ours() -> bool {
+    // Relaxed: a number that stands for itself.
+    match SHOWS.load(Relaxed) {
+        0 => shown_self() == sys::getpid(),
+        seen => seen == OURS,
+    }
+}
+
+/// Remembers [`is_ours`], in a process of our own.
+pub fn settle() {
+    SHOWS.store(if is_ours() { OURS } else { OTHERS }, Relaxed);
 }
 
 /// The `stat` in this folder, of a process or a thread.
@@ -303,15 +342,20 @@ pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8]))
     true
 }
 
-/// The caller's parent, its parent, and so on, at most 64 of them.
+/// The caller's parent, its parent, and so on, at most 64 of them, by the numbers that /proc shows.
 pub fn ancestors() -> impl Iterator<Item = i32> {
-    line_of(sys::getppid())
+    shown_line(shown(0).map_or(0, |s| s.parent))
 }
 
-/// A process, its parent, its parent, and so on, at most 64 of them.
+/// A process of this PID namespace, its parent, its parent, and so on, at most 64 of them. Nobody where /proc shows
+/// another namespace.
 pub fn line_of(pid: i32) -> impl Iterator<Item = i32> {
+    shown_line(if is_ours() { pid } else { 0 })
+}
+
+fn shown_line(pid: i32) -> impl Iterator<Item = i32> {
     let first = Some(pid).filter(|p| *p > 0);
-    let parent = |pid: &i32| stat(*pid).map(|s| s.parent).filter(|p| *p > 0);
+    let parent = |pid: &i32| shown(*pid).map(|s| s.parent).filter(|p| *p > 0);
     core::iter::successors(first, parent).take(64)
 }
 

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::lanes::Shown;
 use crate::ledger::RECORDS;
 use crate::slots::{State, Token, Word};
+use crate::space;
 use crate::sync::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
 use crate::sys;
 use crate::text::Text;
@@ -281,8 +282,9 @@ impl Record {
     /// Tells its process that the wait is over.
     pub(crate) fn wake(&self) {
         let pid = self.pid.load(Relaxed);
-        // A broken ledger must not signal a group, or everybody (kill(2)).
-        if pid > 0 {
+        // A broken ledger must not signal a group, or everybody (kill(2)). Elsewhere it is the pid of a stranger: the
+        // job looks after itself soon.
+        if pid > 0 && !space::is_elsewhere() {
             let _ = sys::kill(pid, crate::hold::WAKE);
         }
     }

@@ -2,8 +2,9 @@
 
 use core::ffi::CStr;
 
+use crate::proc::read_file;
 use crate::sys::{self, Errno, Result};
-use crate::text::Path;
+use crate::text::{hex, number, Path};
 
 /// `JSSHIM_DIR` if given, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`; made if need be.
 ///
@@ -64,7 +65,45 @@ pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
         (None, 0) => b"/dev/shm/jsshim-",
         (None, _) => b"/tmp/jsshim-",
     };
-    Path::new(dir).num(i64::from(sys::geteuid()))
+    let mut path = Path::new(dir);
+    put_user(&mut path);
+    path
+}
+
+/// Appends this user by the number that others know it by: in a user namespace, that of the namespace above.
+fn put_user(path: &mut Path) {
+    let uid = i64::from(sys::geteuid());
+    match mapped(uid) {
+        Some(outer) => {
+            path.put_num(outer);
+        }
+        // A number that many such namespaces have, and root, too.
+        None => {
+            let space = sys::stat(c"/proc/self/ns/user", true).map_or(0, |st| st.st_ino);
+            path.put_num(uid).put(b"-").put_hex(space);
+        }
+    }
+}
+
+/// The number of this user above, by /proc/self/uid_map (user_namespaces(7)). `None`: it has none, or passes for root,
+/// and is not.
+#[inline(never)]
+fn mapped(uid: i64) -> Option<i64> {
+    let mut buf = [0u8; 512];
+    let Some(n) = read_file(&Path::new(b"/proc/self/uid_map"), &mut buf) else { return Some(uid) };
+    let text = buf.get(..n).unwrap_or(b"");
+    let outer = text.split(|b| *b == b'\n').find_map(|line| map_line(line, uid))?;
+    // What belongs to the kernel's root is seen as ours by nobody else. The whole range stands for itself.
+    let is_root = || sys::stat(c"/proc/uptime", true).is_ok_and(|st| i64::from(st.st_uid) == uid);
+    (outer != 0 || map_line(text, 1) == Some(1) || is_root()).then_some(outer)
+}
+
+/// `INSIDE OUTSIDE COUNT`: what `uid` is outside.
+fn map_line(line: &[u8], uid: i64) -> Option<i64> {
+    let mut numbers = line.split(|b| *b == b' ').filter_map(|word| Some(number(word)?.0));
+    let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    let at = uid.checked_sub(inside).filter(|at| (0..count).contains(at))?;
+    outside.checked_add(at)
 }
 
 #[inline(never)]
@@ -97,15 +136,31 @@ fn check(dir: &Path) -> Result<()> {
 }
 
 /// [`ledger`], into `path`, which is empty.
-pub fn put_ledger(dir: &Path, id: crate::pool::Id, path: &mut Path) {
-    path.put(dir.bytes()).put(b"/").put_hex(id.1).put(b"-").put_hex(id.0).put(b".ledger");
+pub fn put_ledger(dir: &Path, id: crate::pool::Id, space: u64, path: &mut Path) {
+    path.put(dir.bytes()).put(b"/").put_hex(id.1).put(b"-").put_hex(id.0);
+    if space != 0 {
+        path.put(b"-").put_hex(space);
+    }
+    path.put(b".ledger");
 }
 
-/// The ledger's file for a pool.
-pub fn ledger(dir: &Path, id: crate::pool::Id) -> Path {
+/// The ledger's file for a pool and a PID namespace ([`crate::space::own`]).
+pub fn ledger(dir: &Path, id: crate::pool::Id, space: u64) -> Path {
     let mut path = Path::default();
-    put_ledger(dir, id, &mut path);
+    put_ledger(dir, id, space, &mut path);
     path
+}
+
+/// What the name of a ledger's file tells: inode and device of the pool, and the PID namespace (0: unknown). What follows
+/// is given, too: nothing, or the rest of the name under which one is made.
+pub fn parse_ledger(name: &[u8]) -> Option<((u64, u64), u64, &[u8])> {
+    let (ino, rest) = hex(name)?;
+    let (dev, rest) = hex(rest.strip_prefix(b"-")?)?;
+    let (space, rest) = match rest.strip_prefix(b"-") {
+        Some(rest) => hex(rest)?,
+        None => (0, rest),
+    };
+    Some(((ino, dev), space, rest.strip_prefix(b".ledger")?))
 }
 
 /// The right to give a ledger its name and to take it away. One process has it, and lets go of it even when
@@ -173,6 +228,31 @@ mod tests {
         let path = none.as_os_str().as_encoded_bytes();
         assert_eq!(search(Some(path), |_| Some(())), None);
         assert!(!none.exists());
+    }
+
+    #[test]
+    fn a_user_goes_by_the_number_above() {
+        let whole = b"         0          0 4294967295";
+        assert_eq!(map_line(whole, 1000), Some(1000));
+        assert_eq!(map_line(b"         0       1000          1", 0), Some(1000));
+        assert_eq!(map_line(b"         0       1000          1", 1), None);
+        assert_eq!(map_line(b"      1000     101000      65536", 1007), Some(101_007));
+        assert_eq!(map_line(b"", 0), None);
+        assert_eq!(mapped(7).unwrap_or(7), 7);
+    }
+
+    #[test]
+    fn the_name_of_a_ledger_tells_its_namespace() {
+        let dir = Path::new(b"/run");
+        for space in [0, 2, 0x1234_5678_9abc] {
+            let path = ledger(&dir, (0x1d, 0x2e, 9), space);
+            let name = path.bytes().strip_prefix(b"/run/").unwrap();
+            assert_eq!(parse_ledger(name), Some(((0x2e, 0x1d), space, &b""[..])));
+        }
+        assert_eq!(parse_ledger(b"1-2-3.ledger.77"), Some(((1, 2), 3, &b".77"[..])));
+        for other in ["", "x.ledger", "1.ledger", "1-2.led", "1-2-.ledger", "1-2-3"] {
+            assert_eq!(parse_ledger(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

@@ -17,13 +17,14 @@ use jsshim_engine::pool::Pool;
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
+use jsshim_engine::space;
 use jsshim_engine::stall::Breaker;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Path;
 use jsshim_engine::trace;
 
 use crate::double::{self, Role};
-use crate::stale;
+use crate::stale::{self, Neighbours};
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
@@ -97,6 +98,10 @@ struct Guard<'a> {
     root: i32,
     /// A process that has the pool of a make open for writing, that make first, as far as is known; or 0.
     owner: i32,
+    /// The ledgers of other PID namespaces on this pool.
+    neighbours: Neighbours,
+    /// A process that may be a make that counts, if it still is when looked at again; or 0.
+    counts: i32,
     /// What is known of the make.
     make: Make,
     /// When to look next whether it counts its tokens.
@@ -126,9 +131,11 @@ fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
     let header = &ledger.header;
     // Where there are no locks, the last one that comes stays.
     let other = sys::lock_byte(file, LIFE) == Err(Errno::AGAIN);
-    if other || !header.is_at(sys::fstat(file)) {
+    // Of another PID namespace nothing can be judged here.
+    if other || !header.is_at(sys::fstat(file)) || !space::enter(header.space()) {
         sys::exit(0)
     }
+    proc::settle();
     let id = header.id();
     let owner = if header.root.load(Acquire) == 0 { pool::owner_of(&header.path()) } else { 0 };
     let Ok(watches) = Watches::new() else { sys::exit(1) };
@@ -153,6 +160,8 @@ fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
         has_root: false,
         root: -1,
         owner,
+        neighbours: Neighbours::new(header.space()),
+        counts: 0,
         make: Make::Builds,
         look: 0,
         out: false,
@@ -165,16 +174,17 @@ fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
     guard.watch_root();
     guard.split(|| {
         if sweeps && !ledger.is_nameless(file, path.c()) {
-            stale::sweep(&path, |other| {
+            let adopt = |other: &Path| {
                 double::apart(|| {
                     // This ledger's pool is not the other one's.
                     sys::close(KEPT);
                     serve(*other, -1, stall, &Path::default(), false)
-                })
-            });
+                });
+            };
+            stale::sweep(&path, header.space(), adopt, &|deserted| tell(deserted, stats));
         }
     });
-    guard.watch_over();
+    guard.watch_over(stats);
     if header.root.load(Acquire) != 0 {
         let _ = sys::unlink(header.path().c());
     }
@@ -260,7 +270,14 @@ impl Guard<'_> {
         self.use_pool(held);
     }
 
-    fn watch_over(&mut self) {
+    /// Gives back what those of other PID namespaces had who were killed with their guard.
+    fn see_to_deserted(&mut self, busy: bool, stats: &Path) {
+        let Self { neighbours, pool, path, .. } = self;
+        neighbours.note(busy);
+        neighbours.look(path, pool, &|ledger| tell(ledger, stats));
+    }
+
+    fn watch_over(&mut self, stats: &Path) {
         loop {
             let begun = sys::cpu_time();
             if !self.is_whole() {
@@ -268,8 +285,10 @@ impl Guard<'_> {
             }
             self.nameless = self.ledger.is_nameless(self.file, self.path.c());
             let busy = self.round();
+            self.see_to_deserted(busy, stats);
             // If it is not closed after all, somebody has come in, and may take a token any moment.
-            if !busy && !self.root_lives() && self.ledger.close_if_idle(self.path.c()) {
+            let done = !busy && !self.root_lives() && !self.neighbours.keep_guard();
+            if done && self.ledger.close_if_idle(self.path.c()) {
                 return;
             }
             self.keep_open();

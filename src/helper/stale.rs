@@ -1,58 +1,252 @@
-//! What builds that were killed as a whole have left in the run-time directory: a ledger without a guard
-//! gets one, which gives back what the dead had and removes it with its pool; the rest is removed here.
+//! What builds that were killed as a whole have left in the run-time directory. A ledger of this PID namespace
+//! without a guard gets one, which gives back what the dead had and removes it with its pool. One of another namespace
+//! is settled where [nobody has it any more](jsshim_engine::ledger::settle_deserted). The rest is removed here.
 
-use jsshim_engine::ledger::LIFE;
+use jsshim_engine::ledger::{is_deserted, settle_deserted, Outcome, Shared, LIFE};
+use jsshim_engine::pool::{self, Pool};
 use jsshim_engine::proc;
+use jsshim_engine::rundir::parse_ledger;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::{number, Path};
+use jsshim_engine::{join, own};
 
-/// Looks through the folder of the ledger `own`; calls `adopt` with each ledger that has no guard.
-pub fn sweep(own: &Path, mut adopt: impl FnMut(&Path)) {
+/// How often it is looked for ledgers of other namespaces on the pool, and how soon again where one has been found
+/// that has no guard: one that is about to start has not opened its ledger yet, and who has started it may have
+/// ended. In ns.
+const LOOK_NANOS: u64 = 500_000_000;
+const AGAIN_NANOS: u64 = 200_000_000;
+/// For how long a guard that is done stays for what it has found without a guard, in ns.
+const LAST_NANOS: u64 = 1_000_000_000;
+/// The longest time that a maker of a pool takes to open it, in ns.
+const OPENED_NANOS: u64 = 10_000_000_000;
+/// For how long nothing must have happened in a ledger whose pool cannot be found, in ns.
+const FORGOTTEN_NANOS: u64 = 3_600_000_000_000;
+
+/// Told of a ledger that is about to go.
+type Tell<'a> = &'a dyn Fn(&Shared);
+
+/// Looks through the folder of the ledger `own`, of the PID namespace `space`; calls `adopt` with each ledger of
+/// that namespace that has no guard.
+pub fn sweep(own: &Path, space: u64, mut adopt: impl FnMut(&Path), tell: Tell<'_>) {
+    let mut suspects = Suspects::default();
+    each_file(own, |name, path| match parse_ledger(name) {
+        Some((_, of, b"")) if of != space => {
+            if is_unguarded(path) {
+                suspects.add(name);
+            }
+        }
+        Some((_, _, b"")) => {
+            if is_unguarded(path) {
+                adopt(path);
+            }
+        }
+        Some((_, of, rest)) => remove_half_made(rest, of, space, path),
+        None => remove_lost_pool(name, space, path),
+    });
+    if suspects.any() {
+        sys::sleep_millis((AGAIN_NANOS / 1_000_000) as u32);
+        each_file(own, |name, path| {
+            if suspects.has(name) && is_unguarded(path) {
+                settle_deserted(path, &|ledger| find_pool(ledger, path, space), tell);
+            }
+        });
+    }
+}
+
+/// Calls `f` with the name and path of each other file in the folder of the ledger `own`.
+fn each_file(own: &Path, mut f: impl FnMut(&[u8], &Path)) {
     let dir = own.parent();
     proc::each_name(&dir, |name, _| {
         let path = dir.with(b"/").with(name);
-        if !path.fits() || path.bytes() == own.bytes() {
-            return;
-        }
-        if name.ends_with(b".ledger") {
-            if is_unguarded(&path) {
-                adopt(&path);
-            }
-        } else if is_half_made(name) || is_lost_pool(name, &path) {
-            let _ = sys::unlink(path.c());
+        if path.fits() && path.bytes() != own.bytes() {
+            f(name, &path);
         }
     });
 }
 
 fn is_unguarded(path: &Path) -> bool {
-    let Ok(fd) = sys::open(path.c(), libc::O_RDWR | libc::O_NOFOLLOW, 0) else { return false };
+    let how = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let Ok(fd) = sys::open(path.c(), how, 0) else { return false };
     let locked = sys::is_byte_locked(fd, LIFE);
     sys::close(fd);
     locked == Ok(false)
 }
 
+/// Where do the tokens of a ledger of another namespace belong?
+fn find_pool(ledger: &Shared, file: &Path, space: u64) -> Outcome {
+    let (h, id) = (&ledger.header, ledger.header.id());
+    let reaches = |path: &Path| pool::open_same(path, id, libc::O_RDONLY).map(sys::close);
+    let mut path = h.path();
+    let mut reached = reaches(&path);
+    if reached.is_err() && h.is_of_this_boot() {
+        proc::each_process(|pid| {
+            if let (Some(fd), true) = (join::holds_anywhere(pid, id), reached.is_err()) {
+                path = pool::fd_path(pid, fd);
+                reached = reaches(&path);
+            }
+        });
+    }
+    let beside = path.parent().bytes() == file.parent().bytes();
+    match reached {
+        Ok(()) => Outcome::Back(Pool::new(id, path, None)),
+        Err(e) if beside && e == Errno::NOENT || !h.is_of_this_boot() => Outcome::Gone,
+        // A make that is not to be seen from here may have it open still: its pool is of the namespace of the
+        // ledger or of one above. One that is older than the ledger's may be above, and the make be seen.
+        Err(_) if space != 0 && space < h.space() => Outcome::Gone,
+        Err(_) if sys::now().saturating_sub(ledger.last_used()) > FORGOTTEN_NANOS => Outcome::Gone,
+        Err(_) => Outcome::Unknown,
+    }
+}
+
 /// The name under which a ledger is made ends in its maker's pid.
-fn is_half_made(name: &[u8]) -> bool {
-    let word = b".ledger.";
-    let at = name.windows(word.len()).position(|part| part == word);
-    let maker = at.and_then(|at| name.get(at.saturating_add(word.len())..));
-    maker.is_some_and(is_dead)
+fn remove_half_made(rest: &[u8], of: u64, space: u64, path: &Path) {
+    let Some(maker) = rest.strip_prefix(b".").and_then(number) else { return };
+    let lost = match is_known(of, space) {
+        true => is_dead(i32::try_from(maker.0).unwrap_or(0)),
+        false => is_deserted(path),
+    };
+    if lost {
+        let _ = sys::unlink(path.c());
+    }
 }
 
-/// A pool that nobody has open any more holds nothing. Its maker's pid is in its name.
-fn is_lost_pool(name: &[u8], path: &Path) -> bool {
-    if !name.strip_prefix(b"pool-").is_some_and(is_dead) {
-        return false;
+/// A pool that nobody has open any more holds nothing. Between its making and its opening its maker lives.
+fn remove_lost_pool(name: &[u8], space: u64, path: &Path) {
+    let Some((pid, of, made)) = own::maker(name) else { return };
+    let lost = match is_known(of, space) {
+        true => is_dead(pid),
+        false => sys::now().saturating_sub(made) > OPENED_NANOS,
+    };
+    if lost {
+        own::remove_unused(path);
     }
-    let how = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    match sys::open(path.c(), how, 0) {
-        Ok(fd) => sys::close(fd),
-        Err(e) => return e == Errno(libc::ENXIO),
-    }
-    false
 }
 
-fn is_dead(pid: &[u8]) -> bool {
-    let pid = number(pid).and_then(|(pid, _)| i32::try_from(pid).ok());
-    pid.is_some_and(|pid| pid > 0 && !proc::lives(pid))
+/// Is a pid of the namespace `of` one of ours? Who could not tell his own is taken for one of us.
+fn is_known(of: u64, space: u64) -> bool {
+    of == space || of == 0
+}
+
+fn is_dead(pid: i32) -> bool {
+    pid > 0 && !proc::lives(pid)
+}
+
+/// Files that have been seen without a guard, by a number for the name.
+#[derive(Default)]
+struct Suspects {
+    names: [u64; 16],
+    used: usize,
+}
+
+impl Suspects {
+    fn add(&mut self, name: &[u8]) {
+        if let Some(at) = self.names.get_mut(self.used) {
+            *at = hash(name);
+            self.used = self.used.saturating_add(1);
+        }
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.names.iter().take(self.used).any(|seen| *seen == hash(name))
+    }
+
+    fn any(&self) -> bool {
+        self.used > 0
+    }
+}
+
+/// FNV-1a.
+fn hash(name: &[u8]) -> u64 {
+    let step = |hash: u64, b: &u8| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+    name.iter().fold(0xcbf2_9ce4_8422_2325u64, step)
+}
+
+/// The ledgers of other PID namespaces on the pool of a guard.
+pub struct Neighbours {
+    space: u64,
+    /// When it is looked for them next.
+    due: u64,
+    /// The time at which a name was given or taken in the folder last, and how many looks are due for it: one may
+    /// come too soon after a first change to see a second one of the same time.
+    changed: (i64, i64),
+    looks: u32,
+    /// There were some.
+    any: bool,
+    suspects: Suspects,
+    /// Since when the guard has nothing else to do; 0: it has.
+    idle: u64,
+}
+
+impl Neighbours {
+    /// Of a guard in the PID namespace `space`.
+    pub fn new(space: u64) -> Self {
+        let suspects = Suspects::default();
+        Self { space, due: 0, changed: (0, 0), looks: 0, any: false, suspects, idle: 0 }
+    }
+
+    /// Notes whether the guard has anything else to do. If not, it looks at once: a host that ends often does so because
+    /// its sandbox was killed.
+    pub fn note(&mut self, busy: bool) {
+        match (busy, self.idle) {
+            (true, _) => self.idle = 0,
+            (false, 0) => (self.idle, self.due) = (sys::now(), 0),
+            _ => {}
+        }
+    }
+
+    /// Is there one without a guard for which a guard that has nothing else to do stays?
+    pub fn keep_guard(&self) -> bool {
+        self.suspects.any() && sys::now().saturating_sub(self.idle) < LAST_NANOS
+    }
+
+    /// Now and then looks for them beside the ledger `own`, and settles those that nobody has any more.
+    pub fn look(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) {
+        let now = sys::now();
+        if now < self.due {
+            return;
+        }
+        self.due = now.saturating_add(LOOK_NANOS);
+        let changed = sys::stat(own.parent().c(), false).map(|st| (st.st_mtime, st.st_mtime_nsec));
+        if changed != Ok(self.changed) {
+            (self.changed, self.looks) = (changed.unwrap_or((0, 0)), 2);
+        }
+        if self.looks > 0 || self.any {
+            self.looks = self.looks.saturating_sub(1);
+            if self.look_at_all(own, pool, tell) {
+                self.due = now.saturating_add(AGAIN_NANOS);
+            }
+        }
+    }
+
+    /// Says whether there is one without a guard that had one, or was not there, when last looked at.
+    fn look_at_all(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) -> bool {
+        let (mut seen, mut any, mut new) = (Suspects::default(), false, false);
+        let (dev, ino, _) = pool.id;
+        each_file(own, |name, path| {
+            let Some((of_pool, of, b"")) = parse_ledger(name) else { return };
+            if of_pool != (ino, dev) || of == self.space {
+                return;
+            }
+            any = true;
+            if !is_unguarded(path) {
+                return;
+            }
+            let again = self.suspects.has(name);
+            new |= !again;
+            if !again || !settle_deserted(path, &|ledger| same_pool(ledger, pool), tell) {
+                seen.add(name);
+            }
+        });
+        (self.suspects, self.any) = (seen, any);
+        new
+    }
+}
+
+/// The tokens of a ledger go back to this pool, if they are of it and not of an earlier one of the same inode.
+fn same_pool(ledger: &Shared, pool: &Pool) -> Outcome {
+    if ledger.header.id() == pool.id {
+        Outcome::Back(Pool::new(pool.id, pool.path, pool.inherited))
+    } else {
+        Outcome::Gone
+    }
 }

@@ -73,7 +73,7 @@ pub fn look() {
                 jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
                 if let Some(word) = rest.strip_prefix(b"SHIM_POOL=") {
                     pool = true;
-                    root |= own::is_made_by(word, sys::getpid());
+                    root |= own::is_made_here(word);
                 }
                 stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(telling::is_on);
                 trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(telling::is_on);
@@ -125,7 +125,8 @@ pub fn look() {
 /// as make's manual asks of job server clients. One whose parent is preloaded too is make's own doing.
 fn stop_dry_run() {
     let mut preloaded = false;
-    proc::each_word(&proc::of(sys::getppid()).with(b"/environ"), |w| {
+    let parent = proc::ancestors().next().unwrap_or(0);
+    proc::each_word(&proc::of(parent).with(b"/environ"), |w| {
         preloaded |= w.starts_with(b"LD_PRELOAD=") && w.windows(9).any(|part| part == b"libjsshim");
     });
     if !preloaded {

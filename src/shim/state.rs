@@ -133,6 +133,11 @@ impl State {
         self.owner.load(Acquire) != sys::getpid()
     }
 
+    /// In a forked child, before [`State::forked`]: the pid of its parent, as that knows it.
+    pub fn parent(&self) -> i32 {
+        self.owner.load(Acquire)
+    }
+
     pub fn phase(&self) -> u32 {
         self.phase.load(Acquire)
     }

@@ -13,7 +13,7 @@ use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{join, pool, rundir, sys, trace};
+use jsshim_engine::{join, pool, rundir, space, sys, trace};
 
 use crate::dialect;
 use crate::environ;
@@ -22,8 +22,6 @@ use crate::state::STATE;
 
 /// Statistics are asked for, and this process has not told them.
 pub static WANTED: AtomicBool = AtomicBool::new(false);
-/// The pool that the environment names ends with this process.
-pub static ROOT: AtomicBool = AtomicBool::new(false);
 /// The copy of stderr, or -1; and what it is, for a host may close it and use the number again.
 static COPY: AtomicI32 = AtomicI32::new(-1);
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -177,7 +175,7 @@ fn named() -> Option<&'static Shared> {
 fn named_at() -> Option<(&'static Shared, Path)> {
     let (id, _) = join::decode(STATE.pool()?)?;
     rundir::search(given_dir(), |dir| {
-        let path = rundir::ledger(dir, id);
+        let path = rundir::ledger(dir, id, space::own());
         Shared::open(path.c()).ok().map(|ledger| (ledger, path))
     })
 }

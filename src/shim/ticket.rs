@@ -7,6 +7,7 @@ use jsshim_engine::client::Client;
 use jsshim_engine::gate;
 use jsshim_engine::record::{Handle, Reason, UNRECORDED};
 use jsshim_engine::slots::State as Slot;
+use jsshim_engine::space;
 use jsshim_engine::sys::{self, Peek};
 use jsshim_engine::text::Text;
 
@@ -185,6 +186,10 @@ fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
         return Ticket::Runs(job);
     }
     guard(client, job);
+    if is_unguarded_elsewhere(client) {
+        overdraw(job);
+        return Ticket::Runs(job);
+    }
     client.ledger().step(job, Slot::Held);
     // Our implicit slot may have fallen free just before: then nobody else would grant it.
     client.settle();
@@ -195,6 +200,12 @@ fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
         }
         _ => Ticket::Runs(job),
     }
+}
+
+/// Would the job wait in another PID namespace, with nobody to look after it: not itself, nor a guard, which cannot be
+/// started from here?
+fn is_unguarded_elsewhere(client: &Client) -> bool {
+    !client.helper.bytes().is_empty() && !client.ledger().has_guard() && space::moves_children()
 }
 
 #[inline(never)]

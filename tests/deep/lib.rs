@@ -11,7 +11,8 @@
 //!
 //! A new module of the engine that one of these uses needs a line in `engine` below. What it asks the kernel
 //! for and is not there yet is added to [`sys`], an operation of an atomic to [`sync`]. A part that needs
-//! more of the system than the kernel plays gets a stand-in, as `guard`, `double` and `stall`.
+//! more of the system than the kernel plays gets a stand-in, as `guard`, `double`,
+//! `own` and `stall`.
 // The tests in those files are not for this kernel.
 #![cfg(not(test))]
 #![allow(dead_code, missing_docs)]
@@ -42,6 +43,7 @@ mod engine {
     pub mod rundir;
     pub mod slots;
     pub mod speaker;
+    pub mod space;
     pub mod spec;
     pub mod stats;
     pub mod target;
@@ -103,6 +105,17 @@ mod double {
 
     /// For the ledgers of others, of which there are none.
     pub fn apart(_: impl FnOnce()) {}
+}
+
+/// Nobody makes a pool here.
+pub mod own {
+    pub fn maker(_: &[u8]) -> Option<(i32, u64, u64)> {
+        None
+    }
+
+    pub fn remove_unused(_: &crate::text::Path) -> bool {
+        false
+    }
 }
 
 /// Whom a process waits for, this kernel does not tell.

@@ -55,7 +55,8 @@ impl Scene {
         let founding = Founding {
             id: (1, 0, 0),
             path: Path::new(b"/pool"),
-            root: 0,
+            space: AtomicU64::new(0),
+            root: AtomicI32::new(0),
             slots: 0,
             load_milli: 0,
             stats: false,

@@ -304,6 +304,21 @@ pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
     call(|k| k.is_locked(fd, Some(at)))
 }
 
+/// There is one PID namespace, and no lease.
+pub fn lease(_: c_int, _: bool) -> Result<()> {
+    Err(Errno::INVAL)
+}
+
+/// Of no type that counts.
+pub fn file_system(_: c_int) -> Result<i64> {
+    Err(Errno::INVAL)
+}
+
+/// There are no links.
+pub fn readlink<'b>(_: &CStr, _: &'b mut [u8]) -> Result<&'b [u8]> {
+    Err(Errno::NOENT)
+}
+
 pub fn chdir(_: &CStr) -> Result<()> {
     Ok(())
 }
@@ -333,6 +348,10 @@ pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
     // SAFETY: by the contract.
     Ok(Box::leak(unsafe { Box::<T>::new_zeroed().assume_init() }))
 }
+
+/// # Safety
+/// As munmap(2).
+pub unsafe fn unmap(_: *mut u8, _: usize) {}
 
 pub fn close_from(first: c_int) -> Result<()> {
     call(|k| {

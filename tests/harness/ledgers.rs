@@ -10,24 +10,26 @@ use std::sync::atomic::Ordering::Relaxed;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::slots::State;
 
-fn each(dir: &Path) -> Vec<(String, &'static Shared)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let open = |entry: fs::DirEntry| {
+/// None stays mapped: that would look like one that somebody has.
+fn each(dir: &Path, mut f: impl FnMut(String, &Shared)) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = CString::new(entry.path().as_os_str().as_bytes()).unwrap();
-        Some((entry.file_name().into_string().unwrap(), Shared::open(&path).ok()?))
-    };
-    entries.filter_map(open).collect()
+        let name = entry.file_name().into_string().unwrap();
+        let _ = Shared::look(&path, |ledger| f(name, ledger));
+    }
 }
 
 /// Is there a ledger that never had a guard?
 pub fn has_no_guard(dir: &Path) -> bool {
-    each(dir).iter().any(|(_, ledger)| ledger.header.guard.load(Relaxed) == 0)
+    let mut any = false;
+    each(dir, |_, ledger| any |= ledger.header.guard.load(Relaxed) == 0);
+    any
 }
 
 /// A line for each record in use.
 pub fn describe(dir: &Path) -> String {
     let mut text = String::new();
-    for (name, ledger) in each(dir) {
+    each(dir, |name, ledger| {
         let guard = ledger.header.guard.load(Relaxed);
         let _ = writeln!(text, "ledger {name}, guard {guard}:");
         for (index, record) in ledger.records() {
@@ -43,6 +45,6 @@ pub fn describe(dir: &Path) -> String {
                 "  {index}: {state:?} pid {pid} client {client} implicit {implicit:x} {tokens}"
             );
         }
-    }
+    });
     text
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Acquire;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::record::{Record, UNTIMED};
 use jsshim_engine::slots;
-use jsshim_engine::{name, pool, proc, rundir, sys, target};
+use jsshim_engine::{name, pool, proc, rundir, space, sys, target};
 
 use super::model::{Escaped, Job, Pool, Process, State, Statistics, Status};
 use crate::program;
@@ -21,9 +21,15 @@ const SETTLED_SECONDS: f64 = 1.0;
 /// Looks at everything once.
 pub fn status() -> Status {
     let tree = Tree::read();
+    let space = space::own();
     let open = |path: PathBuf| {
-        let ledger = Shared::open(&CString::new(path.as_os_str().as_bytes()).ok()?).ok()?;
-        Some(one(&path, ledger, &tree))
+        let file = CString::new(path.as_os_str().as_bytes()).ok()?;
+        let look = |ledger: &Shared| match ledger.header.space() == space {
+            true => one(&path, ledger, &tree),
+            // Its pids are not of this namespace.
+            false => Pool { elsewhere: true, ..one(&path, ledger, &Tree::default()) },
+        };
+        Shared::look(&file, look).ok()
     };
     let mut pools: Vec<_> = ledgers().into_iter().filter_map(open).collect();
     pools.sort_by(|a, b| a.path.cmp(&b.path));
@@ -45,7 +51,7 @@ fn ledgers() -> Vec<PathBuf> {
 
 fn one(path: &Path, ledger: &Shared, tree: &Tree) -> Pool {
     let header = &ledger.header;
-    let mut jobs: Vec<_> = ledger.records().filter_map(|(_, r)| job(ledger, r)).collect();
+    let mut jobs: Vec<_> = ledger.records().filter_map(|(_, r)| job(ledger, r, tree)).collect();
     let age = |a: &Job, b: &Job| b.seconds.total_cmp(&a.seconds);
     jobs.sort_by(|a, b| (a.state != State::Held).cmp(&(b.state != State::Held)).then(age(a, b)));
     let root = Some(header.root.load(Acquire)).filter(|pid| tree.0.contains_key(pid));
@@ -60,7 +66,8 @@ fn one(path: &Path, ledger: &Shared, tree: &Tree) -> Pool {
     Pool {
         path: String::from_utf8_lossy(header.path().bytes()).into(),
         ledger: path.to_string_lossy().into(),
-        root: root.map(process),
+        elsewhere: false,
+        root: root.map(|pid| tree.process(pid)),
         slots,
         in_use,
         free,
@@ -75,7 +82,7 @@ fn clients(ledger: &Shared) -> impl Iterator<Item = i32> + '_ {
     all.map(|(_, r)| r.pid.load(Acquire))
 }
 
-fn job(ledger: &Shared, record: &Record) -> Option<Job> {
+fn job(ledger: &Shared, record: &Record, tree: &Tree) -> Option<Job> {
     let (state, generation) = record.now();
     let state = match state {
         slots::State::Held | slots::State::Waiting => State::Held,
@@ -87,11 +94,14 @@ fn job(ledger: &Shared, record: &Record) -> Option<Job> {
         _ => return None,
     };
     let pid = record.pid.load(Acquire);
-    let (command, file) = command(pid);
+    let (command, file) = tree.command(pid);
     let client = ledger.record(record.client.load(Acquire)).map_or(0, |c| c.pid.load(Acquire));
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     let words = command.iter().map(|w| w.as_bytes());
-    let name = name::of(file.as_bytes(), words);
+    let name = match tree.0.contains_key(&pid) {
+        true => name::of(file.as_bytes(), words),
+        false => record.name(),
+    };
     let job = Job {
         pid,
         program: file.rsplit('/').next().unwrap_or("").to_owned(),
@@ -101,30 +111,10 @@ fn job(ledger: &Shared, record: &Record) -> Option<Job> {
         reason: (state == State::Overdraft).then(|| record.reason().text().to_owned()),
         seconds: seconds(sys::now().saturating_sub(record.since.load(Acquire))),
         waited_seconds: seconds(record.queued.load(Acquire)),
-        client: process(client),
+        client: tree.process(client),
     };
     // It may have ended, and its record be another's now.
     (record.now().1 == generation).then_some(job)
-}
-
-/// The command line of a job, and its program; of a held one, what it will be.
-fn command(pid: i32) -> (Vec<String>, String) {
-    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let text = text.strip_suffix(b"\0").unwrap_or(&text);
-    let mut words: Vec<_> =
-        text.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-    if words.first().is_some_and(|w| w == "jsshim-helper") && words.len() > 2 {
-        let target = words[2].clone();
-        words.drain(..3);
-        return (words, target);
-    }
-    let program = words.first().cloned().unwrap_or_default();
-    (words, program)
-}
-
-fn process(pid: i32) -> Process {
-    let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Process { pid, program: String::from_utf8_lossy(comm.trim_ascii()).into() }
 }
 
 /// How many tokens lie in the pool.
@@ -160,14 +150,44 @@ fn statistics(ledger: &Shared) -> Statistics {
     }
 }
 
-/// All processes and their parents.
+/// All processes and their parents; empty for a ledger of another PID namespace, or where /proc shows another one.
+#[derive(Default)]
 struct Tree(HashMap<i32, proc::Stat>);
 
 impl Tree {
     fn read() -> Self {
+        if !proc::is_ours() {
+            return Self::default();
+        }
         let names = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = names.filter_map(|e| e.file_name().to_str()?.parse().ok());
         Self(pids.filter_map(|pid| Some((pid, proc::stat(pid)?))).collect())
+    }
+
+    /// The command line of a job, and its program; of a held one, what it will be.
+    fn command(&self, pid: i32) -> (Vec<String>, String) {
+        if !self.0.contains_key(&pid) {
+            return (Vec::new(), String::new());
+        }
+        let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let text = text.strip_suffix(b"\0").unwrap_or(&text);
+        let mut words: Vec<_> =
+            text.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+        if words.first().is_some_and(|w| w == "jsshim-helper") && words.len() > 2 {
+            let target = words[2].clone();
+            words.drain(..3);
+            return (words, target);
+        }
+        let program = words.first().cloned().unwrap_or_default();
+        (words, program)
+    }
+
+    fn process(&self, pid: i32) -> Process {
+        if !self.0.contains_key(&pid) {
+            return Process { pid, program: String::new() };
+        }
+        let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Process { pid, program: String::from_utf8_lossy(comm.trim_ascii()).into() }
     }
 
     /// A process, its parent, its parent, and so on.
@@ -182,7 +202,7 @@ impl Tree {
         let mut escaped: Vec<_> = below
             .filter_map(|pid| {
                 let why = self.why_escaped(*pid)?;
-                Some(Escaped { pid: *pid, program: process(*pid).program, why })
+                Some(Escaped { pid: *pid, program: self.process(*pid).program, why })
             })
             .collect();
         escaped.sort_by_key(|e| e.pid);

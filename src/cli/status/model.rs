@@ -16,6 +16,8 @@ pub struct Pool {
     pub path: String,
     /// The ledger's file.
     pub ledger: String,
+    /// Its processes are of another PID namespace: their pids are those that they have there.
+    pub elsewhere: bool,
     /// For a pool of our own: the process with which it ends.
     pub root: Option<Process>,
     /// How many slots it has, if that is known.

@@ -43,6 +43,10 @@ pub fn lines(pool: &Pool, width: Option<usize>) -> Vec<Line> {
             root.unwrap_or_default(),
         ),
     ));
+    if pool.elsewhere {
+        let text = "  in another PID namespace: these are its pids".to_owned();
+        all.push(line(Tone::Warning, text));
+    }
     if !pool.jobs.is_empty() {
         let head = format!("  {:>7}  {:<9}  {:>8}  {:<20}  JOB", "PID", "STATE", "SINCE", "CLIENT");
         all.push(line(Tone::Plain, head));

@@ -8,7 +8,7 @@ use crate::pool::Id;
 use crate::proc;
 use crate::rundir::Lock;
 use crate::slots::State;
-use crate::sync::fence;
+use crate::sync::{fence, AtomicI32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{self, Path};
 
@@ -18,8 +18,10 @@ pub struct Founding {
     pub id: Id,
     /// How to open the pool.
     pub path: Path,
+    /// See [`Header::space`].
+    pub space: AtomicU64,
     /// See [`Header::root`].
-    pub root: i32,
+    pub root: AtomicI32,
     /// See [`Header::slots`].
     pub slots: u32,
     /// See [`Header::load_milli`].
@@ -182,11 +184,13 @@ impl Header {
         for (at, part) in self.id.iter().zip([f.id.0, f.id.1, f.id.2]) {
             at.store(part, Relaxed);
         }
-        self.root.store(f.root, Relaxed);
-        if f.root != 0 {
-            let born = proc::stat(f.root).map_or(0, |s| s.start as u32);
+        let root = f.root.load(Acquire);
+        self.root.store(root, Relaxed);
+        if root != 0 {
+            let born = proc::stat(root).map_or(0, |s| s.start as u32);
             self.root_born.store(born, Relaxed);
         }
+        self.space.store(f.space.load(Acquire), Relaxed);
         self.boot.store(proc::boot(), Relaxed);
         self.slots.store(f.slots, Relaxed);
         self.load_milli.store(f.load_milli, Relaxed);

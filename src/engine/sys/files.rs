@@ -149,6 +149,29 @@ fn byte_lock(fd: c_int, how: c_int, kind: c_int, at: i64) -> Result<c_int> {
     Ok(c_int::from(lock.l_type))
 }
 
+/// Takes a write lease on a file that the caller has open once, for reading and writing, or gives it back (fcntl(2),
+/// F_SETLEASE). The kernel grants it only if no other description of the file is open in any process, and a mapping
+/// keeps its description open. While it is held, every other open(2) of the file waits, or fails with EAGAIN if it has
+/// O_NONBLOCK.
+///
+/// # Errors
+/// EAGAIN: another process has the file open or mapped, or the caller itself by another description. EINVAL and others:
+/// the file system knows no leases. EACCES: it is another user's file.
+pub fn lease(fd: c_int, take: bool) -> Result<()> {
+    let how = if take { libc::F_WRLCK } else { libc::F_UNLCK };
+    fcntl(fd, libc::F_SETLEASE, how).map(drop)
+}
+
+/// The type of the file system of an open file (fstatfs(2)).
+pub fn file_system(fd: c_int) -> Result<i64> {
+    let mut fs = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: libc's `struct statfs` is the kernel's on 64-bit Linux.
+    unsafe {
+        call!(libc::SYS_fstatfs, fd, fs.as_mut_ptr())?;
+        Ok(fs.assume_init().f_type)
+    }
+}
+
 /// Clears `O_NONBLOCK` on a description that is the caller's own.
 pub fn set_blocking(fd: c_int) -> Result<()> {
     let flags = fcntl(fd, libc::F_GETFL, 0)?;

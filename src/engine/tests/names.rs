@@ -74,7 +74,7 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     let me = this.me()?;
     let name = Name::default().num(sys::getpid()).with(b"-").num(round);
     this.ledger().record(me)?.set_name(&name);
-    let named = Shared::open(rundir::ledger(dir, pool.id).c()).ok()?;
+    let named = Shared::open(rundir::ledger(dir, pool.id, crate::space::own()).c()).ok()?;
     let found = named.record(me)?.name();
     this.leave(&Jobs::new(), core::ptr::null());
     (found.bytes() == name.bytes()).then_some(())

@@ -30,7 +30,8 @@ impl Scene {
         let founding = Founding {
             id: pool(ends).id,
             path: Path::default(),
-            root: 0,
+            space: 0.into(),
+            root: 0.into(),
             slots: 0,
             load_milli: 0,
             stats: true,

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::{Acquire, Release};
 use jsshim_engine::guard::KEPT;
 use jsshim_engine::hold;
 use jsshim_engine::join;
+use jsshim_engine::own;
 use jsshim_engine::pool::{self, Pool};
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Reason};
@@ -23,18 +24,26 @@ const SEARCH_NANOS: u64 = 1_000_000_000;
 
 /// The make that has made a pool, by the path of it: `/proc/PID/fd/N`, or the name of its fifo.
 pub(super) fn owner_of(path: &Path) -> i32 {
-    let bytes = path.bytes();
-    let name = bytes.rsplit(|b| *b == b'/').next().unwrap_or(b"");
-    let pid = bytes.strip_prefix(b"/proc/").or(name.strip_prefix(b"GMfifo"));
+    let pid = path.bytes().strip_prefix(b"/proc/").or(file_name(path).strip_prefix(b"GMfifo"));
     pid.and_then(number).and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
+}
+
+fn file_name(path: &Path) -> &[u8] {
+    path.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"")
+}
+
+/// The inode of the PID namespace of a process.
+fn space_of(pid: i32) -> Option<u64> {
+    sys::stat(proc::of(pid).with(b"/ns/pid").c(), true).ok().map(|st| st.st_ino)
 }
 
 impl Guard<'_> {
     /// Finds a way to the pool: an own pool lives while somebody has it open, and that is us.
     pub(super) fn hold(&mut self, path: &Path) -> bool {
-        let own = self.ledger.header.root.load(Acquire) != 0;
+        // One of our own that another PID namespace has made is kept, too.
+        let own = own::maker(file_name(path)).is_some();
         let how = if own { libc::O_RDWR } else { libc::O_RDONLY };
-        let opened = pool::open(path, self.pool.id, how);
+        let opened = pool::open_same(path, self.pool.id, how);
         if let Ok(fd) = opened {
             if self.held >= 0 {
                 sys::close(self.held);
@@ -78,7 +87,8 @@ impl Guard<'_> {
         };
         if asks && self.owner != 0 && now >= self.look {
             self.make = self.look_at_make();
-            let pause = if self.make == Make::Unseen { SEARCH_NANOS } else { TICK_NANOS };
+            let search = self.make == Make::Unseen && self.counts == 0;
+            let pause = if search { SEARCH_NANOS } else { TICK_NANOS };
             self.look = now.saturating_add(pause);
         }
         let needed = match self.make {
@@ -86,7 +96,9 @@ impl Guard<'_> {
             // What make has not read yet, a client may. A token that goes from one record to another by the pool
             // can be missed, but not twice.
             Make::Counts => {
-                let out = self.return_all() || sys::level(self.held).is_ok_and(|n| n > 0);
+                let out = self.return_all()
+                    || self.neighbours.keep_guard()
+                    || sys::level(self.held).is_ok_and(|n| n > 0);
                 let was_in = core::mem::replace(&mut self.was_in, !out);
                 out || !was_in
             }
@@ -131,10 +143,17 @@ impl Guard<'_> {
         let (dev, ino, _) = self.pool.id;
         let (me, double) = (sys::getpid(), self.double);
         let is_client = |pid| self.ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid);
+        // Where /proc shows other pids, ours are not known there.
+        if !proc::is_ours() {
+            return Make::Unseen;
+        }
+        // Those of another PID namespace who read the pool are clients of a ledger there.
+        let space = space_of(me);
+        let is_of_ours = |pid| space.is_some() && space_of(pid) == space;
         let of = |pid| match hold::ends_at(pid, (dev, ino)) {
             _ if pid == me || pid == double => Make::Unseen,
             (_, true) => Make::Builds,
-            (true, false) if !is_client(pid) => Make::Counts,
+            (true, false) if !is_client(pid) && is_of_ours(pid) => Make::Counts,
             _ => Make::Unseen,
         };
         let (mut owner, mut make) = (self.owner, of(self.owner));
@@ -145,6 +164,12 @@ impl Guard<'_> {
                 seen => (owner, make) = (pid, seen),
             });
         }
+        // The child of a client has the pool as a make that counts has it, until it is known or execs.
+        let found = make == Make::Counts && owner != self.owner;
+        if found && owner != core::mem::replace(&mut self.counts, owner) {
+            return Make::Unseen;
+        }
+        self.counts = 0;
         self.owner = owner;
         make
     }

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_int, c_void};
 
 use jsshim_engine::record::Handle;
 use jsshim_engine::slots::State as Slot;
-use jsshim_engine::sys;
+use jsshim_engine::{space, sys};
 
 use crate::arch::thread_pointer;
 use crate::bounds;
@@ -143,6 +143,10 @@ impl Forking {
         }
         match (self.ticket, STATE.client()) {
             (Ticket::Runs(job), Some(client)) if self.on_token => {
+                // The child of a process that has made its children a PID namespace has another pid there.
+                if sys::getppid() != STATE.parent() {
+                    space::enter(client.ledger().header.space());
+                }
                 client.ledger().note_process(job, sys::getpid());
                 STATE.forked(None);
             }
@@ -155,7 +159,8 @@ impl Forking {
             _ => STATE.forked(None),
         }
         telling::forked();
-        if let Ticket::Runs(job) | Ticket::Held(job) = self.ticket {
+        // Elsewhere only its parent knows what it is called here.
+        if let (Ticket::Runs(job) | Ticket::Held(job), false) = (self.ticket, space::is_elsewhere()) {
             STATE.set_job(job, self.traced);
             if self.traced {
                 naming::fork(job);

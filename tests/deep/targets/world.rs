@@ -124,7 +124,7 @@ impl World {
     pub fn new(tokens: &[u8], prepare: impl FnOnce(&Memory)) -> Option<Self> {
         kernel::boot();
         let (folder, pool) = (Path::new(FOLDER), Path::new(POOL));
-        assert_eq!(crate::rundir::ledger(&folder, POOL_ID).c(), LEDGER);
+        assert_eq!(crate::rundir::ledger(&folder, POOL_ID, 0).c(), LEDGER);
         let first = kernel(|k| {
             k.pipes.push(tokens.iter().copied().collect());
             k.files.insert(POOL.to_vec(), Node::Pipe(0));
