@@ -53,9 +53,10 @@ pub fn is_elsewhere() -> bool {
     ELSEWHERE.load(Relaxed)
 }
 
-/// Notes that the ledger on which this process goes on is of this PID namespace. Says whether it is the caller's.
+/// Notes that the ledger on which this process goes on is of this PID namespace. Says whether it is the caller's, as one
+/// is taken to be whose maker could not tell.
 pub fn enter(space: u64) -> bool {
-    let elsewhere = space != own();
+    let elsewhere = space != 0 && space != own();
     // A page that is not written costs a forked child no copy.
     if is_elsewhere() != elsewhere {
         ELSEWHERE.store(elsewhere, Relaxed);

@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use jsshim_engine::ledger::Shared;
+use jsshim_engine::ledger::{Shared, LIFE};
 use jsshim_engine::slots::State;
+use jsshim_engine::sys;
 
 /// None stays mapped: that would look like one that somebody has.
 fn each(dir: &Path, mut f: impl FnMut(String, &Shared)) {
@@ -24,6 +25,17 @@ pub fn has_no_guard(dir: &Path) -> bool {
     let mut any = false;
     each(dir, |_, ledger| any |= ledger.header.guard.load(Relaxed) == 0);
     any
+}
+
+/// Is there a ledger that has no guard now?
+pub fn is_unguarded(dir: &Path) -> bool {
+    fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| {
+        let path = CString::new(entry.path().as_os_str().as_bytes()).unwrap();
+        let Ok(fd) = sys::open(&path, libc::O_RDONLY | libc::O_NONBLOCK, 0) else { return false };
+        let locked = sys::is_byte_locked(fd, LIFE);
+        sys::close(fd);
+        entry.path().extension().is_some_and(|e| e == "ledger") && locked == Ok(false)
+    })
 }
 
 /// A line for each record in use.

@@ -37,12 +37,25 @@ impl Target {
         let mut numbers = rest.split_whitespace().skip(1);
         let (parent, group) = (numbers.next()?, numbers.next()?.parse().ok()?);
         let name = match head.split_once('(')?.1 {
+            _ if is_first(pid) => FIRST.to_owned(),
             "jsshim-helper" => helper_name(pid),
             name if name.starts_with("python") && comm(parent) == name => WORKER.to_owned(),
             other => other.to_owned(),
         };
         Some(Target { pid, group, name })
     }
+}
+
+/// The first process of a PID namespace, with which all in it are killed.
+const FIRST: &str = "first";
+
+/// The line of its pids has that of this namespace first (proc(5)).
+fn is_first(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let pids = lines.find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let mut pids = pids.split_whitespace();
+    pids.next().is_some() && pids.next_back() == Some("1")
 }
 
 /// A worker of a Python pool.
@@ -112,7 +125,7 @@ impl Kills {
         targets.retain(|t| signal == libc::SIGSTOP || !spared(t));
         // The few that matter most are hit more often than by chance.
         let special = if dice.below(4) == 0 {
-            ["guard", "hold", "ninja"][dice.below(3) as usize]
+            ["guard", "hold", "ninja", FIRST][dice.below(4) as usize]
         } else {
             ""
         };

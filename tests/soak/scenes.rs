@@ -25,14 +25,48 @@ pub enum Owner {
     Ours,
 }
 
-pub const SCENES: [Owner; 6] = [
-    Owner::Make,
-    Owner::Test(Kind::NonBlocking),
-    Owner::Make44,
-    Owner::Test(Kind::Fifo),
-    Owner::Ours,
-    Owner::Test(Kind::Blocking),
+/// Where its parts run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Place {
+    /// All in one PID namespace.
+    One,
+    /// Some in namespaces of their own.
+    Sandboxes,
+}
+use Place::{One, Sandboxes};
+
+pub const SCENES: [(Owner, Place); 10] = [
+    (Owner::Make, One),
+    (Owner::Test(Kind::NonBlocking), Sandboxes),
+    (Owner::Make44, One),
+    (Owner::Test(Kind::Fifo), One),
+    (Owner::Ours, One),
+    (Owner::Test(Kind::Blocking), One),
+    (Owner::Make, Sandboxes),
+    (Owner::Ours, Sandboxes),
+    (Owner::Test(Kind::NonBlocking), One),
+    (Owner::Make44, Sandboxes),
 ];
+
+/// In front of a program of the build; the program is the first process of the namespace.
+const SANDBOX: &str = "unshare -p -f --mount-proc ";
+
+/// The text with the first and the third of its programs in sandboxes.
+fn place(text: &str, place: Place) -> String {
+    let mut text = text.to_owned();
+    if place == Sandboxes {
+        for start in ["ninja -k0 -j6", "sh shells.sh"] {
+            let preload = format!("LD_PRELOAD=$$JSSHIM_LIB {start}");
+            let boxed = format!("{SANDBOX}env {preload}");
+            // What make starts is preloaded in the sandbox only.
+            text = match text.contains(&preload) {
+                true => text.replace(&preload, &boxed),
+                false => text.replace(start, &format!("{SANDBOX}{start}")),
+            };
+        }
+    }
+    text
+}
 
 const SLOTS: usize = 3;
 
@@ -130,7 +164,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new(owner: &Owner, round: u64) -> Scene {
+    pub fn new(owner: &Owner, place: Place, round: u64) -> Scene {
         let id = format!("jsshim-storm-{}-{round:05}", std::process::id());
         let dir = base().join(&id);
         for part in ["work", "tmp", "shim"] {
@@ -138,9 +172,10 @@ impl Scene {
         }
         fs::set_permissions(dir.join("shim"), fs::Permissions::from_mode(0o700)).unwrap();
         let source = "#include <stdio.h>\nint f(int n) { return printf(\"%d\\n\", n * n); }\n";
+        let (makefile, root) = (self::place(MAKEFILE, place), self::place(ROOT, place));
         let files = [
-            ("Makefile", MAKEFILE),
-            ("root.sh", ROOT),
+            ("Makefile", &*makefile),
+            ("root.sh", &root),
             ("shells.sh", SHELLS),
             ("pool.py", POOL),
             ("init.py", INIT),
