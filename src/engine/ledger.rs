@@ -26,6 +26,7 @@
 
 mod deserted;
 mod life;
+mod opening;
 mod unguarded;
 
 use core::ffi::CStr;
@@ -39,7 +40,7 @@ use crate::slots::{next, Next, State, View, Word};
 use crate::space;
 use crate::stats::Stats;
 use crate::sync::{fence, AtomicI32, AtomicU32, AtomicU64, AtomicU8};
-use crate::sys::{self, Errno, Result};
+use crate::sys::{self, Result};
 use crate::text::Path;
 use crate::watch::Watch;
 
@@ -58,9 +59,6 @@ pub const LIFE: i64 = 0;
 pub const START: i64 = 1;
 /// The byte on which keepers that wait for their turn share one.
 pub const NEXT: i64 = 2;
-
-/// How long the ledger of a sandbox that was killed may take to go, in ms.
-const SETTLING_MILLIS: u32 = 200;
 
 /// What the file starts with. The plain values are written before the file has a name.
 #[repr(C, align(4096))]
@@ -176,65 +174,7 @@ impl Header {
     }
 }
 
-/// Opens a ledger's file. One that is [being settled](settle_deserted) will be gone soon.
-fn open(path: &CStr) -> Result<i32> {
-    let mut opened = Err(Errno::AGAIN);
-    for _ in 0..SETTLING_MILLIS {
-        opened = sys::open(path, libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0);
-        if opened != Err(Errno::AGAIN) {
-            break;
-        }
-        sys::sleep_millis(1);
-    }
-    opened
-}
-
-fn map(fd: i32) -> Result<&'static Shared> {
-    let at = sys::map(fd, core::mem::size_of::<Shared>())?;
-    // SAFETY: page-aligned and as large as `Shared`, whose every field is an atomic and valid for any
-    // bits; never unmapped.
-    Ok(unsafe { &*at.cast::<Shared>() })
-}
-
-/// Maps the file at `path`, if it is ours and whole.
-fn map_at(path: &CStr) -> Result<&'static Shared> {
-    let fd = open(path)?;
-    let sound = sys::fstat(fd).is_ok_and(|st| {
-        st.st_uid == sys::geteuid() && st.st_size == core::mem::size_of::<Shared>() as i64
-    });
-    let mapped = if sound { map(fd) } else { Err(Errno::INVAL) };
-    sys::close(fd);
-    mapped
-}
-
 impl Shared {
-    /// Opens the ledger at `path`; the file must be ours and whole.
-    ///
-    /// # Errors
-    /// ENOENT: there is none, or it is closed. EINVAL: something else is there. Others as open(2).
-    pub fn open(path: &CStr) -> Result<&'static Self> {
-        let shared = map_at(path)?;
-        shared.check().map(|()| shared)
-    }
-
-    /// Calls `f` with the ledger at `path`, which is mapped only meanwhile: as long as it is, it counts as one that
-    /// somebody has ([`settle_deserted`]).
-    ///
-    /// # Errors
-    /// As [`Shared::open`].
-    pub fn look<R>(path: &CStr, f: impl FnOnce(&Self) -> R) -> Result<R> {
-        let mapped = deserted::Mapping(map_at(path)?);
-        mapped.check().map(|()| f(&mapped))
-    }
-
-    fn check(&self) -> Result<()> {
-        match (self.header.magic.load(Acquire), self.header.state.load(SeqCst)) {
-            (MAGIC, OPEN | CLOSING) => Ok(()),
-            (MAGIC, CLOSED) => Err(Errno::NOENT),
-            _ => Err(Errno::INVAL),
-        }
-    }
-
     /// A record that may be used, unless the index is nonsense.
     pub fn record(&self, index: u32) -> Option<&Record> {
         self.records.get(index as usize).filter(|_| index != 0)

@@ -270,13 +270,6 @@ impl Guard<'_> {
         self.use_pool(held);
     }
 
-    /// Gives back what those of other PID namespaces had who were killed with their guard.
-    fn see_to_deserted(&mut self, busy: bool, stats: &Path) {
-        let Self { neighbours, pool, path, .. } = self;
-        neighbours.note(busy);
-        neighbours.look(path, pool, &|ledger| tell(ledger, stats));
-    }
-
     fn watch_over(&mut self, stats: &Path) {
         loop {
             let begun = sys::cpu_time();

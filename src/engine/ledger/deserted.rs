@@ -10,7 +10,8 @@
 use core::ops::Deref;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
-use super::{map, Header, Shared, CLOSED, MAGIC};
+use super::opening::map;
+use super::{Header, Shared, CLOSED, MAGIC};
 use crate::pool::Pool;
 use crate::record::UNTIMED;
 use crate::rundir::Lock;

@@ -3,7 +3,8 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use super::{map, Header, Shared, CLOSED, CLOSING, MAGIC, OPEN};
+use super::opening::map;
+use super::{Header, Shared, CLOSED, CLOSING, MAGIC, OPEN};
 use crate::pool::Id;
 use crate::proc;
 use crate::rundir::Lock;

@@ -53,6 +53,13 @@ impl Guard<'_> {
         opened.is_ok()
     }
 
+    /// Gives back what those of other PID namespaces had who were killed with their guard.
+    pub(super) fn see_to_deserted(&mut self, busy: bool, stats: &Path) {
+        let Self { neighbours, pool, path, .. } = self;
+        neighbours.note(busy);
+        neighbours.look(path, pool, &|ledger| super::tell(ledger, stats));
+    }
+
     /// By this descriptor from now on.
     pub(super) fn use_pool(&mut self, held: i32) {
         self.held = held;
