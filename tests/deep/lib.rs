@@ -42,8 +42,8 @@ mod engine {
     pub mod report;
     pub mod rundir;
     pub mod slots;
-    pub mod speaker;
     pub mod space;
+    pub mod speaker;
     pub mod spec;
     pub mod stats;
     pub mod target;

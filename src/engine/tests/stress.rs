@@ -269,7 +269,7 @@ fn a_late_word_is_about_no_other_job() {
     record.set_reason(old.generation, crate::record::Reason::Unheld);
     assert!(!ledger.is_let_go(new));
     ledger.note_process(old, 77);
-    ledger.set_process(old, 78);
+    ledger.set_process(old, 78, || None);
     assert_eq!(record.pid.load(std::sync::atomic::Ordering::Acquire), 0);
     record.set_reason(new.generation, crate::record::Reason::Unheld);
     assert!(ledger.is_let_go(new));

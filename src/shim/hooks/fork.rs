@@ -160,7 +160,8 @@ impl Forking {
         }
         telling::forked();
         // Elsewhere only its parent knows what it is called here.
-        if let (Ticket::Runs(job) | Ticket::Held(job), false) = (self.ticket, space::is_elsewhere()) {
+        if let (Ticket::Runs(job) | Ticket::Held(job), false) = (self.ticket, space::is_elsewhere())
+        {
             STATE.set_job(job, self.traced);
             if self.traced {
                 naming::fork(job);
