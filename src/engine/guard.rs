@@ -8,7 +8,7 @@ use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Acquire;
 
 use crate::keeper::Keeper;
-use crate::ledger::{Shared, LIFE, START};
+use crate::ledger::{Shared, LIFE, NEXT, START};
 use crate::pool::Pool;
 use crate::space;
 use crate::sys;
@@ -66,13 +66,30 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     // is the only one.
     let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
     let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
-    lives |= file >= 0 && sys::is_byte_locked(file, LIFE) == Ok(true);
+    // In between there is none for a moment, but somebody waits for his turn.
+    lives |= file >= 0 && [LIFE, NEXT].iter().any(|at| sys::is_byte_locked(file, *at) == Ok(true));
     let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
     if !kept && !lives && !other {
         start(new);
+        await_lock(file);
     }
     if file >= 0 {
+        // A child that another thread has forked may have the description, too.
+        sys::unlock_byte(file, START);
         sys::close(file);
+    }
+}
+
+/// How long a starter waits for the guard to have its lock, in steps of 0.2 ms: whoever looks in between would start
+/// another one, in vain.
+const STEPS: usize = 250;
+
+fn await_lock(file: i32) {
+    for _ in 0..STEPS {
+        if sys::is_byte_locked(file, LIFE) != Ok(false) {
+            return;
+        }
+        sys::sleep_micros(200);
     }
 }
 

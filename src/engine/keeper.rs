@@ -1,9 +1,10 @@
 //! A parent for the guard where an orphan would become the child of somebody who minds.
 //!
-//! An orphan goes to the nearest subreaper above, or else to process 1 of its PID namespace. An init does not mind one
-//! more; a script, make or a build driver as the first process of a container, or a subreaper that waits for all its
-//! children, does: it would wait for the guard, which waits for it, or meet a pid in wait(2) that it has never heard
-//! of. There the guard is below a *keeper*, which is a child of the client that starts it, but one that no wait(2)
+//! An orphan goes to the nearest subreaper above, or else to process 1 of its PID namespace. That of the machine is an
+//! init, and does not mind one more. A script, make or a build driver as the first process of a container, or a
+//! subreaper that waits for all its children, does: it would wait for the guard, which waits for it, or meet a pid in
+//! wait(2) that it has never heard of. And whatever is the first of a container, the guard would end with it, and have
+//! no time to clean up. There the guard is below a *keeper*, which is a child of the client that starts it, but one that no wait(2)
 //! sees: its exit signal is not SIGCHLD (`__WCLONE`, waitpid(2)). An exec would make it SIGCHLD, and so would a new
 //! parent. So the keeper is a fork of the client that never becomes another program, and it ends with its client: it
 //! lets go of the client's memory and descriptors, is the subreaper of all that is below it, and sleeps.
@@ -23,19 +24,7 @@ use crate::proc;
 use crate::space;
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Peek};
-use crate::text::{number, Path, Text};
-
-/// Processes 1 that take in every orphan and collect it, by the start of their names.
-const INITS: [&[u8]; 8] = [
-    b"systemd",
-    b"init",
-    b"tini",
-    b"docker-init",
-    b"podman-init",
-    b"catatonit",
-    b"dumb-init",
-    b"s6-",
-];
+use crate::text::{number, Path};
 
 /// The inode of the first PID namespace (`PROC_PID_INIT_INO`), that of the machine.
 const FIRST_NAMESPACE: u64 = 0xefff_fffc;
@@ -75,13 +64,6 @@ impl Orphans {
         }
         let namespace = sys::stat(c"/proc/self/ns/pid", true).map(|st| st.st_ino);
         if namespace == Ok(FIRST_NAMESPACE) {
-            return Self::Init;
-        }
-        let mut name = [0u8; 16];
-        let comm: Text<16> = Text::new(b"/proc/1/comm");
-        let n = proc::read_file(&comm, &mut name).unwrap_or(0);
-        let name = name.get(..n).unwrap_or(b"");
-        if INITS.iter().any(|init| name.starts_with(init)) {
             Self::Init
         } else {
             Self::Above
@@ -116,6 +98,11 @@ impl Keeper {
             known => known,
         };
         orphans == Orphans::Init as u32 && ledger.header.minds.load(Acquire) == 0
+    }
+
+    /// Has process `me`, this one, yet to find out whether it needs a keeper?
+    pub fn is_open(&self, ledger: &Shared, me: i32) -> bool {
+        !self.is_needless(ledger) && self.known.load(Acquire) as u32 as i32 != me
     }
 
     /// Do the orphans of the ledger's processes come to this one?

@@ -133,8 +133,8 @@ impl State {
         self.owner.load(Acquire) != sys::getpid()
     }
 
-    /// In a forked child, before [`State::forked`]: the pid of its parent, as that knows it.
-    pub fn parent(&self) -> i32 {
+    /// The process to which this belongs; in a forked child, before [`State::forked`], its parent, as that knows it.
+    pub fn pid(&self) -> i32 {
         self.owner.load(Acquire)
     }
 

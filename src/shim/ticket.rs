@@ -73,7 +73,9 @@ fn guard(client: &Client, job: Handle) {
 /// [`guard`] for a token. One guard is followed by another when it is killed, so that one which is known is
 /// looked for at one job of four: to ask costs as much as to take the token.
 fn guard_token(client: &Client, job: Handle) {
-    if client.ledger().header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) {
+    let ledger = client.ledger();
+    let is_open = || client.keeper().is_open(ledger, STATE.pid());
+    if ledger.header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) || is_open() {
         guard(client, job);
     }
 }

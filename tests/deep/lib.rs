@@ -74,15 +74,41 @@ pub mod guard {
     use core::ffi::c_char;
 
     pub const KEPT: i32 = 0;
+    pub const FILE: i32 = 1;
 
-    pub fn ensure(
-        _: &crate::ledger::Shared,
-        _: &crate::pool::Pool,
-        _: &crate::text::Path,
-        _: &crate::text::Path,
-        _: *const *const c_char,
-        _: bool,
-    ) {
+    pub struct Start<'a> {
+        pub ledger: &'a crate::ledger::Shared,
+        pub path: &'a crate::text::Path,
+        pub pool: &'a crate::pool::Pool,
+        pub helper: &'a crate::text::Path,
+        pub envp: *const *const c_char,
+    }
+
+    pub fn ensure(_: &Start<'_>, _: Option<&crate::keeper::Keeper>, _: bool) {}
+}
+
+/// Orphans mind nobody here.
+pub mod keeper {
+    use super::guard::Start;
+
+    pub const CALL: i32 = 0;
+
+    pub struct Keeper;
+
+    impl Keeper {
+        pub const fn new() -> Self {
+            Self
+        }
+
+        pub fn look(&self, _: &crate::ledger::Shared) {}
+
+        pub fn adopts(&self) -> bool {
+            false
+        }
+
+        pub fn take_in(&self, _: &Start<'_>) {}
+
+        pub fn leave(&self, _: &crate::ledger::Shared, _: &crate::text::Path) {}
     }
 }
 

@@ -493,6 +493,12 @@ pub fn pending() -> u64 {
 
 pub fn discard_pending(_: u64) {}
 
+pub fn signalfd(_: u64) -> Result<c_int> {
+    Err(Errno::INVAL)
+}
+
+pub fn unlock_byte(_: c_int, _: i64) {}
+
 pub fn start_timer(_: c_int, _: u32) -> Result<c_int> {
     call(|k| {
         let process = k.processes.get_mut(&current()).ok_or(Errno::SRCH)?;

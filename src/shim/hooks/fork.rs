@@ -144,7 +144,7 @@ impl Forking {
         match (self.ticket, STATE.client()) {
             (Ticket::Runs(job), Some(client)) if self.on_token => {
                 // The child of a process that has made its children a PID namespace has another pid there.
-                if sys::getppid() != STATE.parent() {
+                if sys::getppid() != STATE.pid() {
                     space::enter(client.ledger().header.space());
                 }
                 client.ledger().note_process(job, sys::getpid());

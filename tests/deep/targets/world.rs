@@ -362,7 +362,7 @@ impl World {
             let mut guard = self.guard.borrow_mut();
             let (pid, other) = guard.get_or_insert_with(|| {
                 let pid = kernel(|k| k.spawn(1));
-                let run = || guard::run(LEDGER, 0, &Path::default());
+                let run = || guard::run(LEDGER, false, 0, &Path::default());
                 (pid, Other::new(move || kernel::run_as(pid, run)))
             });
             if other.resume().is_some() {
