@@ -66,8 +66,8 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     // is the only one.
     let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
     let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
-    // In between there is none for a moment, but somebody waits for his turn.
-    lives |= file >= 0 && [LIFE, NEXT].iter().any(|at| sys::is_byte_locked(file, *at) == Ok(true));
+    // Between two guards there is none for a moment, but a keeper waits for its turn, until it has that lock.
+    lives |= file >= 0 && [NEXT, LIFE].iter().any(|at| sys::is_byte_locked(file, *at) == Ok(true));
     let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
     if !kept && !lives && !other {
         start(new);

@@ -102,12 +102,16 @@ fn subreaper(how: &'static str) {
 
 /// The host itself is the first process of the namespace.
 fn process_1(how: &'static str) {
-    let mut argv = NAMESPACE.to_vec();
     let collects = compiled("collects");
-    argv.extend([&collects, "-k", how, "4", "sh", "host.sh", "{}"]);
-    let run = || Run::new(&argv).file("host.sh", HOST);
-    run().pool(Kind::Fifo, 3).both();
-    run().env("JSSHIM_JOBS", "3").slots(3).both();
+    // unshare itself is in another namespace.
+    let run = |pool: &str| {
+        let collect = format!("{collects} -k {how} 4 sh host.sh {{}}");
+        in_namespace(&format!("{pool} LD_PRELOAD=$JSSHIM_LIB exec {collect}"))
+            .file("host.sh", HOST)
+            .preload_inside()
+    };
+    run("").pool(Kind::Fifo, 3).both();
+    run("JSSHIM_JOBS=3").slots(3).both();
 }
 
 /// It is not preloaded, but those are that it starts: on one pool, and each on one of its own.
@@ -131,11 +135,15 @@ fn collector(text: &'static str) {
     // A subreaper; and the first process of a namespace, preloaded or not.
     let reaper = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1); os.execvp(sys.argv[1], sys.argv[1:])";
     let subreaper = [&python(), "-c", reaper, "bash", "-c", &text];
-    let run = |run: Run| run.file("pops.py", POPS).env("PYTHON", &python());
+    // bash's `wait -n` passes over what has ended before it: no start may keep bash waiting.
+    let run =
+        |run: Run| run.file("pops.py", POPS).env("PYTHON", &python()).env("JSSHIM_GATE", "child");
     run(Run::new(&subreaper)).pool(Kind::Fifo, 2).both();
     run(Run::new(&subreaper)).cli(2).both();
-    run(in_namespace(&text)).pool(Kind::Fifo, 2).both();
-    run(in_namespace(&text)).env("JSSHIM_JOBS", "2").slots(2).both();
+    let inside =
+        |pool: &str| in_namespace(&format!("export {pool} LD_PRELOAD=$JSSHIM_LIB; {text}"));
+    run(inside("").preload_inside()).pool(Kind::Fifo, 2).both();
+    run(inside("JSSHIM_JOBS=2").preload_inside()).slots(2).both();
 }
 
 /// tini and dumb-init, as the first process and as a subreaper, preloaded and not.
