@@ -59,6 +59,8 @@ pub struct State {
     /// Even the first job waits until the pool is known, since its children must be told: where one is to
     /// be made that all branches share, and in a make that makes its own.
     pub eager: AtomicBool,
+    /// It has been asked whether this is a subreaper.
+    pub asked: AtomicBool,
     /// The read end that MAKEFLAGS names, as it was at the start: device and inode; zeros: none.
     end: [AtomicU64; 2],
     /// MAKEFLAGS, as the process was started with it.
@@ -106,6 +108,7 @@ pub static STATE: State = State {
     debug: AtomicBool::new(false),
     top: AtomicBool::new(false),
     eager: AtomicBool::new(false),
+    asked: AtomicBool::new(false),
     end: [const { AtomicU64::new(0) }; 2],
     flags: AtomicPtr::new(core::ptr::null_mut()),
     preload: AtomicPtr::new(core::ptr::null_mut()),

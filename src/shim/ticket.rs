@@ -45,10 +45,23 @@ pub fn begin_here() -> Ticket {
         return Ticket::Pass;
     }
     wait_own_turn();
+    if !STATE.asked.load(Relaxed) {
+        ask();
+    }
     if !STATE.eager.load(Relaxed) && claim_first() {
         return Ticket::First;
     }
     begin_recorded()
+}
+
+/// Before the first job: a subreaper is in the ledger before its children are, for they must know who gets their
+/// orphans.
+#[inline(never)]
+fn ask() {
+    STATE.asked.store(true, Relaxed);
+    if sys::is_subreaper() {
+        STATE.eager.store(true, Relaxed);
+    }
 }
 
 /// Apart from [`begin`], so that a process with one job at a time needs little stack.
