@@ -96,6 +96,7 @@ pub mod keeper {
     pub struct Keeper;
 
     impl Keeper {
+        #[allow(clippy::new_without_default)]
         pub const fn new() -> Self {
             Self
         }

@@ -16,7 +16,7 @@ use jsshim_deep::ledger::{Founding, Shared};
 use jsshim_deep::pool::{Pool, Taken};
 use jsshim_deep::record::Handle;
 use jsshim_deep::slots::State;
-use jsshim_deep::sync::{changes, AtomicU64, Ordering::Relaxed};
+use jsshim_deep::sync::{changes, AtomicI32, AtomicU64, Ordering::Relaxed};
 use jsshim_deep::text::Path;
 use loom::thread::{self, JoinHandle};
 

@@ -346,7 +346,7 @@ pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
 /// Zeros must be a valid `T`.
 pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
     // SAFETY: by the contract.
-    Ok(Box::leak(unsafe { Box::<T>::new_zeroed().assume_init() }))
+    Ok(Box::leak(unsafe { Box::new(core::mem::zeroed()) }))
 }
 
 /// # Safety

@@ -115,8 +115,8 @@ pub unsafe fn waitid(
         ticket::before_wait();
         match options & (libc::__WALL | libc::__WCLONE) {
             0 => wait(),
-            // SAFETY: after a success it is filled in.
             _ => without_ours(options, wait, |ret| match ret {
+                // SAFETY: after a success it is filled in.
                 0 => unsafe { (*to).si_pid() },
                 _ => 0,
             }),
