@@ -70,7 +70,7 @@ pub fn allow_helper_in_shell(client: &Client) -> bool {
 
 /// Another user, or one without descriptors, cannot open the ledger, and the helper could not either.
 fn can_work(client: &Client) -> bool {
-    let open = || sys::open(client.ledger_path.c(), libc::O_RDWR | libc::O_NOFOLLOW, 0);
+    let open = || sys::open(client.ledger_path().c(), libc::O_RDWR | libc::O_NOFOLLOW, 0);
     !client.helper.bytes().is_empty() && open().map(sys::close).is_ok()
 }
 
