@@ -66,30 +66,35 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     // is the only one.
     let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
     let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
-    // Between two guards there is none for a moment, but a keeper waits for its turn, until it has that lock.
-    lives |= file >= 0 && [NEXT, LIFE].iter().any(|at| sys::is_byte_locked(file, *at) == Ok(true));
+    lives |= file >= 0 && has_guard(file);
     let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
     if !kept && !lives && !other {
         start(new);
         await_lock(file);
-    }
-    if file >= 0 {
         // A child that another thread has forked may have the description, too.
         sys::unlock_byte(file, START);
+    }
+    if file >= 0 {
         sys::close(file);
     }
 }
 
-/// How long a starter waits for the guard to have its lock, in steps of 0.2 ms: whoever looks in between would start
-/// another one, in vain.
-const STEPS: usize = 250;
+/// Is there a guard, or will be one?
+fn has_guard(file: i32) -> bool {
+    // Between two guards there is none for a moment, but a keeper waits for its turn, until it has that lock.
+    [LIFE, NEXT, LIFE].iter().any(|at| sys::is_byte_locked(file, *at) == Ok(true))
+}
+
+/// How long a starter waits for the guard to have its lock, in ms: whoever looks in between would start another one,
+/// in vain.
+const LOCK_MILLIS: u32 = 50;
 
 fn await_lock(file: i32) {
-    for _ in 0..STEPS {
+    for _ in 0..LOCK_MILLIS {
         if sys::is_byte_locked(file, LIFE) != Ok(false) {
             return;
         }
-        sys::sleep_micros(200);
+        sys::sleep_millis(1);
     }
 }
 

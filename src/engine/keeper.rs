@@ -462,7 +462,7 @@ fn retitle(ledger: &Path) {
     let mut words = stat.get(after..).unwrap_or(b"").split(|b| *b == b' ').skip(1);
     let mut field = |skip| words.nth(skip).and_then(number).map_or(0, |(n, _)| n as usize);
     let (from, to) = (field(45), field(0));
-    let title = Path::new(b"jsshim-helper keeper ").with(ledger.bytes());
+    let title = Path::new(NAME.to_bytes()).with(b" ").with(ledger.bytes());
     let bytes = title.bytes().iter().copied().chain(core::iter::repeat(0));
     for (at, b) in (from..to).zip(bytes).filter(|_| from != 0) {
         // SAFETY: the kernel says that the arguments lie there, on the stack; in this process nobody reads them.

@@ -337,7 +337,8 @@ impl Guard<'_> {
     fn makes_room(&self) -> bool {
         let (header, me) = (&self.ledger.header, sys::getpid());
         let asked = header.resign.compare_exchange(me, 0, AcqRel, Acquire).is_ok();
-        if !(asked || self.adopted && sys::is_byte_locked(self.file, NEXT) == Ok(true)) {
+        let is_next = || sys::is_byte_locked(self.file, NEXT) == Ok(true);
+        if !asked && (!self.adopted || !is_next()) {
             return false;
         }
         sys::unlock_byte(self.file, LIFE);

@@ -93,6 +93,7 @@ pub mod keeper {
 
     pub const CALL: i32 = 0;
 
+    #[derive(Default)]
     pub struct Keeper;
 
     impl Keeper {

@@ -1,11 +1,15 @@
 //! The system calls of the engine, made to the kernel in memory. The names and types are those of
 //! `src/engine/sys`; the manual pages are the same.
 
+mod guards;
+
 use core::ffi::{c_int, CStr};
 use std::sync::Arc;
 
 use crate::kernel::{self, current, enter, kernel, set_signal, Handler, Kernel, Life, Node, Open};
 use crate::sync::{changes, Flag, Ordering::AcqRel};
+
+pub use guards::*;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub i32);
@@ -340,19 +344,6 @@ pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
     Some(f(&mut vec![0; len]))
 }
 
-/// The models make few of these; each stays for the life of the test.
-///
-/// # Safety
-/// Zeros must be a valid `T`.
-pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
-    // SAFETY: by the contract.
-    Ok(Box::leak(unsafe { Box::new(core::mem::zeroed()) }))
-}
-
-/// # Safety
-/// As munmap(2).
-pub unsafe fn unmap(_: *mut u8, _: usize) {}
-
 pub fn close_from(first: c_int) -> Result<()> {
     call(|k| {
         if let Some(process) = k.processes.get_mut(&current()) {
@@ -405,15 +396,6 @@ pub fn setpgid(_: i32) {}
 
 pub fn getsid(_: i32) -> Result<i32> {
     Err(Errno::SRCH)
-}
-
-/// A process of the models has one thread.
-pub fn gettid() -> i32 {
-    current()
-}
-
-pub fn kill_thread(tid: i32, signal: c_int) {
-    let _ = kill(tid, signal);
 }
 
 pub fn kill(pid: i32, signal: c_int) -> Result<()> {
@@ -492,12 +474,6 @@ pub fn pending() -> u64 {
 }
 
 pub fn discard_pending(_: u64) {}
-
-pub fn signalfd(_: u64) -> Result<c_int> {
-    Err(Errno::INVAL)
-}
-
-pub fn unlock_byte(_: c_int, _: i64) {}
 
 pub fn start_timer(_: c_int, _: u32) -> Result<c_int> {
     call(|k| {

@@ -74,7 +74,7 @@ fn helper_name(pid: i32) -> String {
 
 /// Is this a process of the guard?
 pub fn is_guard(pid: i32) -> bool {
-    Target::of(pid).is_some_and(|target| target.name == "guard")
+    Target::of(pid).is_some_and(|target| matches!(&*target.name, "guard" | "jsshim-keeper"))
 }
 
 struct Kill {

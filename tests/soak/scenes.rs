@@ -2,7 +2,7 @@
 //! with `&`, all at once, on each kind of pool.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{chown, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use super::kills::is_guard;
 use crate::harness::pool::{Kind, Pool, READ_END, WRITE_END};
 use crate::harness::procs::{self, Mark};
-use crate::harness::programs::{artifact, base, on_path, python, tool};
+use crate::harness::programs::{artifact, base, compiled, on_path, python, tool};
 
 /// Whose pool it is.
 #[derive(Debug)]
@@ -23,6 +23,12 @@ pub enum Owner {
     Test(Kind),
     /// `jsshim -j`.
     Ours,
+    /// The test; a preloaded subreaper is on top, which waits for all its children.
+    Collector,
+    /// The test; the build is that of another user.
+    OtherUser,
+    /// The test; `ulimit -s 256`, so that few programs run.
+    LittleStack,
 }
 
 /// Where its parts run.
@@ -35,7 +41,7 @@ pub enum Place {
 }
 use Place::{One, Sandboxes};
 
-pub const SCENES: [(Owner, Place); 10] = [
+pub const SCENES: [(Owner, Place); 13] = [
     (Owner::Make, One),
     (Owner::Test(Kind::NonBlocking), Sandboxes),
     (Owner::Make44, One),
@@ -46,6 +52,9 @@ pub const SCENES: [(Owner, Place); 10] = [
     (Owner::Ours, Sandboxes),
     (Owner::Test(Kind::NonBlocking), One),
     (Owner::Make44, Sandboxes),
+    (Owner::Collector, One),
+    (Owner::OtherUser, One),
+    (Owner::LittleStack, One),
 ];
 
 /// In front of a program of the build; the program is the first process of the namespace.
@@ -67,6 +76,8 @@ fn place(text: &str, place: Place) -> String {
     }
     text
 }
+
+const NOBODY: u32 = 65534;
 
 const SLOTS: usize = 3;
 
@@ -90,6 +101,15 @@ xargs -P4 -n1 $PYTHON pool.py <list &
 sh shells.sh &
 wait
 ninja -k0 -j4 -f d.ninja
+";
+
+const LITTLE: &str = "
+ulimit -s 256
+for host in 1 2 3 4; do xargs -P4 -n1 sleep <seconds & done
+for i in 1 2 3 4 5 6; do sleep 0.0$i & done
+wait
+for i in 6 5 4 3 2 1; do sleep 0.0$i & done
+wait
 ";
 
 const SHELLS: &str = "
@@ -159,6 +179,8 @@ pub struct Scene {
     pub pool: Option<Pool>,
     id: String,
     argv: Vec<String>,
+    /// What makes a command that of the build's user.
+    as_user: Vec<String>,
     is_make: bool,
     init: Option<Child>,
 }
@@ -179,7 +201,9 @@ impl Scene {
             ("shells.sh", SHELLS),
             ("pool.py", POOL),
             ("init.py", INIT),
+            ("little.sh", LITTLE),
             ("list", "1 2 3 4 5\n"),
+            ("seconds", &"0.02 0.05 0.03 0.01 0.08 0.04\n".repeat(4)),
             ("x.c", source),
             ("a.ninja", &edges(20, "a")),
             ("d.ninja", &edges(8, "d")),
@@ -189,19 +213,39 @@ impl Scene {
         }
         let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
         let jobs = format!("-j{SLOTS}");
+        let as_user = match owner {
+            Owner::OtherUser => {
+                let ids = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+                words(&[&[&*on_path("setpriv")], &ids[..]].concat())
+            }
+            _ => vec![],
+        };
         let argv = match owner {
             Owner::Make => words(&[&on_path("make"), "-k", &jobs]),
             Owner::Make44 => words(&[&tool("make-4.4.1", "make"), "-k", &jobs]),
             Owner::Ours => words(&[&artifact("jsshim").unwrap(), &jobs, "--", "sh", "root.sh"]),
             Owner::Test(_) => words(&["sh", "root.sh"]),
+            Owner::Collector => {
+                words(&[&compiled("collects"), "-s", "-k", "wait", "2", "sh", "root.sh"])
+            }
+            Owner::OtherUser => [as_user.clone(), words(&["sh", "root.sh"])].concat(),
+            Owner::LittleStack => words(&["sh", "little.sh"]),
         };
-        let pool = match owner {
-            Owner::Test(kind) => Some(Pool::new(*kind, SLOTS, &dir).unwrap()),
+        let kind = match owner {
+            Owner::Test(kind) => Some(*kind),
+            Owner::Collector | Owner::LittleStack => Some(Kind::Fifo),
+            Owner::OtherUser => Some(Kind::NonBlocking),
             _ => None,
         };
+        let pool = kind.map(|kind| Pool::new(kind, SLOTS, &dir).unwrap());
+        if matches!(owner, Owner::OtherUser) {
+            for part in ["work", "tmp", "shim"] {
+                chown(dir.join(part), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
         let is_make = matches!(owner, Owner::Make | Owner::Make44);
         let mark = Mark::new(&id);
-        Scene { dir, mark, pool, id, argv, is_make, init: None }
+        Scene { dir, mark, pool, id, argv, as_user, is_make, init: None }
     }
 
     pub fn start(&mut self) {
@@ -300,7 +344,8 @@ impl Scene {
         let library = artifact("libjsshim.so").unwrap();
         let script =
             format!("export LD_PRELOAD={library}; exec sh -c 'sleep 0.2 & sleep 0.2 & wait'");
-        let argv = ["sh", "-c", &script].map(str::to_owned);
+        let mut argv = self.as_user.clone();
+        argv.extend(["sh", "-c", &script].map(str::to_owned));
         assert!(self.spawn(&argv, "err2").wait().unwrap().success());
     }
 

@@ -113,13 +113,19 @@ pub unsafe fn waitid(
     let wait = || real(kind, id, to, options);
     let ret = if kind == libc::P_ALL {
         ticket::before_wait();
+        let shown = |ret: &c_int| {
+            // SAFETY: after a success it is filled in.
+            unsafe {
+                if *ret == 0 {
+                    (*to).si_pid()
+                } else {
+                    0
+                }
+            }
+        };
         match options & (libc::__WALL | libc::__WCLONE) {
             0 => wait(),
-            _ => without_ours(options, wait, |ret| match ret {
-                // SAFETY: after a success it is filled in.
-                0 => unsafe { (*to).si_pid() },
-                _ => 0,
-            }),
+            _ => without_ours(options, wait, shown),
         }
     } else {
         wait()
