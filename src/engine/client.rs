@@ -1,5 +1,6 @@
 //! A client: a process that takes slots of a pool for its jobs.
 
+use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -13,7 +14,7 @@ use crate::record::{Handle, Record};
 use crate::rundir::{self, Lock};
 use crate::slots::State;
 use crate::space;
-use crate::sync::{AtomicI32, AtomicPtr, AtomicU64};
+use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{Path, Text};
 use crate::{guard, join};
@@ -24,8 +25,11 @@ pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
 /// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
 pub struct Client {
     ledger: AtomicPtr<Shared>,
-    /// The run-time directory.
-    dir: Path,
+    /// Where the ledger is, for the helper, and where the one is of another PID namespace, if this process has been
+    /// forked into that; see [`Client::ledger_path`]. A path by value would lie on the stack of a host.
+    paths: [UnsafeCell<Path>; 2],
+    /// Which of the two counts.
+    path: AtomicU32,
     /// The pool.
     pub pool: Pool,
     /// `JSSHIM_POOL=…`, for the environment of the jobs.
@@ -65,6 +69,15 @@ pub struct Setup<'a> {
     pub trace: &'a dyn Fn(&mut Path),
 }
 
+/// In [`Client::path`]: the first one, or the other one, which is being written or has been.
+const FIRST: u32 = 0;
+const MOVING: u32 = 1;
+const MOVED: u32 = 2;
+
+// SAFETY: the paths are written by one thread each before another one looks at them, see `Client::ledger_path`; the
+// rest is atomics, and what never changes.
+unsafe impl Sync for Client {}
+
 /// How often a ledger may be closed before we are in it: others must come and go in between, each time.
 const ENTRIES: usize = 16;
 
@@ -82,7 +95,10 @@ impl Client {
         // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
         let this = unsafe {
             (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));
-            (&raw mut (*at).dir).write(Path::default());
+            let paths = (&raw mut (*at).paths).cast::<Path>();
+            paths.write(Path::default());
+            paths.add(1).write(Path::default());
+            (&raw mut (*at).path).write(AtomicU32::new(FIRST));
             setup.pool.copy_to(&raw mut (*at).pool);
             (&raw mut (*at).pool_word).write(Text::default());
             (&raw mut (*at).helper).copy_from_nonoverlapping(setup.helper, 1);
@@ -101,10 +117,7 @@ impl Client {
             &mut *at
         };
         let ledger = match setup.dir {
-            Some(dir) => {
-                this.dir = *dir;
-                this.attach()?
-            }
+            Some(dir) => this.name_in(dir).attach()?,
             None => this.find_ledger(setup.given)?,
         };
         this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
@@ -118,8 +131,7 @@ impl Client {
     #[inline(never)]
     fn find_ledger(&mut self, given: Option<&[u8]>) -> Result<&'static Shared> {
         let found = rundir::search(given, |dir| {
-            self.dir = *dir;
-            let ledger = Shared::open(self.ledger_path().c()).ok()?;
+            let ledger = Shared::open(self.name_in(dir).ledger_path().c()).ok()?;
             is_of(ledger, &self.founding).then_some(ledger)
         });
         match found {
@@ -127,11 +139,17 @@ impl Client {
                 ask(ledger, &self.founding);
                 Ok(ledger)
             }
-            None => rundir::make_in(given, |dir| {
-                self.dir = *dir;
-                self.attach()
-            }),
+            None => rundir::make_in(given, |dir| self.name_in(dir).attach()),
         }
+    }
+
+    /// The ledger is to be in this directory.
+    fn name_in(&mut self, dir: &Path) -> &Self {
+        let space = self.founding.space.load(Acquire);
+        let [first, _] = &mut self.paths;
+        *first.get_mut() = Path::default();
+        rundir::put_ledger(dir, self.pool.id, space, first.get_mut());
+        self
     }
 
     /// The ledger.
@@ -141,8 +159,11 @@ impl Client {
     }
 
     /// Where it is, for the helper.
-    pub fn ledger_path(&self) -> Path {
-        rundir::ledger(&self.dir, self.pool.id, self.founding.space.load(Acquire))
+    pub fn ledger_path(&self) -> &Path {
+        let [first, moved] = &self.paths;
+        let path = if self.path.load(Acquire) == MOVED { moved } else { first };
+        // SAFETY: the first one is written before the client is shared, the other one before `MOVED` is set.
+        unsafe { &*path.get() }
     }
 
     /// Opens the ledger, or makes it.
@@ -152,7 +173,7 @@ impl Client {
         if !path.fits() {
             return Err(Errno(libc::ENAMETOOLONG));
         }
-        attach(&path, &self.founding)
+        attach(path, &self.founding)
     }
 
     /// Forgets whose record it was: in a forked child that is the parent's.
@@ -214,9 +235,28 @@ impl Client {
         if space == self.founding.space.load(Acquire) {
             return Some(());
         }
+        self.move_to(space)
+    }
+
+    #[inline(never)]
+    fn move_to(&self, space: u64) -> Option<()> {
+        let dir = self.ledger_path().parent();
+        let path = self.path.load(Acquire);
+        let ours =
+            path != MOVING && self.path.compare_exchange(path, MOVING, AcqRel, Acquire).is_ok();
+        let [_, moved] = &self.paths;
+        if !ours {
+            return None;
+        }
+        // SAFETY: whoever has set `MOVING` is the only one, and nobody has asked for this path: as long as this
+        // process has no record here, no other thread of it does anything with the ledger.
+        let to = unsafe { &mut *moved.get() };
+        *to = Path::default();
+        rundir::put_ledger(&dir, self.pool.id, space, to);
         // Its pool ends with a process of the other one, if with any.
         self.founding.root.store(0, Release);
         self.founding.space.store(space, Release);
+        self.path.store(MOVED, Release);
         self.reattach()?;
         space::enter(space);
         Some(())
@@ -311,30 +351,20 @@ impl Client {
     /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
     /// `check`: also if one is known, which may have been killed.
     pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
-        let path = self.ledger_path();
-        guard::ensure(&self.start(&path, envp), Some(&self.keeper), check);
+        guard::ensure(&self.start(envp), Some(&self.keeper), check);
     }
 
-    fn start<'a>(
-        &'a self,
-        path: &'a Path,
-        envp: *const *const core::ffi::c_char,
-    ) -> guard::Start<'a> {
-        guard::Start { ledger: self.ledger(), path, pool: &self.pool, helper: &self.helper, envp }
+    fn start(&self, envp: *const *const core::ffi::c_char) -> guard::Start<'_> {
+        let (path, pool, helper) = (self.ledger_path(), &self.pool, &self.helper);
+        guard::Start { ledger: self.ledger(), path, pool, helper, envp }
     }
 
     /// Before a wait(2) for any child: a guard that has become one is none afterwards. `envp` as in [`Client::guard`].
     #[inline]
     pub fn before_wait(&self, envp: *const *const core::ffi::c_char) {
         if self.keeper.adopts() {
-            self.take_in(envp);
+            self.keeper.take_in(&self.start(envp));
         }
-    }
-
-    #[inline(never)]
-    fn take_in(&self, envp: *const *const core::ffi::c_char) {
-        let path = self.ledger_path();
-        self.keeper.take_in(&self.start(&path, envp));
     }
 
     /// The child of this process by which the guard lives, if it has one.
@@ -413,13 +443,13 @@ impl Client {
         self.pool.close();
         if !alone {
             self.free_idle(me);
-            self.close_if_last(&path);
+            self.close_if_last(path);
         } else {
             self.ledger().free(me);
             self.former().for_each(|client| self.free_idle(client));
-            self.close_if_idle(&path);
+            self.close_if_idle(path);
         }
-        self.keeper.leave(self.ledger(), &path);
+        self.keeper.leave(self.ledger(), path);
     }
 
     /// Where this process is the first one of its PID namespace, or started by that, the namespace may end with it, and

@@ -123,7 +123,7 @@ fn resolve(file: &CStr) -> Option<Path> {
 /// What the helper is told of `job`.
 fn spec(c: &Client, job: Handle, shell: bool) -> Text<320> {
     let inherited = c.pool.inherited.unwrap_or((-1, -1));
-    Spec { job, shell, inherited, ledger: c.ledger_path() }.encode()
+    Spec { job, shell, inherited, ledger: *c.ledger_path() }.encode()
 }
 
 /// The exec of the helper that holds `job` and then becomes `target`. It [must be allowed](crate::bounds::allow_helper).
