@@ -330,7 +330,7 @@ fn a_client_leaves_when_the_guard_has_been_killed() {
 /// strace keeps the double on its way.
 fn a_client_leaves_while_the_guard_comes_back() {
     let away =
-        "pair; strace -qq -o log -p $double -e trace=clone -e inject=clone:delay_exit=4000000 &
+        "pair; strace -qq -o log -p $double -e trace=clone -e inject=clone:delay_enter=4000000 &
         until grep -q 'TracerPid:.[1-9]' /proc/$double/status; do sleep 0.01; done
         kill -KILL $guard; until [ $(guards) = $double ]; do sleep 0.01; done";
     leaves_behind_a_held_job(away).pool(Kind::Fifo, 2).once();
