@@ -42,6 +42,8 @@ const RETIRE: i32 = libc::SIGUSR1;
 const PATIENCE: u32 = 500;
 /// How long a keeper may take to let go of its client's descriptors, in ms.
 const READY: u32 = 200;
+/// How long a client that leaves waits for another one's keeper, which may be on its way, in ms.
+const GRACE: u32 = 100;
 
 /// Where do the orphans of this process go?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,16 +185,19 @@ impl Keeper {
         if root == me {
             header.leaving.store(me, Release);
         }
+        let mut grace = GRACE.saturating_mul(5);
         for _ in 0..PATIENCE.saturating_mul(5) {
             // Again and again: the first time it may not sleep yet.
             let _ = sys::kill(pid, RETIRE);
             if header.keeper.load(Acquire) == pid {
                 let guard = header.guard.load(Acquire);
                 if !ledger.is_idle() || root != 0 && root != me && proc::lives(root) {
-                    if !has_next(path) {
+                    if has_next(path) {
+                        header.resign.store(guard, Release);
+                    } else if grace == 0 {
                         return;
                     }
-                    header.resign.store(guard, Release);
+                    grace = grace.saturating_sub(1);
                 }
                 call(guard);
             }
