@@ -1,5 +1,6 @@
 //! What is tested across modules.
 
 mod adopt;
+mod join;
 mod names;
 mod stress;
