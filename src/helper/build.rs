@@ -11,4 +11,7 @@ fn main() {
     ] {
         println!("cargo:rustc-link-arg-bins={arg}");
     }
+    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+    println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/layout.ld");
+    println!("cargo:rerun-if-changed=layout.ld");
 }
