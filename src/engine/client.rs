@@ -1,5 +1,7 @@
 //! A client: a process that takes slots of a pool for its jobs.
 
+mod attach;
+
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
@@ -7,17 +9,18 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::jobs::Jobs;
 use crate::keeper::Keeper;
-use crate::ledger::{Founding, Header, Shared};
-use crate::pool::{self, Pool, Taken};
+use crate::ledger::{Founding, Shared};
+use crate::pool::{Pool, Taken};
 use crate::proc;
 use crate::record::{Handle, Record};
-use crate::rundir::{self, Lock};
+use crate::rundir;
 use crate::slots::State;
 use crate::space;
 use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Peek, Result};
 use crate::text::{Path, Text};
 use crate::{guard, join};
+use attach::{ask, attach, is_of};
 
 /// The private variable by which the pool travels.
 pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
@@ -474,66 +477,6 @@ impl Client {
         if self.ledger().is_let_go(job) {
             self.end(job);
             self.ledger().close_if_idle(self.ledger_path().c());
-        }
-    }
-}
-
-/// Opens the ledger of a pool, or makes it.
-#[inline(never)]
-fn attach(path: &Path, founding: &Founding) -> Result<&'static Shared> {
-    let ledger = open_or_create(path, founding)?;
-    ask(ledger, founding);
-    Ok(ledger)
-}
-
-fn ask(ledger: &Shared, founding: &Founding) {
-    if founding.stats || !founding.trace.bytes().is_empty() {
-        ledger.ask(founding);
-    }
-}
-
-fn open_or_create(path: &Path, founding: &Founding) -> Result<&'static Shared> {
-    if let Ok(ledger) = Shared::open(path.c()) {
-        if is_of(ledger, founding) {
-            return Ok(ledger);
-        }
-    }
-    let _lock = Lock::take(path.c())?;
-    match Shared::open(path.c()) {
-        Ok(ledger) if is_of(ledger, founding) => return Ok(ledger),
-        Ok(ledger) => ledger.give_up(),
-        Err(_) => {}
-    }
-    // Of another pool that is gone (numbers are used again), a closed or a broken one.
-    let _ = sys::unlink(path.c());
-    // Without locks another may have been faster.
-    Shared::create(path.c(), founding).or_else(|e| Shared::open(path.c()).map_err(|_| e))
-}
-
-/// Is this the ledger of this pool, and not of one that had the same number and has gone?
-fn is_of(ledger: &Shared, founding: &Founding) -> bool {
-    ledger.header.id() == founding.id && (ledger.is_inhabited() || !is_stale(ledger))
-}
-
-/// A pipe outlives the process in which it was found, and until the machine is started again no other one has its
-/// number while it is there.
-fn is_pipe(h: &Header) -> bool {
-    h.path().bytes().starts_with(b"/proc/") && h.is_of_this_boot()
-}
-
-/// Has the pool that this ledger was made for gone? Where a guard lives, or /proc is not there to look into, a
-/// pool that cannot be found may still be in use.
-#[inline(never)]
-fn is_stale(ledger: &Shared) -> bool {
-    let h = &ledger.header;
-    match pool::open(&h.reach(), h.id(), libc::O_RDONLY) {
-        Ok(fd) => {
-            sys::close(fd);
-            false
-        }
-        Err(e) => {
-            let gone = e == Errno::NOENT && !ledger.has_guard() && !is_pipe(h);
-            gone && sys::stat(c"/proc/self", false).is_ok()
         }
     }
 }
