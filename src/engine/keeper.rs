@@ -29,8 +29,8 @@ use crate::text::{number, Path};
 /// The inode of the first PID namespace (`PROC_PID_INIT_INO`), that of the machine.
 const FIRST_NAMESPACE: u64 = 0xefff_fffc;
 
-/// Asks the guard to look around at once.
-pub const CALL: i32 = libc::SIGTERM;
+/// Asks the guard to look around at once. Ignored by default: the pid may be that of another process by now.
+pub const CALL: i32 = libc::SIGURG;
 
 /// What a keeper is called.
 const NAME: &CStr = c"jsshim-keeper";
@@ -172,14 +172,17 @@ impl Keeper {
                 self.set(pid);
                 true
             }
-            None => false,
+            None => {
+                self.set(0);
+                false
+            }
         }
     }
 
     /// The client leaves: its keeper goes, if the guard below it is not needed or another keeper takes over.
     #[inline(never)]
     pub fn leave(&self, ledger: &Shared, path: &Path) {
-        let Some(pid) = self.own() else { return };
+        let Some(pid) = (if self.is_needless(ledger) { None } else { self.own() }) else { return };
         let header = &ledger.header;
         let (root, me) = (header.root.load(Acquire), sys::getpid());
         if root == me {
@@ -216,7 +219,7 @@ impl Keeper {
         let header = &start.ledger.header;
         for top in [&header.keeper, &header.double] {
             let pid = top.load(Acquire);
-            if pid <= 0 || !sys::is_visible_child(pid) {
+            if pid <= 0 || !sys::is_visible_child(pid) || !is_ours(start.ledger, pid) {
                 continue;
             }
             if self.own().is_none() {
@@ -260,13 +263,24 @@ impl Keeper {
     }
 }
 
+/// Is this a process of the guard, and not one of the host's that has its pid by now? Those are no leaders of a
+/// session by our programs' names; one that is held has a record.
+fn is_ours(ledger: &Shared, pid: i32) -> bool {
+    let is_job = || ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid && r.state().is_job());
+    is_called(pid, b"jsshim-") && sys::getsid(pid) == Ok(pid) && !is_job()
+}
+
+fn is_called(pid: i32, start: &[u8]) -> bool {
+    let mut name = [0u8; 16];
+    let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut name).unwrap_or(0);
+    name.get(..n).is_some_and(|name| name.starts_with(start))
+}
+
 /// A keeper that this process has from before an exec, or 0.
 fn find() -> i32 {
     let mut found = 0;
     proc::each_child(|pid| {
-        let mut name = [0u8; 16];
-        let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut name).unwrap_or(0);
-        if name.get(..n).is_some_and(|name| name.starts_with(NAME.to_bytes())) {
+        if is_called(pid, NAME.to_bytes()) {
             found = pid;
         }
     });
