@@ -51,7 +51,8 @@ impl Watches {
     /// if it is new.
     pub fn is_dead(&mut self, h: Handle, record: &Record, pid: i32) -> bool {
         let Some(watch) = self.0.all.get_mut(h.index as usize) else { return false };
-        if (watch.pid, watch.generation) != (pid, h.generation) {
+        // A broken record may have no pid, as a watch of nobody has none.
+        if (watch.pid, watch.generation) != (pid, h.generation) || pid == 0 {
             watch.end();
             *watch = Watch::begin(h, record, pid);
         }

@@ -69,8 +69,7 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     lives |= file >= 0 && has_guard(file);
     let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
     if !kept && !lives && !other {
-        start(new);
-        await_lock(file);
+        start(new, file);
         // A child that another thread has forked may have the description, too.
         sys::unlock_byte(file, START);
     }
@@ -98,7 +97,7 @@ fn await_lock(file: i32) {
     }
 }
 
-fn start(new: &Start<'_>) {
+fn start(new: &Start<'_>, file: i32) {
     with_plan(new, -1, true, |plan| {
         let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) else { return };
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
@@ -108,6 +107,7 @@ fn start(new: &Start<'_>) {
         if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
             sys::await_unshared(&plan.second);
         }
+        await_lock(file);
         let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     });
 }

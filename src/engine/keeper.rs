@@ -323,7 +323,6 @@ fn make(start: &Start<'_>) -> Option<i32> {
     if made == Ok(0) {
         keep(start, owner, ready)
     }
-    let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     if let Ok(pid) = made {
         // It is ready after a fraction of that, unless it was killed or stopped.
         for _ in 0..READY.saturating_mul(20) {
@@ -333,6 +332,7 @@ fn make(start: &Start<'_>) -> Option<i32> {
             sys::sleep_micros(50);
         }
     }
+    let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     // SAFETY: nothing here uses it any more.
     unsafe { sys::unmap(page, PAGE) };
     made.ok()

@@ -69,6 +69,18 @@ pub struct Header {
     pub guard: AtomicI32,
     /// The guard's descriptor of the pool, by which others can open it; -1 if it has none.
     pub guard_fd: AtomicI32,
+    /// Records ever used: nothing lies above.
+    high: AtomicU32,
+    hint: AtomicU32,
+    id: [AtomicU64; 3],
+    /// For a pool of our own: the process with which it ends; otherwise 0.
+    pub root: AtomicI32,
+    /// Slots of the pool, the implicit one of its root included; 0 if unknown.
+    pub slots: AtomicU32,
+    /// No start while the load is above this many thousandths; 0: no limit (`-l`).
+    pub load_milli: AtomicU32,
+    /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
+    pub root_born: AtomicU32,
     /// The guard's double; 0 if it has none.
     pub double: AtomicI32,
     /// The keeper that the guard is below, and the client that it belongs to; 0 if there is none. See
@@ -82,18 +94,6 @@ pub struct Header {
     pub resign: AtomicI32,
     /// The root, when it is at its end.
     pub leaving: AtomicI32,
-    /// Records ever used: nothing lies above.
-    high: AtomicU32,
-    hint: AtomicU32,
-    id: [AtomicU64; 3],
-    /// For a pool of our own: the process with which it ends; otherwise 0.
-    pub root: AtomicI32,
-    /// Slots of the pool, the implicit one of its root included; 0 if unknown.
-    pub slots: AtomicU32,
-    /// No start while the load is above this many thousandths; 0: no limit (`-l`).
-    pub load_milli: AtomicU32,
-    /// When the root started, as [`crate::record::Record::born`]; 0 if unknown.
-    pub root_born: AtomicU32,
     /// The PID namespace of all pids in it ([`crate::space::own`]); 0 if its maker could not tell.
     space: AtomicU64,
     /// See [`proc::boot`].

@@ -86,9 +86,7 @@ fn guard(client: &Client, job: Handle) {
 /// [`guard`] for a token. One guard is followed by another when it is killed, so that one which is known is
 /// looked for at one job of four: to ask costs as much as to take the token.
 fn guard_token(client: &Client, job: Handle) {
-    let ledger = client.ledger();
-    let is_open = || client.keeper().is_open(ledger, STATE.pid());
-    if ledger.header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) || is_open() {
+    if client.ledger().header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) {
         guard(client, job);
     }
 }
@@ -188,6 +186,10 @@ fn enter_first(client: &Client, pid: i32) {
 
 #[inline(never)]
 fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
+    // Before it waits: the guard may be below one that ends meanwhile.
+    if client.keeper().is_open(client.ledger(), STATE.pid()) {
+        guard(client, job);
+    }
     let now = client.start_now(job, &STATE.jobs, || guard_token(client, job)).or_else(|| {
         client.sweep(&STATE.jobs);
         client.start_now(job, &STATE.jobs, || ())
