@@ -58,17 +58,14 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     if lives && keeper.is_none() {
         return;
     }
-    // It would be of another PID namespace.
-    if space::moves_children() {
-        return;
-    }
     // Without descriptors or locks to be had it is started all the same: it makes sure of its own that it
     // is the only one.
     let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
     let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
     lives |= file >= 0 && has_guard(file);
     let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
-    if !kept && !lives && !other {
+    // It would be of another PID namespace.
+    if !kept && !lives && !other && !space::moves_children() {
         start(new, file);
         // A child that another thread has forked may have the description, too.
         sys::unlock_byte(file, START);

@@ -2,6 +2,7 @@
 //! `src/engine/sys`; the manual pages are the same.
 
 mod guards;
+mod spaces;
 
 use core::ffi::{c_int, CStr};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::kernel::{self, current, enter, kernel, set_signal, Handler, Kernel, L
 use crate::sync::{changes, Flag, Ordering::AcqRel};
 
 pub use guards::*;
+pub use spaces::*;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub i32);
@@ -306,28 +308,6 @@ pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
 
 pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
     call(|k| k.is_locked(fd, Some(at)))
-}
-
-/// There is one PID namespace, and no lease.
-pub fn lease(_: c_int, _: bool) -> Result<()> {
-    Err(Errno::INVAL)
-}
-
-/// Of no type that counts.
-pub fn file_system(_: c_int) -> Result<i64> {
-    Err(Errno::INVAL)
-}
-
-/// There are no links.
-/// There is one link: to the caller's own folder.
-pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
-    if path.to_bytes() != b"/proc/self" {
-        return Err(Errno::NOENT);
-    }
-    let text = current().to_string();
-    let place = buf.get_mut(..text.len()).ok_or(Errno::INVAL)?;
-    place.copy_from_slice(text.as_bytes());
-    Ok(place)
 }
 
 pub fn chdir(_: &CStr) -> Result<()> {

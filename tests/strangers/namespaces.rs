@@ -142,8 +142,8 @@ fn a_sandbox_that_shows_the_processes_outside() {
         script(&text).pool(kind, 2).slots(5).may_idle().both();
     }
     // One is killed in it, with its jobs; its guard gives back.
-    let text = "BOX bash -c 'SHIM bash three.sh 30000 & wait $!; read x <over' &
-        mkfifo over; started 3; init_of $!; host=$(pgrep -P $init bash)
+    let text = "mkfifo over; BOX bash -c 'SHIM bash three.sh 30000 & wait $!; read x <over' &
+        started 3; init_of $!; host=$(pgrep -P $init bash)
         kill -KILL $host $(pgrep -P $host); back 3; sleep 0.3; >over; wait"
         .replace("BOX", OPEN);
     script(&text).pool(Kind::NonBlocking, 4).breaks().check(says("3\n")).once();
@@ -390,8 +390,8 @@ fn held_jobs_in_another_namespace() {
 /// The first process of a sandbox waits for what its host has left: a token comes back when that ends.
 fn a_job_that_stays_in_the_background_of_a_sandbox() {
     let text =
-        "BOX bash -c 'SHIM bash -c \"\\$JOB -b 5 -w go & \\$JOB -b 5 -w go & :\"; read x <over' &
-        mkfifo over; started 2; sleep 0.3; echo $(pool); touch go; ended 2; back 2; sleep 0.3; >over; wait";
+        "mkfifo over; BOX bash -c 'SHIM bash -c \"\\$JOB -b 5 -w go & \\$JOB -b 5 -w go & :\"; read x <over' &
+        started 2; sleep 0.3; echo $(pool); touch go; ended 2; back 2; sleep 0.3; >over; wait";
     for sandbox in [ROOT, USER, OPEN] {
         let run = script(&text.replace("BOX", sandbox)).pool(Kind::NonBlocking, 3);
         run.any_peak().check(says("1\n2\n")).once();
