@@ -331,15 +331,6 @@ pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
     Some(f(&mut vec![0; len]))
 }
 
-pub fn close_from(first: c_int) -> Result<()> {
-    call(|k| {
-        if let Some(process) = k.processes.get_mut(&current()) {
-            process.fds.retain(|fd, _| *fd < first);
-        }
-        Ok(())
-    })
-}
-
 pub fn dup_to(fd: c_int, to: c_int, _: c_int) -> Result<()> {
     call(|k| {
         let copy = k.fd(fd)?.clone();

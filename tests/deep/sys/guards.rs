@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use super::{kill, Errno, Result};
+use super::{call, kill, Errno, Result};
 use crate::kernel::current;
 
 /// The models make few of these; each stays for the life of the test.
@@ -34,3 +34,12 @@ pub fn unlock_byte(_: c_int, _: i64) {}
 /// # Safety
 /// As munmap(2); what is mapped here stays.
 pub unsafe fn unmap(_: *mut u8, _: usize) {}
+
+pub fn close_from(first: c_int) -> Result<()> {
+    call(|k| {
+        if let Some(process) = k.processes.get_mut(&current()) {
+            process.fds.retain(|fd, _| *fd < first);
+        }
+        Ok(())
+    })
+}
