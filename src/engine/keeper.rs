@@ -39,7 +39,7 @@ const NAME: &CStr = c"jsshim-keeper";
 const RETIRE: i32 = libc::SIGUSR1;
 
 /// How long a client waits, at its end or before a wait(2), for the guard to make room, in ms.
-const PATIENCE: u32 = 500;
+const PATIENCE: u32 = 1000;
 /// How long a keeper may take to let go of its client's descriptors, in ms.
 const READY: u32 = 200;
 /// How long a client that leaves waits for another one's keeper, which may be on its way, in ms.
