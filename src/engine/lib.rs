@@ -49,6 +49,7 @@ pub mod pool;
 pub mod proc;
 pub mod record;
 pub mod report;
+pub mod room;
 pub mod rundir;
 pub mod serve;
 pub mod slots;

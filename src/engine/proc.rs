@@ -3,6 +3,7 @@
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::room::Room;
 use crate::sys::{self, Errno};
 use crate::text::{number, Path, Text};
 
@@ -312,10 +313,9 @@ const ENVIRON: usize = 1 << 18;
 #[inline(never)]
 pub fn with_first_environ<R>(pid: i32, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
     let path = of(pid).with(b"/environ");
-    sys::with_pages(ENVIRON, |buf| {
-        let n = read_file(&path, buf).filter(|n| *n < ENVIRON)?;
-        buf.get(..n).map(f)
-    })?
+    let mut room = Room::new(ENVIRON).ok()?;
+    let n = read_file(&path, room.bytes()).filter(|n| *n < ENVIRON)?;
+    room.bytes().get(..n).map(f)
 }
 
 /// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.

@@ -1,6 +1,7 @@
 //! Programs that speak the protocol themselves, by their names, files and command lines.
 
 use crate::proc;
+use crate::room::Room;
 use crate::sys;
 use crate::text;
 
@@ -19,9 +20,9 @@ pub fn file_speaks(pid: i32) -> bool {
     let Ok(fd) = sys::open(proc::of(pid).with(b"/exe").c(), libc::O_RDONLY, 0) else {
         return false;
     };
-    let found = sys::with_pages(PIECE, |piece| file_says(fd, piece));
+    let found = Room::new(PIECE).is_ok_and(|mut piece| file_says(fd, piece.bytes()));
     sys::close(fd);
-    found == Some(true)
+    found
 }
 
 /// Is one of [`WORDS`] in this file? The pieces overlap by more than a word's length.

@@ -40,6 +40,7 @@ mod engine {
     pub mod proc;
     pub mod record;
     pub mod report;
+    pub mod room;
     pub mod rundir;
     pub mod slots;
     pub mod space;

@@ -318,7 +318,10 @@ pub fn reserve(_: c_int, _: usize) -> Result<()> {
     Ok(())
 }
 
-pub fn map(fd: c_int, _: usize) -> Result<*mut u8> {
+pub fn map(fd: c_int, len: usize) -> Result<*mut u8> {
+    if fd < 0 {
+        return Ok(Box::leak(vec![0; len].into_boxed_slice()).as_mut_ptr());
+    }
     call(|k| {
         let Node::Memory(memory) = k.fd(fd)?.node.clone() else { return Err(Errno::INVAL) };
         let at = memory.address();
@@ -327,8 +330,11 @@ pub fn map(fd: c_int, _: usize) -> Result<*mut u8> {
     })
 }
 
-pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
-    Some(f(&mut vec![0; len]))
+/// # Safety
+/// It must be anonymous memory of [`map`]; what is mapped of a file stays with its process.
+pub unsafe fn unmap(at: *mut u8, len: usize) {
+    // SAFETY: by the contract.
+    drop(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(at, len)) });
 }
 
 pub fn dup_to(fd: c_int, to: c_int, _: c_int) -> Result<()> {

@@ -21,17 +21,6 @@ fn map_as(fd: c_int, len: usize, how: c_int) -> Result<*mut u8> {
     unsafe { call!(libc::SYS_mmap, 0usize, len, prot, how, fd, 0usize).map(|p| p as *mut u8) }
 }
 
-/// Runs `f` with so many bytes of zeroed memory that is mapped for it alone: the stack of a host may be small.
-/// `None`: there is none to be had.
-pub fn with_pages<R>(len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
-    let at = map(-1, len).ok()?;
-    // SAFETY: a new mapping of this length, which nobody else knows.
-    let result = f(unsafe { core::slice::from_raw_parts_mut(at, len) });
-    // SAFETY: what `f` was lent has gone with it.
-    unsafe { unmap(at, len) };
-    Some(result)
-}
-
 /// Private memory for one `T`, all zeros, for the caller alone and never unmapped.
 ///
 /// # Safety
