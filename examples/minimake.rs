@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::serve::{run, Host, Next, Outcome, Server, Table, Tokens, Work};
 use jsshim_engine::sys::{Errno, Result};
-use jsshim_engine::text::Path;
+use jsshim_engine::text::LongPath;
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
@@ -96,9 +96,9 @@ fn pool(slots: Option<usize>) -> std::result::Result<Tokens, String> {
     match (slots, makeflags::parse(flags.as_bytes()).auth) {
         (None, Some(Auth::Fds { read, write })) => Tokens::join(read, write).map_err(told),
         (None, Some(Auth::Fifo(raw))) => {
-            let mut buf = [0; 255];
+            let mut buf = [0; LongPath::ROOM];
             let path = raw.unescape(&mut buf).ok_or("the name of the fifo is too long")?;
-            Tokens::join_fifo(&Path::new(path)).map_err(told)
+            Tokens::join_fifo(&LongPath::new(path)).map_err(told)
         }
         (None, Some(Auth::Unknown(_))) => Err("MAKEFLAGS is malformed".to_owned()),
         (slots, _) => {

@@ -36,8 +36,8 @@ pub fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
     let shown = name.display();
     let file = CString::new(name.as_bytes()).map_err(|_| failure(2, "NUL in the command"))?;
     let dirs = std::env::var_os("PATH");
-    match target::search(&file, dirs.as_ref().map(|d| d.as_bytes())) {
-        Ok((path, kind)) => Ok((OsStr::from_bytes(path.bytes()).into(), kind)),
+    match target::search(&file, dirs.as_ref().map(|d| d.as_bytes()), false) {
+        Ok((path, kind)) => Ok((OsStr::from_bytes(path.c().to_bytes()).into(), kind)),
         Err(e) if e.0 == libc::ENOENT && !Path::new(name).exists() => {
             Err(failure(127, format!("{shown}: command not found")))
         }

@@ -1,6 +1,6 @@
 //! Find the library, find or make the pool, become the command.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
@@ -102,7 +102,8 @@ pub fn preload(library: &Path) -> OsString {
 /// The file of `JSSHIM_TRACE`, which may have been begun by others.
 fn asked_trace() -> Result<Option<PathBuf>> {
     let file = std::env::var_os("JSSHIM_TRACE").filter(|v| !v.is_empty() && v != "0");
-    file.map(|file| absolute(Path::new(&file))).transpose()
+    // One that is too long the library complains of.
+    Ok(file.and_then(|file| absolute(Path::new(&file)).ok()))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -171,18 +172,24 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
     if !helper.is_file() {
         return Err(failure(2, format!("{} is missing", helper.display())));
     }
-    let helper = text::Path::new(helper.as_os_str().as_bytes());
-    if !spec::is_helper(helper.c()) {
-        let helper = OsStr::from_bytes(helper.bytes()).display();
+    let helper = CString::new(helper.into_os_string().into_vec());
+    let helper: &CStr = Box::leak(helper.unwrap_or_default().into_boxed_c_str());
+    if !spec::is_helper(helper) {
+        let helper = OsStr::from_bytes(helper.to_bytes()).display();
         return Err(failure(2, format!("{helper} is not the one of this library")));
     }
     let given = std::env::var_os("JSSHIM_DIR");
     let given = given.as_ref().map(|d| d.as_bytes());
+    if given.is_some_and(rundir::is_too_long) {
+        eprintln!(
+            "jsshim: the path in JSSHIM_DIR is too long; the usual run-time directory is used"
+        );
+    }
     let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
     let put =
         |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
     let root = std::process::id() as i32;
-    let (load_milli, overrides, trace, helper) = (0, false, &put, &helper);
+    let (load_milli, overrides, trace) = (0, false, &put);
     static ME: AtomicU64 = AtomicU64::new(0);
     let me = &ME;
     let mut place = MaybeUninit::uninit();

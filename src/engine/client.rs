@@ -3,6 +3,7 @@
 mod attach;
 
 use core::cell::UnsafeCell;
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -38,7 +39,7 @@ pub struct Client {
     /// `JSSHIM_POOL=…`, for the environment of the jobs.
     pub pool_word: Text<400>,
     /// The helper, for the guard; empty if there is none.
-    pub helper: Path,
+    pub helper: &'static CStr,
     founding: Founding,
     me: &'static AtomicU64,
     keeper: Keeper,
@@ -57,7 +58,7 @@ pub struct Setup<'a> {
     /// where there is room.
     pub dir: Option<&'a Path>,
     /// The helper; empty if there is none.
-    pub helper: &'a Path,
+    pub helper: &'static CStr,
     /// The limit of `-l` in thousandths, or 0.
     pub load_milli: u32,
     /// For a pool of our own, see [`crate::ledger::Header::root`].
@@ -104,7 +105,7 @@ impl Client {
             (&raw mut (*at).path).write(AtomicU32::new(FIRST));
             setup.pool.copy_to(&raw mut (*at).pool);
             (&raw mut (*at).pool_word).write(Text::default());
-            (&raw mut (*at).helper).copy_from_nonoverlapping(setup.helper, 1);
+            (&raw mut (*at).helper).write(setup.helper);
             let founding = &raw mut (*at).founding;
             (&raw mut (*founding).id).write(setup.pool.id);
             (&raw mut (*founding).path).copy_from_nonoverlapping(&setup.pool.path, 1);
@@ -358,7 +359,7 @@ impl Client {
     }
 
     fn start(&self, envp: *const *const core::ffi::c_char) -> guard::Start<'_> {
-        let (path, pool, helper) = (self.ledger_path(), &self.pool, &self.helper);
+        let (path, pool, helper) = (self.ledger_path(), &self.pool, self.helper);
         guard::Start { ledger: self.ledger(), path, pool, helper, envp }
     }
 
@@ -436,7 +437,7 @@ impl Client {
         if needs {
             self.guard(envp, true);
         }
-        let alone = !self.ledger().has_guard() && (!needs || self.helper.bytes().is_empty());
+        let alone = !self.ledger().has_guard() && (!needs || self.helper.is_empty());
         let path = self.ledger_path();
         if alone {
             self.ledger().let_go(me.index, &self.pool);

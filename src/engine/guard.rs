@@ -32,7 +32,7 @@ pub struct Start<'a> {
     /// The pool.
     pub pool: &'a Pool,
     /// The helper; empty if there is none.
-    pub helper: &'a Path,
+    pub helper: &'a CStr,
     /// The environment of the new process.
     pub envp: *const *const c_char,
 }
@@ -51,7 +51,7 @@ pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
     }
     let seen = new.ledger.header.guard.load(Acquire);
     let keeper = keeper.filter(|keeper| !keeper.is_needless(new.ledger));
-    if new.helper.bytes().is_empty() {
+    if new.helper.is_empty() {
         return;
     }
     let mut lives = seen > 0 && !check && sys::kill(seen, 0).is_ok();
@@ -128,7 +128,7 @@ fn with_plan<R>(new: &Start<'_>, file: i32, hands_down: bool, f: impl FnOnce(&Pl
     let word = if file < 0 { null() } else { LOCKED.as_ptr() };
     let ledger = new.path.c().as_ptr();
     let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger, word, null()];
-    let (pool, path, argv, envp) = (new.pool, new.helper.c().as_ptr(), argv.as_ptr(), new.envp);
+    let (pool, path, argv, envp) = (new.pool, new.helper.as_ptr(), argv.as_ptr(), new.envp);
     f(&Plan { pool, file, hands_down, path, argv, envp, first: 0.into(), second: 0.into() })
 }
 

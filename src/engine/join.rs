@@ -19,10 +19,13 @@
 //! pool's when the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and make's warning. What is looked at
 //! on the way is looked at by stat(2); only what has passed is opened.
 
+use core::ffi::CStr;
+
 use crate::makeflags::{self, Auth, RawPath};
 use crate::pool::{self, fd_path, Id, Pool};
 use crate::proc;
 use crate::record::Handle;
+use crate::room::{Room, PATH_ROOM};
 use crate::speaker;
 use crate::sys;
 use crate::text::{hex, number, Path, Text};
@@ -242,22 +245,28 @@ fn is_gone(problem: Problem, known: bool) -> bool {
 fn by_fifo(raw: RawPath<'_>) -> Looked<Hit<'_>> {
     let way = Way::Fifo(raw);
     let path = way.path();
-    if !path.fits() || path.bytes().is_empty() {
-        return Err(Problem::Malformed);
+    match path.bytes() {
+        _ if !path.fits() => by_long_fifo(raw),
+        [] if raw.escaped().len() > Path::ROOM => by_long_fifo(raw),
+        [] => Err(Problem::Malformed),
+        _ => identify(path.c()).map(|id| Hit { id, way, inherited: None }),
     }
+}
+
+/// Which pool is this fifo?
+#[inline(never)]
+fn identify(path: &CStr) -> Looked<Id> {
     // It may be an emulated device (make's bug 67726). What is neither is not opened: it is nobody's pool.
     let kind = |st: libc::stat| st.st_mode & libc::S_IFMT;
     let is_pool = |st| matches!(kind(st), libc::S_IFIFO | libc::S_IFCHR);
-    if !is_pool(sys::stat(path.c(), true).map_err(|e| Problem::Fifo(e.0))?) {
+    if !is_pool(sys::stat(path, true).map_err(|e| Problem::Fifo(e.0))?) {
         return Err(Problem::NoPipe);
     }
-    let fd =
-        sys::open(path.c(), libc::O_RDWR | libc::O_NONBLOCK, 0).map_err(|e| Problem::Fifo(e.0))?;
+    let fd = sys::open(path, libc::O_RDWR | libc::O_NONBLOCK, 0).map_err(|e| Problem::Fifo(e.0))?;
     let (st, birth) = (sys::fstat(fd), sys::birth_of(fd));
     sys::close(fd);
     let st = st.map_err(|e| Problem::Fifo(e.0))?;
-    let id = (st.st_dev, st.st_ino, birth);
-    is_pool(st).then_some(Hit { id, way, inherited: None }).ok_or(Problem::NoPipe)
+    is_pool(st).then_some((st.st_dev, st.st_ino, birth)).ok_or(Problem::NoPipe)
 }
 
 /// The pool of the private word: by the descriptors that MAKEFLAGS names, if they are just that, by the path in the
@@ -276,6 +285,18 @@ fn by_word<'a>((id, path): (Id, &'a [u8]), auth: Option<Auth<'a>>, end: End) -> 
         _ => None,
     };
     Hit::by(told, id).or_else(by_fifo).or_else(|| Hit::by(farthest_anywhere(id)?, id))
+}
+
+/// A fifo whose path is too long for the ledger: it is reached by a descriptor of the make that has made it.
+#[inline(never)]
+fn by_long_fifo<'a>(raw: RawPath<'_>) -> Looked<Hit<'a>> {
+    let long = Problem::Fifo(libc::ENAMETOOLONG);
+    let mut room = Room::new(PATH_ROOM).map_err(|e| Problem::Fifo(e.0))?;
+    // The rest is zeros.
+    let text = room.bytes().get_mut(..PATH_ROOM.saturating_sub(1)).unwrap_or_default();
+    raw.unescape(text).ok_or(long)?;
+    let id = identify(room.c())?;
+    farthest_anywhere(id).and_then(|way| Hit::by(way, id)).ok_or(long)
 }
 
 /// The pool that MAKEFLAGS names by two numbers. `doubted`: it is to be proven otherwise.

@@ -443,7 +443,7 @@ fn forget(start: &Start<'_>) {
         core::ptr::from_ref(start) as usize,
         core::ptr::from_ref(start.pool) as usize,
         core::ptr::from_ref(start.path) as usize,
-        core::ptr::from_ref(start.helper) as usize,
+        start.helper.as_ptr() as usize,
         core::ptr::from_ref(start.ledger) as usize,
         start.envp as usize,
         // SAFETY: the environment is an array of at least one pointer.

@@ -19,6 +19,9 @@ const ENTERS: u16 = u16::MAX;
 /// In [`Record::since`]: a job that neither waits nor runs yet.
 pub const UNTIMED: u64 = u64::MAX;
 
+/// In a held job's [`Record::home`]: its helper has the program open, which may be deleted from now on.
+pub const OPENED: u32 = 1;
+
 /// Why a job runs without a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -76,7 +79,7 @@ pub struct Record {
     pub implicit: AtomicU64,
     /// Where a younger sibling puts a byte that is due to this job first.
     pub gift: Place,
-    /// Of a client: the job in which it runs ([`Handle::compact`]), or 0.
+    /// Of a client: the job in which it runs ([`Handle::compact`]), or 0. Of a held job: 0, or [`OPENED`].
     pub home: AtomicU32,
     /// Its process, in the upper half, and when that started, in clock ticks as [`crate::proc::Stat`] has them, if
     /// a guard has seen to it; otherwise 0. A guard that comes later knows by it that the number is that of another

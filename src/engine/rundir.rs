@@ -6,7 +6,20 @@ use crate::proc::read_file;
 use crate::sys::{self, Errno, Result};
 use crate::text::{hex, number, Path};
 
-/// `JSSHIM_DIR` if given, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`; made if need be.
+/// Room for the longest name in it: that under which a ledger is made.
+const NAME_ROOM: usize = 55;
+
+/// Is this directory too long for the fields of the ledger that name a file in it? Then it is not used.
+pub fn is_too_long(dir: &[u8]) -> bool {
+    dir.len().saturating_add(NAME_ROOM) > Path::ROOM
+}
+
+/// What `JSSHIM_DIR` says, if that is used.
+pub fn given(word: Option<&[u8]>) -> Option<&[u8]> {
+    word.filter(|dir| !dir.is_empty() && !is_too_long(dir))
+}
+
+/// `JSSHIM_DIR` if given, and not too long, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`; made if need be.
 ///
 /// # Errors
 /// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
@@ -46,21 +59,17 @@ pub fn search<T>(given: Option<&[u8]>, mut look: impl FnMut(&Path) -> Option<T>)
 
 /// How many directories come into question.
 pub fn candidates(given: Option<&[u8]>) -> usize {
-    if is_given(given).is_some() {
+    if self::given(given).is_some() {
         1
     } else {
         2
     }
 }
 
-fn is_given(dir: Option<&[u8]>) -> Option<&[u8]> {
-    dir.filter(|dir| !dir.is_empty())
-}
-
 /// The first (0) and the second directory of [`find`], whether they are there or not.
 #[inline(never)]
 pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
-    let dir: &[u8] = match (is_given(given), which) {
+    let dir: &[u8] = match (self::given(given), which) {
         (Some(dir), _) => return Path::new(dir),
         (None, 0) => b"/dev/shm/jsshim-",
         (None, _) => b"/tmp/jsshim-",
@@ -108,9 +117,6 @@ fn map_line(line: &[u8], uid: i64) -> Option<i64> {
 
 #[inline(never)]
 fn prepare(dir: &Path) -> Result<()> {
-    if !dir.fits() {
-        return Err(Errno(libc::ENAMETOOLONG));
-    }
     match sys::mkdir(dir.c(), 0o700) {
         // An umask may have taken the owner's own rights away.
         Ok(()) => sys::chmod(dir.c(), 0o700)?,
@@ -267,6 +273,9 @@ mod tests {
         assert!(find(Some(&path(&link))).is_err());
         std::fs::remove_file(&link).unwrap();
         std::fs::remove_dir(&base).unwrap();
-        assert!(find(Some(&[b'/'; 600])).is_err());
+        let too_long = vec![b'x'; 201];
+        assert!(is_too_long(&too_long) && !is_too_long(&too_long[1..]));
+        let usual = find(Some(&too_long)).map(|dir| dir.bytes().to_vec());
+        assert_eq!(usual, find(None).map(|dir| dir.bytes().to_vec()));
     }
 }

@@ -66,18 +66,20 @@ pub struct Spec {
     pub shell: bool,
     /// The inherited ends of the pool, or -1.
     pub inherited: (i32, i32),
+    /// A descriptor of the program (O_PATH), which is the helper's; -1: it opens the program itself.
+    pub program: i32,
     /// The ledger's file.
     pub ledger: Path,
 }
 
 impl Spec {
-    /// `hold:v1:INDEX:GENERATION:SHELL:READ:WRITE:LEDGER`, index and generation in hexadecimal.
-    pub fn encode(&self) -> Text<320> {
+    /// `hold:v1:INDEX:GENERATION:SHELL:READ:WRITE:PROGRAM:LEDGER`, index and generation in hexadecimal.
+    pub fn encode(&self) -> Text<340> {
         let (r, w) = self.inherited;
         let mut t = Text::new(START);
         t.put_hex(u64::from(self.job.index)).put(b":").put_hex(u64::from(self.job.generation));
         t.put(if self.shell { b":1:" } else { b":0:" }).put_num(r).put(b":").put_num(w).put(b":");
-        t.put(self.ledger.bytes());
+        t.put_num(self.program).put(b":").put(self.ledger.bytes());
         t
     }
 
@@ -89,13 +91,15 @@ impl Spec {
         let (shell, rest) = number(colon(rest)?)?;
         let (r, rest) = number(colon(rest)?)?;
         let (w, rest) = number(colon(rest)?)?;
+        let (program, rest) = number(colon(rest)?)?;
         let ledger = Path::new(colon(rest)?);
         let job = Handle {
             index: u32::try_from(index).ok()?,
             generation: u32::try_from(generation).ok()?,
         };
         let inherited = (i32::try_from(r).ok()?, i32::try_from(w).ok()?);
-        ledger.fits().then_some(Self { job, shell: shell != 0, inherited, ledger })
+        let program = i32::try_from(program).ok()?;
+        ledger.fits().then_some(Self { job, shell: shell != 0, inherited, program, ledger })
     }
 }
 
@@ -106,16 +110,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_round_trips(index: u32, generation: u32, shell: bool, r: i32, w: i32, path in "/[!-~]{1,200}") {
+        fn it_round_trips(index: u32, generation: u32, shell: bool, r: i32, w: i32, program: i32, path in "/[!-~]{1,200}") {
             let spec = Spec {
                 job: Handle { index, generation },
                 shell,
                 inherited: (r, w),
+                program,
                 ledger: Path::new(path.as_bytes()),
             };
             let back = Spec::decode(spec.encode().bytes()).unwrap();
             prop_assert_eq!(back.job, spec.job);
-            prop_assert_eq!((back.shell, back.inherited), (shell, (r, w)));
+            prop_assert_eq!((back.shell, back.inherited, back.program), (shell, (r, w), program));
             prop_assert_eq!(back.ledger.bytes(), path.as_bytes());
         }
 

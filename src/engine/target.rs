@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use crate::room::{Room, PATH_ROOM};
 use crate::sys::{self, Errno};
 use crate::text::Path;
 
@@ -22,13 +23,34 @@ pub enum Kind {
     Foreign,
     /// A text: execve(2) fails with ENOEXEC, shells and the `p` functions run it with /bin/sh.
     Text,
+    /// It cannot be foretold which program runs, or whether one does: a format that only `binfmt_misc` may know, or
+    /// a search that would begin in a directory that is not known yet.
+    Unknown,
+}
+
+/// A program's path.
+pub enum Place<'a> {
+    /// As it was given.
+    Given(&'a CStr),
+    /// As it was put together.
+    Built(Room),
+}
+
+impl Place<'_> {
+    /// For the kernel.
+    pub fn c(&self) -> &CStr {
+        match self {
+            Self::Given(path) => path,
+            Self::Built(room) => room.c(),
+        }
+    }
 }
 
 /// Would an exec of `path` succeed? Gives the kind of the program that would run in the end.
 ///
 /// # Errors
-/// The errno that execve(2) would give, as far as can be foretold: ENOENT, EACCES, ENOEXEC, ELOOP.
-/// A file of a kind that only `binfmt_misc` could run is ENOEXEC as well.
+/// The errno that execve(2) would give, as far as can be foretold: ENOENT, EACCES, ELOOP. ENOEXEC is [`Kind::Text`]
+/// or [`Kind::Unknown`].
 pub fn foretell(path: &CStr) -> sys::Result<Kind> {
     look(path, 0)
 }
@@ -66,27 +88,35 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
 
 fn judge(fd: i32, head: &[u8], depth: u32) -> sys::Result<Kind> {
     match head {
-        [0x7f, b'E', b'L', b'F', ..] => elf(fd, head),
-        [b'#', b'!', rest @ ..] => script(rest, depth),
-        _ if head.contains(&0) => Err(Errno(libc::ENOEXEC)),
+        [0x7f, b'E', b'L', b'F', ..] => match elf(fd, head) {
+            Err(Errno(libc::ENOEXEC)) => Ok(Kind::Unknown),
+            kind => kind,
+        },
+        [b'#', b'!', ..] => script(head, depth),
+        _ if head.contains(&0) => Ok(Kind::Unknown),
         _ => Ok(Kind::Text),
     }
 }
 
 #[inline(never)]
-fn script(line: &[u8], depth: u32) -> sys::Result<Kind> {
-    look(interpreter(line)?.c(), depth.saturating_add(1))
+fn script(head: &[u8], depth: u32) -> sys::Result<Kind> {
+    match interpreter(head) {
+        Some(name) => look(Path::new(name).c(), depth.saturating_add(1)),
+        None => Ok(Kind::Text),
+    }
 }
 
-/// The interpreter's path in a `#!` line.
-fn interpreter(line: &[u8]) -> sys::Result<Path> {
-    let bad = Errno(libc::ENOEXEC);
-    let line = line.split(|b| *b == b'\n').next().ok_or(bad)?.trim_ascii_start();
-    let name = line.split(|b| matches!(b, b' ' | b'\t' | 0)).next().ok_or(bad)?;
-    if name.is_empty() {
-        return Err(bad);
-    }
-    Ok(Path::new(name))
+/// The interpreter's path in a `#!` line. `None`: there is none, or it may have been cut off; the kernel says ENOEXEC
+/// then (`load_script` in its fs/binfmt_script.c).
+fn interpreter(head: &[u8]) -> Option<&[u8]> {
+    let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let newline = head.iter().position(|b| *b == b'\n');
+    // Behind a shorter file the kernel has zeros.
+    let whole = newline.is_some() || head.len() < HEAD;
+    let line = head.get(2..newline.unwrap_or(head.len()))?;
+    let line = line.get(line.iter().position(|b| !is_blank(b))?..)?;
+    let end = line.iter().position(|b| is_blank(b) || *b == 0);
+    line.get(..end.or(whole.then_some(line.len()))?)
 }
 
 fn u16_at(b: &[u8], at: usize) -> Option<u16> {
@@ -154,11 +184,19 @@ pub fn note(fd: i32) -> sys::Result<u64> {
 /// Is there the loader whose name is at this place of a program?
 #[inline(never)]
 fn has_loader(fd: i32, place: u64) -> sys::Result<()> {
-    let mut name = [0u8; 200];
-    let n = sys::pread(fd, &mut name, place)?;
-    let name = name.get(..n).unwrap_or(&[]);
-    let loader = CStr::from_bytes_until_nul(name).map_err(|_| Errno(libc::ENOEXEC))?;
-    sys::stat(loader, true).map(drop)
+    let mut name = [0u8; 128];
+    if let Some(found) = loader(fd, place, &mut name)? {
+        return found;
+    }
+    let mut room = Room::new(PATH_ROOM)?;
+    loader(fd, place, room.bytes())?.unwrap_or(Err(Errno(libc::ENOEXEC)))
+}
+
+/// `None`: its name does not fit.
+fn loader(fd: i32, place: u64, name: &mut [u8]) -> sys::Result<Option<sys::Result<()>>> {
+    let n = sys::pread(fd, name, place)?;
+    let name = CStr::from_bytes_until_nul(name.get(..n).unwrap_or(&[])).ok();
+    Ok(name.map(|name| sys::stat(name, true).map(drop)))
 }
 
 /// Looks for the loader among the program headers, and whether it is there.
@@ -211,44 +249,66 @@ pub fn is_foreign_along(file: &CStr, dirs: Option<&[u8]>) -> bool {
     if name.contains(&b'/') {
         return is_foreign(file);
     }
-    let mut path = Path::default();
-    let mut found = dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':').filter(|dir| {
-        path = Path::default();
-        path.put(dir).put(if dir.is_empty() { b"".as_slice() } else { b"/" }).put(name);
-        path.fits() && sys::access(path.c(), libc::X_OK).is_ok()
-    });
-    found.next().is_some() && is_foreign(path.c())
+    let Ok(mut room) = Room::new(JOINED_ROOM) else { return false };
+    let may = |path: &CStr| sys::access(path, libc::X_OK).is_ok();
+    entries(dirs).any(|dir| join(&mut room, dir, name) && may(room.c())) && is_foreign(room.c())
 }
 
 /// glibc's default search path (confstr(3), `_CS_PATH`).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// Finds `file` as execvp(3) does in the search path `dirs` (`PATH`); a name with a slash is itself.
+/// glibc takes no more of an entry, nor of a name (`__execvpe_common` in its posix/execvpe.c).
+const ENTRY_MOST: usize = PATH_ROOM.saturating_sub(1);
+const NAME_MOST: usize = 255;
+/// For both, the slash and the NUL.
+const JOINED_ROOM: usize = PATH_ROOM.saturating_add(NAME_MOST).saturating_add(2);
+
+fn entries(dirs: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
+    dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':')
+}
+
+/// Writes the path of `name` in an entry of the search path; an empty one is the working directory.
+fn join(room: &mut Room, dir: &[u8], name: &[u8]) -> bool {
+    room.write(&[dir, if dir.is_empty() { b"" } else { b"/" }, name]).is_ok()
+}
+
+/// Is this path in the view of /proc that each process has of itself? Another process finds other things there.
+pub fn is_own_view(path: &[u8]) -> bool {
+    let starts: [&[u8]; 3] = [b"/proc/self/", b"/proc/thread-self/", b"/dev/fd/"];
+    starts.iter().any(|start| path.starts_with(start))
+}
+
+/// Finds `file` as execvp(3) of glibc does in the search path `dirs` (`PATH`), which knows no bound but the kernel's; a
+/// name with a slash is itself. `moves`: in another directory, which is not known: where an entry without a leading
+/// slash comes first (or one that is each process' own), the kind is [`Kind::Unknown`].
 ///
 /// # Errors
-/// ENOENT or EACCES as execvp(3).
-pub fn search(file: &CStr, dirs: Option<&[u8]>) -> sys::Result<(Path, Kind)> {
+/// ENOENT or EACCES as execvp(3), or what the kernel says of a program that is found.
+pub fn search<'a>(
+    file: &'a CStr,
+    dirs: Option<&[u8]>,
+    moves: bool,
+) -> sys::Result<(Place<'a>, Kind)> {
     let name = file.to_bytes();
+    let unknown = Ok((Place::Given(file), Kind::Unknown));
+    if name.contains(&b'/') {
+        let given = |kind| (Place::Given(file), kind);
+        return if moves && !name.starts_with(b"/") { unknown } else { foretell(file).map(given) };
+    }
     if name.is_empty() {
         return Err(Errno::NOENT);
     }
-    if name.contains(&b'/') {
-        let path = Path::new(name);
-        return if path.fits() {
-            foretell(file).map(|k| (path, k))
-        } else {
-            Err(Errno(libc::ENAMETOOLONG))
-        };
-    }
+    let mut room = Room::new(JOINED_ROOM)?;
     let mut last = Errno::NOENT;
-    for dir in dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':') {
-        let path = Path::new(dir);
-        let path = if dir.is_empty() { path } else { path.with(b"/") }.with(name);
-        if !path.fits() {
-            continue;
+    for dir in entries(dirs) {
+        // What is longer, glibc replaces by other things.
+        let as_said = dir.len() <= ENTRY_MOST && name.len() <= NAME_MOST;
+        let leads_elsewhere = moves && (!dir.starts_with(b"/") || is_own_view(dir));
+        if !as_said || leads_elsewhere || !join(&mut room, dir, name) {
+            return unknown;
         }
-        match foretell(path.c()) {
-            Ok(kind) => return Ok((path, kind)),
+        match foretell(room.c()) {
+            Ok(kind) => return Ok((Place::Built(room), kind)),
             Err(e @ Errno(libc::EACCES)) => last = e,
             Err(Errno(
                 libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT,
@@ -296,11 +356,22 @@ mod tests {
             .stdout(std::process::Stdio::null())
             .spawn();
         match r {
+            // A child of another test has the file open for writing, from its fork to its exec.
+            Err(e) if e.raw_os_error() == Some(libc::ETXTBSY) => exec(path),
             Ok(mut child) => {
                 child.wait().unwrap();
                 0
             }
             Err(e) => e.raw_os_error().unwrap(),
+        }
+    }
+
+    /// What is foretold.
+    fn told(path: &CStr) -> i32 {
+        match foretell(path) {
+            Ok(Kind::Text | Kind::Unknown) => libc::ENOEXEC,
+            Ok(_) => 0,
+            Err(e) => e.0,
         }
     }
 
@@ -322,14 +393,16 @@ mod tests {
             folder.file("blank", b"#! \t/bin/sh -e\nexit 0\n", 0o755),
             folder.file("lost", b"#!/no/such/interpreter\n", 0o755),
             folder.file("empty-interpreter", b"#!\n", 0o755),
+            folder.file("blank-interpreter", b"#! \t \n/bin/sh\n", 0o755),
+            folder.file("no-newline", b"#!/bin/true", 0o755),
+            folder.file("zeros", b"#!/bin/true\0 -x", 0o755),
             folder.file("not-executable", b"#!/bin/sh\n", 0o644),
             c"/".to_owned(),
             c"/no/such".to_owned(),
             c"/etc/passwd/x".to_owned(),
         ];
         for path in cases {
-            let told = foretell(&path).map_or_else(|e| e.0, |_| 0);
-            assert_eq!(told, exec(&path), "{path:?}");
+            assert_eq!(told(&path), exec(&path), "{path:?}");
         }
         assert_eq!(foretell(&folder.file("text", b"exit 0\n", 0o755)), Ok(Kind::Text));
         assert_eq!(foretell(c"/bin/true"), Ok(Kind::Dynamic));
@@ -370,11 +443,73 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_as_long_as_the_kernel_reads() {
+        let folder = Folder::new("line");
+        for behind in ["\n", " -x\n", "\t", "", "\0"] {
+            for len in 245..260 {
+                let text = format!("#!{:/>len$}{behind}", "/bin/true");
+                let path = folder.file("script", text.as_bytes(), 0o755);
+                assert_eq!(told(&path), exec(&path), "{len} {behind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_loader_may_lie_deep() {
+        let folder = Folder::new("loader");
+        let (mut deep, mut elf) = (folder.0.clone(), std::fs::read("/bin/true").unwrap());
+        for _ in 0..3 {
+            deep.push("d".repeat(200));
+        }
+        std::fs::create_dir_all(&deep).unwrap();
+        let loader = deep.join("ld.so");
+        std::os::unix::fs::symlink("/lib64/ld-linux-x86-64.so.2", &loader).unwrap();
+        let header = |elf: &[u8]| {
+            let at = u64_at(elf, 32).unwrap() as usize;
+            (at..).step_by(56).find(|at| u32_at(elf, *at) == Some(3)).unwrap()
+        };
+        let (at, name) = (header(&elf), loader.into_os_string().into_encoded_bytes());
+        for name in [name.clone(), [&name[..], b"x"].concat()] {
+            let end = elf.len() as u64;
+            elf[at + 8..at + 16].copy_from_slice(&end.to_le_bytes());
+            elf[at + 32..at + 40].copy_from_slice(&(name.len() as u64 + 1).to_le_bytes());
+            elf.extend(&name);
+            elf.push(0);
+            let path = folder.file("program", &elf, 0o755);
+            assert_eq!(told(&path), exec(&path));
+        }
+    }
+
+    fn found(file: &CStr, dirs: &[u8], moves: bool) -> sys::Result<(Vec<u8>, Kind)> {
+        search(file, Some(dirs), moves).map(|(place, kind)| (place.c().to_bytes().to_vec(), kind))
+    }
+
+    #[test]
     fn path_is_searched_as_execvp_does() {
-        assert!(search(c"true", Some(b"/nonexistent:/bin")).is_ok());
-        assert!(search(c"sh", None).is_ok());
-        assert_eq!(search(c"no-such-program", None).err(), Some(Errno::NOENT));
-        assert_eq!(search(c"", None).err(), Some(Errno::NOENT));
-        assert_eq!(search(c"passwd", Some(b"/etc")).err(), Some(Errno(libc::EACCES)));
+        assert!(search(c"true", Some(b"/nonexistent:/bin"), false).is_ok());
+        assert!(search(c"sh", None, false).is_ok());
+        assert_eq!(search(c"no-such-program", None, false).err(), Some(Errno::NOENT));
+        assert_eq!(search(c"", None, false).err(), Some(Errno::NOENT));
+        assert_eq!(search(c"passwd", Some(b"/etc"), false).err(), Some(Errno(libc::EACCES)));
+        let long = [b'/'; PATH_ROOM];
+        let dirs = [&long[..200], b":/bin"].concat();
+        assert_eq!(found(c"true", &dirs, false).err(), None);
+        // The kernel says ENAMETOOLONG, and glibc stops there; a longer one it treats in a way of its own.
+        let dirs = [&long[..PATH_ROOM - 1], b":/bin"].concat();
+        assert_eq!(found(c"true", &dirs, false).err(), Some(Errno(libc::ENAMETOOLONG)));
+        let dirs = [&long[..], b":/bin"].concat();
+        assert_eq!(found(c"true", &dirs, false).map(|(_, kind)| kind), Ok(Kind::Unknown));
+    }
+
+    #[test]
+    fn an_unknown_directory_is_not_searched() {
+        let is = |dirs: &[u8]| found(c"true", dirs, true).map(|(_, kind)| kind);
+        assert_eq!(is(b"/nonexistent:/bin:."), Ok(Kind::Dynamic));
+        assert_eq!(is(b"bin:/bin"), Ok(Kind::Unknown));
+        assert_eq!(is(b":/bin"), Ok(Kind::Unknown));
+        assert_eq!(is(b"/nonexistent:"), Ok(Kind::Unknown));
+        assert_eq!(is(b"/proc/self/cwd/bin:/bin"), Ok(Kind::Unknown));
+        assert_eq!(found(c"./true", b"/bin", true).map(|(_, kind)| kind), Ok(Kind::Unknown));
+        assert_eq!(found(c"/bin/true", b"", true).map(|(_, kind)| kind), Ok(Kind::Dynamic));
     }
 }

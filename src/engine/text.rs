@@ -2,6 +2,8 @@
 
 use core::ffi::CStr;
 
+use crate::room::PATH_ROOM;
+
 /// A text of at most `N - 1` bytes that can always be passed as a C string.
 /// What does not fit is cut off, and [`Text::fits`] tells.
 #[derive(Clone, Copy)]
@@ -40,8 +42,11 @@ pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
     false
 }
 
-/// Room for a path. Longer ones are refused by those who build them.
+/// Room for a path of ours. Longer ones are refused by those who build them.
 pub type Path = Text<256>;
+
+/// Room for any path, for who has a stack of its own. Others have [`crate::room::Room`].
+pub type LongPath = Text<PATH_ROOM>;
 
 impl<const N: usize> Default for Text<N> {
     fn default() -> Self {

@@ -120,13 +120,13 @@ struct Guard<'a> {
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
 /// `stats` is the file for what nobody was left to tell; empty: none.
 /// `locked`: see [`LOCKED`](jsshim_engine::guard::LOCKED).
-pub fn run(path: &CStr, locked: bool, stall: u64, stats: &Path) -> ! {
+pub fn run(path: &CStr, locked: bool, stall: u64, stats: &CStr) -> ! {
     let file = if locked { sys::fcntl(FILE, libc::F_DUPFD_CLOEXEC, FIRST) } else { Ok(-1) };
     serve(Path::new(path.to_bytes()), file.unwrap_or(-1), stall, stats, true)
 }
 
 /// `file` is the ledger, locked already; or -1. `sweeps`: also looks after what others have left.
-fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
+fn serve(path: Path, file: i32, stall: u64, stats: &CStr, sweeps: bool) -> ! {
     detach(file);
     let Ok(ledger) = Shared::open(path.c()) else { sys::exit(1) };
     let opened = if file < 0 { sys::open(path.c(), libc::O_RDWR, 0) } else { Ok(file) };
@@ -181,7 +181,7 @@ fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
                 double::apart(|| {
                     // This ledger's pool is not the other one's.
                     sys::close(KEPT);
-                    serve(*other, -1, stall, &Path::default(), false)
+                    serve(*other, -1, stall, c"", false)
                 });
             };
             stale::sweep(&path, header.space(), adopt, &|deserted| tell(deserted, stats));
@@ -196,12 +196,12 @@ fn serve(path: Path, file: i32, stall: u64, stats: &Path, sweeps: bool) -> ! {
 }
 
 /// Tells the statistics of those who were killed, where a file was asked for.
-fn tell(ledger: &Shared, file: &Path) {
+fn tell(ledger: &Shared, file: &CStr) {
     let (h, counts) = (&ledger.header, ledger.header.stats.take());
-    if counts.jobs > 0 && !file.bytes().is_empty() {
+    if counts.jobs > 0 && !file.is_empty() {
         let slots = h.slots.load(Acquire);
         let block = counts.block(b"all its processes", h.lanes.peak(Kind::Slot), slots);
-        let _ = trace::append(file.c(), block.bytes(), true);
+        let _ = trace::append(file, block.bytes(), true);
     }
 }
 
@@ -246,7 +246,7 @@ impl Guard<'_> {
         self.use_pool(held);
     }
 
-    fn watch_over(&mut self, stats: &Path) {
+    fn watch_over(&mut self, stats: &CStr) {
         loop {
             let begun = sys::cpu_time();
             if !self.is_whole() {

@@ -2,12 +2,16 @@
 
 use core::ffi::{c_char, CStr};
 use core::ptr::null;
+use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::ledger::Shared;
-use jsshim_engine::pool::Pool;
+use jsshim_engine::pool::{self, Pool};
+use jsshim_engine::record::{Handle, OPENED};
+use jsshim_engine::room::PATH_ROOM;
 use jsshim_engine::slots::State;
 use jsshim_engine::spec::Spec;
-use jsshim_engine::text::{Path, Text};
+use jsshim_engine::sys::Errno;
+use jsshim_engine::text::Text;
 use jsshim_engine::{guard, hold, report, sys};
 
 use crate::start::Args;
@@ -15,14 +19,19 @@ use crate::start::Args;
 /// argv: name, spec, target, then the target's own.
 pub fn run(args: &Args) -> ! {
     let spec = args.get(1).and_then(|s| Spec::decode(s.to_bytes()));
-    let Some(target) = args.get(2) else { sys::exit(2) };
+    let Some(path) = args.get(2) else { sys::exit(2) };
+    // Before anything else: the host may delete or replace it as soon as it believes that it runs.
+    let program = Program::open(path, spec.as_ref().map_or(-1, |s| s.program));
     let timers = sys::Timers::stop();
     match spec.as_ref().map(|s| (s, Shared::open(s.ledger.c()))) {
         Some((spec, Ok(ledger))) => {
+            if spec.program < 0 {
+                tell_opened(ledger, spec.job);
+            }
             let held = ledger.get(spec.job).is_some_and(|r| r.state().is_held());
             let start = wait(ledger, spec, args);
             if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
-                tell(ledger, spec, target, start);
+                tell(ledger, spec, path, start);
             }
         }
         // Another uid, another root directory: nothing to wait by. The build goes on.
@@ -30,16 +39,25 @@ pub fn run(args: &Args) -> ! {
     }
     timers.resume();
     // Of a word that is not understood, too, what is run is known; a text was to be run by the shell.
-    exec(args, target, spec.is_none_or(|s| s.shell))
+    program.exec(args, spec.is_none_or(|s| s.shell))
+}
+
+/// The host waits for that.
+fn tell_opened(ledger: &Shared, job: Handle) {
+    if let Some(record) = ledger.get(job) {
+        record.home.store(OPENED, Release);
+        sys::wake_word(&record.home);
+    }
 }
 
 fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {
     let inherited = (spec.inherited.0 >= 0).then_some(spec.inherited);
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
     hold::wait(ledger, spec.job, &pool, &[0], &|| {
-        let mut buf = [0u8; 256];
-        let this = sys::readlink(c"/proc/self/exe", &mut buf).unwrap_or(b"");
-        let (path, pool, helper) = (&spec.ledger, &pool, &Path::new(this));
+        let mut this = [0u8; PATH_ROOM];
+        let _ = sys::readlink(c"/proc/self/exe", &mut this);
+        let helper = CStr::from_bytes_until_nul(&this).unwrap_or(c"");
+        let (path, pool) = (&spec.ledger, &pool);
         guard::ensure(&guard::Start { ledger, path, pool, helper, envp: args.env() }, None, true);
     })
 }
@@ -54,27 +72,80 @@ fn tell(ledger: &Shared, spec: &Spec, target: &CStr, start: State) {
     }
 }
 
-fn exec(args: &Args, target: &'static CStr, shell: bool) -> ! {
-    // SAFETY: the kernel's own arrays.
-    let mut e = unsafe { sys::execve(target.as_ptr(), args.from(3), args.env()) };
-    if shell && e == sys::Errno(libc::ENOEXEC) {
-        e = exec_shell(args, target);
-    }
-    let line: Text<320> = Text::new(b"cannot start ").with(target.to_bytes());
-    report::say(line.with(b" (errno ").num(e.0).with(b")").bytes());
-    sys::exit(if e == sys::Errno::NOENT { 127 } else { 126 })
+/// The program that was asked for.
+///
+/// It is started by its path, so that it finds what it would without us in AT_EXECFN, `$0` of a script, and `comm`;
+/// only where the path leads to another file by now, or to none, by the descriptor that was opened at the beginning.
+struct Program {
+    path: &'static CStr,
+    /// O_PATH and close-on-exec; or -1.
+    file: i32,
 }
 
-/// `/bin/sh TARGET ARG…`, as execvp(3) does for a text without `#!`.
-fn exec_shell(args: &Args, target: &'static CStr) -> sys::Errno {
+impl Program {
+    /// `inherited`: opened before this process became the helper; or -1.
+    fn open(path: &'static CStr, inherited: i32) -> Self {
+        let kept = inherited >= 0 && sys::fcntl(inherited, libc::F_SETFD, libc::FD_CLOEXEC).is_ok();
+        let file = if kept { inherited } else { sys::open(path, libc::O_PATH, 0).unwrap_or(-1) };
+        Self { path, file }
+    }
+
+    /// Does the path lead to another file by now?
+    fn is_replaced(&self) -> bool {
+        let at_path = || sys::stat(self.path, true).map(|st| (st.st_dev, st.st_ino));
+        let opened = || sys::file_id(self.file).ok();
+        self.file >= 0 && at_path().is_ok_and(|id| opened().is_some_and(|opened| opened != id))
+    }
+
+    fn exec(&self, args: &Args, shell: bool) -> ! {
+        let mut e = Errno::NOENT;
+        if !self.is_replaced() {
+            e = exec_path(args, self.path, shell);
+        }
+        // It has gone, perhaps just now.
+        if self.file >= 0 {
+            e = self.exec_file(args, shell);
+        }
+        let line: Text<320> = Text::new(b"cannot start ").with(self.path.to_bytes());
+        report::say(line.with(b" (errno ").num(e.0).with(b")").bytes());
+        sys::exit(if e == Errno::NOENT { 127 } else { 126 })
+    }
+
+    fn exec_file(&self, args: &Args, shell: bool) -> Errno {
+        // SAFETY: the kernel's own arrays.
+        let e = unsafe { sys::exec_file(self.file, args.from(3), args.env()) };
+        // Of a text, the interpreter reads the descriptor that it is started with: it must be left open.
+        let text = e == Errno::NOENT || shell && e == Errno(libc::ENOEXEC);
+        let Some(kept) = text.then(|| pool::copy_high(self.file).ok()).flatten() else { return e };
+        let _ = sys::fcntl(kept, libc::F_SETFD, 0);
+        // SAFETY: as above.
+        let e = unsafe { sys::exec_file(kept, args.from(3), args.env()) };
+        if shell && e == Errno(libc::ENOEXEC) {
+            return exec_shell(args, Text::<32>::new(b"/dev/fd/").num(kept).c());
+        }
+        e
+    }
+}
+
+fn exec_path(args: &Args, path: &CStr, shell: bool) -> Errno {
+    // SAFETY: the kernel's own arrays.
+    let e = unsafe { sys::execve(path.as_ptr(), args.from(3), args.env()) };
+    if shell && e == Errno(libc::ENOEXEC) {
+        return exec_shell(args, path);
+    }
+    e
+}
+
+/// `/bin/sh TEXT ARG…`, as execvp(3) does for a text without `#!`.
+fn exec_shell(args: &Args, text: &CStr) -> Errno {
     let sh = c"/bin/sh";
-    let alone: [*const c_char; 3] = [sh.as_ptr(), target.as_ptr(), null()];
+    let alone: [*const c_char; 3] = [sh.as_ptr(), text.as_ptr(), null()];
     let argv = if args.get(3).is_some() {
         let argv = args.from(2);
-        // SAFETY: the entries of TARGET and of its name, both there.
+        // SAFETY: the entries of the target and of its name, both there.
         unsafe {
             argv.write(sh.as_ptr());
-            argv.wrapping_add(1).write(target.as_ptr());
+            argv.wrapping_add(1).write(text.as_ptr());
         }
         argv.cast_const()
     } else {

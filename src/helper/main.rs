@@ -22,29 +22,29 @@ mod hold;
 mod stale;
 mod start;
 
+use core::ffi::CStr;
+
+use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::spec::{self, Note};
-use jsshim_engine::text::Path;
 use jsshim_engine::{report, stall, sys};
 
 /// By this the library knows its helper.
 #[link_section = ".note.jsshim"]
 static NOTE: Note = spec::NOTE;
 
-/// `JSSHIM_STATS`, if it is a file. The guard leaves its directory, so a name without one gets it.
-fn stats_file(args: &start::Args) -> Path {
-    let mut path = Path::default();
+/// `JSSHIM_STATS`, if it is a file; else empty. The guard leaves its directory, so a name without one gets it.
+fn stats_file(args: &start::Args) -> &'static CStr {
     let value = args.variable(b"JSSHIM_STATS=").filter(|v| !matches!(*v, b"" | b"0" | b"1"));
-    let Some(value) = value else { return path };
-    if value.first() != Some(&b'/') {
-        let mut buf = [0u8; 256];
-        path.put(sys::getcwd(&mut buf).unwrap_or(b".")).put(b"/");
-    }
-    path.put(value);
-    if path.fits() {
-        path
-    } else {
-        Path::default()
-    }
+    let absolute = |value: &[u8]| {
+        let mut room = Room::new(PATH_ROOM)?;
+        let dir = match value.first() {
+            Some(b'/') => 0,
+            _ => sys::getcwd(room.bytes()).map_or(0, <[u8]>::len),
+        };
+        room.write_at(dir, &[if dir > 0 { b"/" } else { b"" }, value])?;
+        sys::Result::Ok(room.keep())
+    };
+    value.and_then(|value| absolute(value).ok()).unwrap_or(c"")
 }
 
 fn main(args: &start::Args) -> ! {
@@ -56,7 +56,7 @@ fn main(args: &start::Args) -> ! {
                 // What is no limit, the library has complained of.
                 let limit = args.variable(b"JSSHIM_STALL=").and_then(stall::limit);
                 let locked = args.get(3) == Some(jsshim_engine::guard::LOCKED);
-                guard::run(ledger, locked, limit.unwrap_or(stall::LIMIT), &stats_file(args))
+                guard::run(ledger, locked, limit.unwrap_or(stall::LIMIT), stats_file(args))
             }
             None => sys::exit(2),
         },

@@ -3,8 +3,9 @@
 use core::ffi::{c_int, CStr};
 
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
+use jsshim_engine::room::PATH_ROOM;
 use jsshim_engine::sys::{Errno, Result};
-use jsshim_engine::text::Path;
+use jsshim_engine::text::LongPath;
 
 use crate::heap;
 use crate::instance::{answer, Jobserver};
@@ -16,7 +17,7 @@ const NAME: &CStr = c"MAKEFLAGS";
 pub enum Pool {
     None,
     Fds(c_int, c_int),
-    Fifo(Path),
+    Fifo(LongPath),
 }
 
 fn value<'a>() -> Option<&'a CStr> {
@@ -38,9 +39,9 @@ pub fn read() -> (Letters, Result<Pool>) {
         Some(Auth::Fds { read, write }) if read < 0 || write < 0 => Err(Errno::BADF),
         Some(Auth::Fds { read, write }) => Ok(Pool::Fds(read, write)),
         Some(Auth::Fifo(raw)) => {
-            let mut buf = [0; 255];
+            let mut buf = [0; LongPath::ROOM];
             let path = raw.unescape(&mut buf).filter(|path| !path.is_empty());
-            path.map(|path| Pool::Fifo(Path::new(path))).ok_or(proto)
+            path.map(|path| Pool::Fifo(LongPath::new(path))).ok_or(proto)
         }
         Some(Auth::Unknown(word)) if are_numbers(word) => Err(Errno::BADF),
         Some(Auth::Unknown(_)) => Err(proto),
@@ -62,7 +63,7 @@ fn are_numbers(word: &[u8]) -> bool {
 pub fn write(auth: Option<&WriteAuth<'_>>, letters: &Letters) -> Result<()> {
     let old = value().map(CStr::to_bytes);
     // At most a `\` is added to each byte of what is there and of a path.
-    let size = old.map_or(0, <[u8]>::len).saturating_mul(2).saturating_add(1024);
+    let size = old.map_or(0, <[u8]>::len).saturating_mul(2).saturating_add(2 * PATH_ROOM);
     // SAFETY: any size will do.
     let buf = unsafe { libc::malloc(size) }.cast::<u8>();
     if buf.is_null() {

@@ -4,12 +4,12 @@
 //!
 //! Asked only for a job that is to be held, or that libc starts by way of a shell.
 
+use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 
 use jsshim_engine::client::Client;
 use jsshim_engine::proc::{self, Bounds};
-use jsshim_engine::text::Path;
 use jsshim_engine::{spec, sys};
 
 use crate::state::STATE;
@@ -71,14 +71,14 @@ pub fn allow_helper_in_shell(client: &Client) -> bool {
 /// Another user, or one without descriptors, cannot open the ledger, and the helper could not either.
 fn can_work(client: &Client) -> bool {
     let open = || sys::open(client.ledger_path().c(), libc::O_RDWR | libc::O_NOFOLLOW, 0);
-    !client.helper.bytes().is_empty() && open().map(sys::close).is_ok()
+    !client.helper.is_empty() && open().map(sys::close).is_ok()
 }
 
 /// Is the helper the file that it was, or another one that understands us? It may be replaced while a build runs. Asked
 /// in the process whose job is to be held, so that it is said once there, and not by each child.
 pub fn has_helper(client: &Client) -> bool {
-    let there = !client.helper.bytes().is_empty();
-    there && (is_known(&client.helper) || is_ours(&client.helper) || warn())
+    let there = !client.helper.is_empty();
+    there && (is_known(client.helper) || is_ours(client.helper) || warn())
 }
 
 fn warn() -> bool {
@@ -87,21 +87,21 @@ fn warn() -> bool {
 }
 
 /// `None`: there is nothing.
-fn identity(path: &Path) -> Option<[u64; 3]> {
-    let st = sys::stat(path.c(), true).ok()?;
+fn identity(path: &CStr) -> Option<[u64; 3]> {
+    let st = sys::stat(path, true).ok()?;
     let changed =
         (st.st_ctime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_ctime_nsec as u64);
     Some([st.st_dev, st.st_ino, changed])
 }
 
-fn is_known(path: &Path) -> bool {
+fn is_known(path: &CStr) -> bool {
     let known = HELPER.each_ref().map(|part| part.load(Relaxed));
     identity(path) == Some(known)
 }
 
 /// Is this file a helper that understands us? It is known from then on.
-pub fn is_ours(path: &Path) -> bool {
-    let Some(now) = identity(path).filter(|_| spec::is_helper(path.c())) else { return false };
+pub fn is_ours(path: &CStr) -> bool {
+    let Some(now) = identity(path).filter(|_| spec::is_helper(path)) else { return false };
     // Relaxed: who sees parts of two asks again.
     HELPER.iter().zip(now).for_each(|(part, value)| part.store(value, Relaxed));
     true

@@ -9,7 +9,9 @@ use core::ffi::{c_char, CStr};
 use jsshim_engine::join::{self, End, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::room::Room;
 use jsshim_engine::speaker::{self, is_bmake, is_gnu_make, is_lto};
+use jsshim_engine::text::Path;
 use jsshim_engine::{own, pool, sys};
 
 use crate::early::export;
@@ -132,10 +134,12 @@ fn as_descriptors(flags: Option<&[u8]>) {
     }
 }
 
-/// Puts the pool into MAKEFLAGS in place of what is there, if that fits.
+/// Puts the pool into MAKEFLAGS in place of what is there.
 fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
-    let mut buf = [0u8; 4096];
-    let mut out = Out::new(&mut buf);
+    // At most a backslash for each byte of a path, and our words.
+    let size = flags.map_or(0, <[u8]>::len).saturating_add(2 * Path::ROOM + 256);
+    let Ok(mut room) = Room::new(size) else { return };
+    let mut out = Out::new(room.bytes());
     let none = Letters::default();
     if makeflags::write(flags, Some(auth), &none, &mut out) && out.push(b"\0") {
         export(c"MAKEFLAGS", out.as_bytes());

@@ -9,6 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Problem, Settings};
 use jsshim_engine::pool::Pool;
+use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::text::{self, Path, Text};
 use jsshim_engine::{glob, makeflags, own, pool, proc, rundir, speaker, stall, sys};
 
@@ -185,7 +186,10 @@ pub fn given_dir() -> Option<&'static [u8]> {
 #[inline(never)]
 fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::Result<()> {
     let Own { load_milli, root, slots, overrides } = own;
-    let (me, given, helper) = (&STATE.me, given_dir(), &helper());
+    let (me, given, helper) = (&STATE.me, given_dir(), helper());
+    if given.is_some_and(rundir::is_too_long) {
+        STATE.warn(b"the path in JSSHIM_DIR is too long; the usual run-time directory is used");
+    }
     let (stats, trace) = (telling::wants_stats(), &telling::trace_file);
     let setup =
         Setup { me, pool, given, dir, helper, load_milli, root, slots, overrides, stats, trace };
@@ -214,7 +218,6 @@ fn refuse(errno: i32) {
         libc::ENOSPC => b", no space left",
         libc::EROFS => b", read-only",
         libc::ENOENT => b", no such place",
-        libc::ENAMETOOLONG => b", its path is too long",
         libc::EFBIG => b", ulimit -f is too small",
         _ => b"",
     };
@@ -252,49 +255,56 @@ fn make(place: &mut Place, slots: u32) -> bool {
 
 /// `JSSHIM_HELPER`, or `jsshim-helper` next to this library. Empty, and said so, if there is none.
 #[inline(never)]
-fn helper() -> Path {
-    let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty()).map(Path::new);
-    let path = match told {
-        Some(path) if sys::geteuid() != 0 => path,
-        Some(path) => roots(&path).unwrap_or_else(|| {
-            STATE.warn(b"JSSHIM_HELPER is in the hands of others, and root does not use it");
-            beside_library()
-        }),
-        None => beside_library(),
-    };
-    if path.fits() && bounds::is_ours(&path) {
-        return path;
+fn helper() -> &'static CStr {
+    let Ok(mut room) = Room::new(PATH_ROOM) else { return c"" };
+    if name_helper(&mut room).is_ok() && bounds::is_ours(room.c()) {
+        return room.keep();
     }
-    STATE.warn(match sys::stat(path.c(), true) {
+    STATE.warn(match sys::stat(room.c(), true) {
         Ok(st) if st.st_mode & libc::S_IFMT == libc::S_IFREG => {
             b"jsshim-helper is not the one of this library; jobs cannot be held"
         }
         _ => b"jsshim-helper is not to be found; jobs cannot be held",
     });
-    Path::default()
+    c""
 }
 
-/// The file that root may run by this name, which its environment gives: that may come from an ordinary user (sudo's
-/// env_keep). Neither the file nor any directory above it may be his, nor one in which he could put another in its
-/// place; links are followed here, once. One that is not there stays as it is.
 #[inline(never)]
-fn roots(path: &Path) -> Option<Path> {
-    let Ok(fd) = sys::open(path.c(), libc::O_PATH, 0) else { return Some(*path) };
-    let mut whole = [0u8; 256];
-    let bytes = sys::readlink(pool::fd_path(0, fd).c(), &mut whole).unwrap_or(path.bytes());
+fn name_helper(room: &mut Room) -> sys::Result<()> {
+    let told = environ::own(b"JSSHIM_HELPER=").filter(|v| !v.is_empty());
+    let Some(told) = told else { return beside_library(room) };
+    room.write(&[told])?;
+    if sys::geteuid() != 0 || is_roots(room) {
+        return Ok(());
+    }
+    STATE.warn(b"JSSHIM_HELPER is in the hands of others, and root does not use it");
+    beside_library(room)
+}
+
+/// May root run the file of this name, which its environment gives? That may come from an ordinary user (sudo's
+/// env_keep). Neither the file nor any directory above it may be his, nor one in which he could put another in its
+/// place; links are followed here, once, and the name becomes the one behind them. One that is not there stays as it is.
+#[inline(never)]
+fn is_roots(room: &mut Room) -> bool {
+    let Ok(fd) = sys::open(room.c(), libc::O_PATH, 0) else { return true };
+    let whole = sys::readlink(pool::fd_path(0, fd).c(), room.bytes()).map(<[u8]>::len);
     sys::close(fd);
+    // Without /proc the name is taken as it is.
+    let written = whole.map_or(Ok(()), |n| room.write_at(n, &[]));
+    let (Ok(()), Ok(mut part)) = (written, Room::new(PATH_ROOM)) else { return false };
+    let bytes = room.c().to_bytes();
     let ends = bytes.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/').map(|(at, _)| at);
     let mut parts = ends.chain([bytes.len()]).filter_map(|end| bytes.get(..end));
-    let kept = bytes.first() == Some(&b'/') && bytes.len() <= Path::ROOM && parts.all(is_kept);
-    kept.then(|| Path::new(bytes))
+    bytes.first() == Some(&b'/') && parts.all(|path| is_kept(&mut part, path))
 }
 
 /// Can nobody but root change this file, or what is in this directory?
 #[inline(never)]
-fn is_kept(path: &[u8]) -> bool {
+fn is_kept(room: &mut Room, path: &[u8]) -> bool {
     // In a user namespace the root above has another number.
     let root = sys::stat(c"/", false).map_or(0, |st| st.st_uid);
-    sys::stat(Path::new(path).c(), false).is_ok_and(|st| {
+    let written = room.write(&[path]);
+    written.and_then(|()| sys::stat(room.c(), false)).is_ok_and(|st| {
         let kind = st.st_mode & libc::S_IFMT;
         let closed =
             st.st_mode & 0o022 == 0 || kind == libc::S_IFDIR && st.st_mode & libc::S_ISVTX != 0;
@@ -302,12 +312,12 @@ fn is_kept(path: &[u8]) -> bool {
     })
 }
 
+/// Writes `jsshim-helper` in the folder of this library.
 #[inline(never)]
-fn beside_library() -> Path {
-    let found = Path::new(objects::own_path().to_bytes());
-    let dir = found.bytes().iter().rposition(|b| *b == b'/');
-    let dir = dir.and_then(|at| found.bytes().get(..=at)).unwrap_or(b"");
-    Path::new(dir).with(b"jsshim-helper")
+fn beside_library(room: &mut Room) -> sys::Result<()> {
+    let path = objects::own_path().to_bytes();
+    let end = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at.saturating_add(1));
+    room.write(&[path.get(..end).unwrap_or(b""), b"jsshim-helper"])
 }
 
 /// Left out by `JSSHIM_SKIP`, or not let in by `JSSHIM_ONLY` (globs on the program's name)?
@@ -317,8 +327,8 @@ fn left_out() -> bool {
     if skip.is_none() && only.is_none() {
         return false;
     }
-    let mut buf = [0u8; 256];
-    let name = match sys::readlink(c"/proc/self/exe", &mut buf) {
+    let Ok(mut room) = Room::new(PATH_ROOM) else { return false };
+    let name = match sys::readlink(c"/proc/self/exe", room.bytes()) {
         Ok(path) => path.rsplit(|b| *b == b'/').next().unwrap_or(path),
         // Without /proc it is what the program was called by.
         Err(_) => dialect::program(),

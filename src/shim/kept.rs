@@ -13,9 +13,10 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::client::POOL_NAME;
 use jsshim_engine::join::{self, End, Found};
-use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
+use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::pool::{self, fd_path, Pool};
 use jsshim_engine::sys::{self, Errno};
+use jsshim_engine::text::Text;
 
 use crate::bounds;
 use crate::environ::{self, Scratch, Strings, END};
@@ -250,11 +251,14 @@ impl Change {
 
     /// Pointers and bytes that [`Change::make`] needs.
     pub fn room(&self) -> (usize, usize) {
-        let value = |preload| match preload {
-            Preload::Behind(v) | Preload::WithoutFixed(v) | Preload::Without(v) => v,
+        let length = |text: Option<&[u8]>| text.map_or(0, <[u8]>::len);
+        let preload = match self.preload {
+            None => 0,
+            Some(Preload::WithoutFixed(old) | Preload::Without(old)) => old.len(),
+            Some(Preload::Behind(old)) => old.len().saturating_add(length(STATE.preload())),
         };
-        let preload = self.preload.map_or(0, |preload| value(preload).len().saturating_add(600));
-        (self.count.saturating_add(32), preload.saturating_add(1024))
+        let flags = if self.scrubbed { length(STATE.flags()) } else { 0 };
+        (self.count.saturating_add(32), preload.saturating_add(flags).saturating_add(1024))
     }
 
     /// The changed environment, in scratch memory.
@@ -365,25 +369,18 @@ fn write_others(old: &[u8], is_us: fn(&[u8]) -> bool, scratch: &mut Scratch) -> 
 /// make's word alone, as this process was given it: nothing else of MAKEFLAGS was there to lose.
 fn write_flags(scratch: &mut Scratch) -> *const c_char {
     let Some(flags) = STATE.flags() else { return END };
-    let mut path = [0u8; 256];
-    let auth = match makeflags::parse(flags).auth {
+    let pair: Text<32>;
+    let auth: [&[u8]; 2] = match makeflags::parse(flags).auth {
         Some(Auth::Fds { read, write }) if read >= 0 && write >= 0 => {
-            WriteAuth::Fds { read, write, names: Names::Auth }
+            pair = Text::default().num(read).with(b",").num(write);
+            [pair.bytes(), b""]
         }
-        Some(Auth::Fifo(raw)) => match raw.unescape(&mut path) {
-            Some(path) => WriteAuth::Fifo(path),
-            None => return END,
-        },
+        Some(Auth::Fifo(path)) => [b"fifo:", path.escaped()],
         _ => return END,
     };
-    let mut buf = [0u8; 560];
-    let mut out = Out::new(&mut buf);
-    let none = Letters { dry_run: false, debug: false, keep_going: false };
-    // The leading blank says that there are no letters.
-    if !makeflags::write(Some(b" "), Some(&auth), &none, &mut out) {
-        return END;
-    }
     let at = scratch.text(FLAGS);
-    scratch.append(out.as_bytes());
+    // The leading blank says that there are no letters.
+    scratch.append(b" -j --jobserver-auth=");
+    auth.iter().for_each(|part| scratch.append(part));
     at
 }

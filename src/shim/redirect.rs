@@ -8,13 +8,15 @@ use core::sync::atomic::{AtomicU64, AtomicU8};
 use jsshim_engine::client::Client;
 use jsshim_engine::pool::fd_path;
 use jsshim_engine::record::Handle;
+use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::spec::Spec;
 use jsshim_engine::sys;
-use jsshim_engine::target::{self, Kind};
-use jsshim_engine::text::{Path, Text};
+use jsshim_engine::target::{self, Kind, Place};
+use jsshim_engine::text::Text;
 
 use crate::environ::{self, Scratch, Strings, END};
 use crate::kept::{self, Change};
+use crate::state::STATE;
 
 /// Arguments for execve(2), and the memory in which they lie.
 pub struct Exec {
@@ -24,44 +26,68 @@ pub struct Exec {
     pub scratch: Scratch,
 }
 
+impl Exec {
+    /// Is it the helper that is exec'ed?
+    pub fn is_helper(&self) -> bool {
+        STATE.client().is_some_and(|c| c.helper.as_ptr() == self.path)
+    }
+}
+
 /// What would run, and how.
-pub struct Target {
-    path: Path,
+pub struct Target<'a> {
+    path: Place<'a>,
     /// A text, to be run with /bin/sh.
     shell: bool,
     /// Of 32 bits.
     foreign: bool,
 }
 
+impl Target<'_> {
+    /// Opens the program for a helper that this process becomes, which inherits it; -1 if that cannot be.
+    pub fn open(&self) -> i32 {
+        let opened = sys::open(self.path.c(), libc::O_PATH, 0);
+        opened.and_then(|fd| sys::fcntl(fd, libc::F_SETFD, 0).map(|_| fd)).unwrap_or(-1)
+    }
+}
+
 /// What can be said of an exec before it is done.
-#[allow(clippy::large_enum_variant)] // there is no allocator to box with
-pub enum Foretold {
+pub enum Foretold<'a> {
     /// It would fail, or it names nothing: the real function says how.
     Fails,
     /// It may succeed, but not through the helper.
     Unknown,
     /// This would run.
-    Runs(Target),
+    Runs(Target<'a>),
 }
 
-/// What would an exec of `file` do? With `search` along PATH. `shell` says whether a text without `#!` is
-/// run by /bin/sh: as execvp(3), not as execve(2), and posix_spawnp(3) only searches.
-pub fn foretell(file: &CStr, search: bool, shell: bool) -> Foretold {
-    let found = if search {
-        target::search(file, environ::own(b"PATH="))
+/// How a program is looked for.
+#[derive(Clone, Copy)]
+pub struct Way {
+    /// Along PATH, if the name has no slash.
+    pub search: bool,
+    /// A text without `#!` is run by /bin/sh: as execvp(3), not as execve(2), and posix_spawnp(3) only searches.
+    pub shell: bool,
+    /// In another directory than this process', which is not known.
+    pub moves: bool,
+}
+
+/// What would an exec of `file` do?
+pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
+    let along = way.search && !file.to_bytes().contains(&b'/');
+    let found = if along || way.moves {
+        target::search(file, environ::own(b"PATH="), way.moves)
+    } else if file.to_bytes() == b"/proc/self/exe" {
+        this_program(file)
     } else {
-        match resolve(file) {
-            Some(path) if path.fits() => target::foretell(path.c()).map(|kind| (path, kind)),
-            // A longer path cannot be handed on.
-            _ if target::foretell(file).is_ok() => return Foretold::Unknown,
-            _ => return Foretold::Fails,
-        }
+        target::foretell(file).map(|kind| (Place::Given(file), kind))
     };
     match found {
-        Ok((path, _)) if !path.fits() => Foretold::Unknown,
-        Ok((path, Kind::Text)) if shell => {
+        // The helper's is another one, and descriptors may be closed by its exec.
+        Ok((path, _)) if target::is_own_view(path.c().to_bytes()) => Foretold::Unknown,
+        Ok((path, Kind::Text)) if way.shell => {
             Foretold::Runs(Target { path, shell: true, foreign: false })
         }
+        Ok((_, Kind::Unknown)) => Foretold::Unknown,
         Ok((_, Kind::Text)) | Err(_) => Foretold::Fails,
         Ok((path, kind)) => {
             Foretold::Runs(Target { path, shell: false, foreign: kind == Kind::Foreign })
@@ -69,91 +95,101 @@ pub fn foretell(file: &CStr, search: bool, shell: bool) -> Foretold {
     }
 }
 
+/// `/proc/self/exe`, by the path that it has for others.
+#[inline(never)]
+fn this_program(link: &CStr) -> sys::Result<(Place<'_>, Kind)> {
+    let id = |path: &CStr| sys::stat(path, true).map(|st| (st.st_dev, st.st_ino));
+    let mut room = Room::new(PATH_ROOM)?;
+    let _ = sys::readlink(link, room.bytes())?;
+    // It may have been deleted, or replaced.
+    if id(room.c()) != id(link) {
+        return Ok((Place::Given(link), Kind::Unknown));
+    }
+    target::foretell(room.c()).map(|kind| (Place::Built(room), kind))
+}
+
 /// [`foretell`] for execveat(2). A program is run by its path; a script knows itself by what it was
 /// started with, so it cannot.
-pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold {
+pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold<'_> {
     let name = path.to_bytes();
     if name.first() == Some(&b'/') || dir == libc::AT_FDCWD && !name.is_empty() {
-        return if flags == 0 { foretell(path, false, false) } else { Foretold::Unknown };
+        let way = Way { search: false, shell: false, moves: false };
+        return if flags == 0 { foretell(path, way) } else { Foretold::Unknown };
     }
     if name.is_empty() && flags & libc::AT_EMPTY_PATH == 0 {
         return Foretold::Fails;
     }
-    let mut buf = [0u8; 256];
-    let Ok(at) = sys::readlink(fd_path(sys::getpid(), dir).c(), &mut buf) else {
+    if sys::fstat(dir).is_err() {
         return Foretold::Fails;
-    };
-    let whole = Path::new(at);
-    let whole = if name.is_empty() { whole } else { whole.with(b"/").with(name) };
+    }
+    let Ok(whole) = whole_path(dir, name) else { return Foretold::Unknown };
     let binary = |kind| matches!(kind, Kind::Dynamic | Kind::Static | Kind::Foreign);
     match target::foretell(whole.c()) {
         Ok(kind)
-            if flags & !libc::AT_EMPTY_PATH == 0 && binary(kind) && same(dir, name, &whole) =>
+            if flags & !libc::AT_EMPTY_PATH == 0 && binary(kind) && same(dir, name, whole.c()) =>
         {
-            Foretold::Runs(Target { path: whole, shell: false, foreign: kind == Kind::Foreign })
+            let (path, foreign) = (Place::Built(whole), kind == Kind::Foreign);
+            Foretold::Runs(Target { path, shell: false, foreign })
         }
         _ => Foretold::Unknown,
     }
 }
 
-/// Is the file behind this descriptor (or its directory) the one at that path? It may be unlinked, or
-/// have none.
-fn same(dir: i32, name: &[u8], whole: &Path) -> bool {
-    let id = |st: libc::stat| (st.st_dev, st.st_ino);
-    let by_path = sys::stat(whole.c(), true).map(id);
-    let by_fd = if name.is_empty() { sys::file_id(dir) } else { by_path };
-    let script = target::is_script(whole.c());
-    whole.fits() && !script && by_fd.is_ok() && by_fd == by_path
+/// The path of a descriptor, or of a name in the folder that it is.
+#[inline(never)]
+fn whole_path(dir: i32, name: &[u8]) -> sys::Result<Room> {
+    let mut room = Room::new(PATH_ROOM)?;
+    let n = sys::readlink(fd_path(sys::getpid(), dir).c(), room.bytes())?.len();
+    room.write_at(n, &[if name.is_empty() { b"" } else { b"/" }, name])?;
+    Ok(room)
 }
 
-/// The path as the helper must know it: `/proc/self/exe` would be the helper itself there.
-fn resolve(file: &CStr) -> Option<Path> {
-    match file.to_bytes() {
-        b"/proc/self/exe" => {
-            let mut buf = [0u8; 256];
-            sys::readlink(file, &mut buf).ok().map(Path::new)
-        }
-        // Descriptors may be closed by the exec of the helper.
-        [b'/', b'p', b'r', b'o', b'c', b'/', b's' | b't', ..] => None,
-        [b'/', b'd', b'e', b'v', b'/', b'f', b'd', ..] => None,
-        bytes => Some(Path::new(bytes)),
-    }
+/// Is the file behind this descriptor (or its directory) the one at that path? It may be unlinked, or
+/// have none.
+fn same(dir: i32, name: &[u8], whole: &CStr) -> bool {
+    let id = |st: libc::stat| (st.st_dev, st.st_ino);
+    let by_path = sys::stat(whole, true).map(id);
+    let by_fd = if name.is_empty() { sys::file_id(dir) } else { by_path };
+    !target::is_script(whole) && by_fd.is_ok() && by_fd == by_path
 }
 
 /// What the helper is told of `job`.
-fn spec(c: &Client, job: Handle, shell: bool) -> Text<320> {
+fn spec(c: &Client, job: Handle, shell: bool, program: i32) -> Text<340> {
     let inherited = c.pool.inherited.unwrap_or((-1, -1));
-    Spec { job, shell, inherited, ledger: *c.ledger_path() }.encode()
+    Spec { job, shell, inherited, program, ledger: *c.ledger_path() }.encode()
 }
 
 /// The exec of the helper that holds `job` and then becomes `target`. It [must be allowed](crate::bounds::allow_helper).
+/// `program`: see [`Spec::program`].
 ///
 /// # Safety
 /// `argv` and `envp` must be NULL or NULL-terminated arrays of C strings.
 pub unsafe fn held(
     c: &Client,
     job: Handle,
-    target: &Target,
+    target: Target<'_>,
+    program: i32,
     argv: Strings,
     envp: Strings,
 ) -> Option<Exec> {
-    let spec = spec(c, job, target.shell);
+    let path = target.path.c().to_bytes();
+    // A script gets its own path as an argument.
+    let words = path.len().checked_mul(2)?.checked_add(c.helper.count_bytes())?.checked_add(400)?;
     // SAFETY: by the contract.
     let change = unsafe { kept::change(envp, false, || target.foreign) };
     // SAFETY: by the contract.
     let args = unsafe { environ::pointers(argv).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
-    let mut scratch =
-        Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes.checked_add(1024)?)?;
+    let bytes = bytes.checked_add(words)?;
+    let mut scratch = Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes)?;
     // SAFETY: by the contract.
     let envp = change.map_or(envp, |c| unsafe { c.make(envp, &mut scratch) });
-    let head =
-        [c"jsshim-helper".as_ptr(), scratch.text(spec.bytes()), scratch.text(target.path.bytes())];
-    let path = scratch.text(c.helper.bytes());
+    let spec = scratch.text(spec(c, job, target.shell, program).bytes());
+    let head = [c"jsshim-helper".as_ptr(), spec, scratch.text(path)];
     // SAFETY: by the contract.
     let tail = unsafe { environ::pointers(argv) };
     let argv = scratch.array(head.into_iter().chain(tail).chain([END]));
-    Some(Exec { path, argv, envp, scratch })
+    Some(Exec { path: c.helper.as_ptr(), argv, envp, scratch })
 }
 
 /// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
@@ -217,7 +253,8 @@ fn write_line(
     let envp = environ::current();
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
     // Quoted text may be four times as long.
-    let words = command.to_bytes().len().checked_mul(4)?.checked_add(4096)?;
+    let helper = job.map_or(0, |(c, _)| c.helper.count_bytes());
+    let words = command.to_bytes().len().checked_add(helper)?.checked_mul(4)?.checked_add(4096)?;
     let mut scratch = Scratch::new(pointers, bytes.checked_mul(5)?.checked_add(words)?)?;
     // SAFETY: as above.
     let wanted = change.map(|c| unsafe { c.make(envp, &mut scratch) });
@@ -232,8 +269,8 @@ fn write_line(
     }
     scratch.append(b"exec");
     if let Some((c, job)) = job {
-        quote(&mut scratch, c.helper.bytes());
-        quote(&mut scratch, spec(c, job, false).bytes());
+        quote(&mut scratch, c.helper.to_bytes());
+        quote(&mut scratch, spec(c, job, false, -1).bytes());
         scratch.append(b" /bin/sh");
     }
     scratch.append(if job.is_some() { b" sh -c" } else { b" /bin/sh -c" });
@@ -303,9 +340,13 @@ pub fn is_foreign_at(dir: i32, path: &CStr) -> bool {
     if dir == libc::AT_FDCWD || path.to_bytes().first() == Some(&b'/') {
         return is_foreign(path, false);
     }
-    let whole = fd_path(0, dir);
-    let whole = if path.is_empty() { whole } else { whole.with(b"/").with(path.to_bytes()) };
-    whole.fits() && is_foreign(whole.c(), false)
+    if !has_foreign() {
+        return false;
+    }
+    let Ok(mut room) = Room::new(PATH_ROOM) else { return false };
+    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+    let written = room.write(&[fd_path(0, dir).bytes(), slash, path.to_bytes()]);
+    written.is_ok() && is_foreign(room.c(), false)
 }
 
 /// The same exec in an environment that keeps the tree on the pool, or keeps our library away from a program that

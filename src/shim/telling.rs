@@ -11,6 +11,7 @@ use jsshim_engine::client::Client;
 use jsshim_engine::keeper::Keeper;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::Shared;
+use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::text::{Path, Text};
 use jsshim_engine::{join, pool, rundir, space, sys, trace};
@@ -87,7 +88,13 @@ pub fn trace_file(path: &mut Path) {
 #[inline(never)]
 fn put_directory(path: &mut Path) {
     let mut buf = [0u8; 256];
-    path.put(sys::getcwd(&mut buf).unwrap_or(b".")).put(b"/");
+    let dir = match sys::getcwd(&mut buf).map(<[u8]>::len) {
+        Ok(n) => buf.get(..n).unwrap_or(b""),
+        // It does not fit in the path either.
+        Err(sys::Errno(libc::ERANGE)) => &buf,
+        Err(_) => b".",
+    };
+    path.put(dir).put(b"/");
 }
 
 /// Keeps a copy of stderr, if the statistics go there.
@@ -149,7 +156,11 @@ pub fn tell(client: Option<&Client>) {
     let (peak, slots) = (h.lanes.peak(Kind::Slot), h.slots.load(Relaxed));
     let block = counts.block(dialect::program(), peak, slots);
     if target != b"1" {
-        if let Err(e) = trace::append(Path::new(target).c(), block.bytes(), true) {
+        let told = Room::new(PATH_ROOM).and_then(|mut room| {
+            room.write(&[target])?;
+            trace::append(room.c(), block.bytes(), true)
+        });
+        if let Err(e) = told {
             let text: Text<80> = Text::new(b"the file in JSSHIM_STATS cannot be written (errno ");
             STATE.warn(text.num(e.0).with(b")").bytes());
         }

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use jsshim_engine::client::Client;
 use jsshim_engine::gate;
-use jsshim_engine::record::{Handle, Reason, UNRECORDED};
+use jsshim_engine::record::{Handle, Reason, OPENED, UNRECORDED};
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::space;
 use jsshim_engine::sys::{self, Peek};
@@ -222,7 +222,7 @@ fn slot(client: &Client, job: Handle, gate: joining::Gate) -> Ticket {
 /// Would the job wait in another PID namespace, with nobody to look after it: not itself, nor a guard, which cannot be
 /// started from here?
 fn is_unguarded_elsewhere(client: &Client) -> bool {
-    !client.helper.bytes().is_empty() && !client.ledger().has_guard() && space::moves_children()
+    !client.helper.is_empty() && !client.ledger().has_guard() && space::moves_children()
 }
 
 #[inline(never)]
@@ -293,6 +293,26 @@ fn set_process(client: &Client, job: Handle, pid: i32) {
     // The child may have ended already, and its record be that of another job.
     let now = client.ledger().set_process(job, pid, || STATE.sites.heir(pid));
     STATE.jobs.add(now, job);
+}
+
+/// How long the helper of a held job may take until it has its program open, in ms. A host that believes that its
+/// program runs may delete it; most often it is a tenth of one, and more where many others want the processor.
+const OPEN_MILLIS: u32 = 100;
+
+/// Waits for that. The job's process is known before: a handler of the host may jump out.
+pub fn await_opened(ticket: Ticket) {
+    let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return };
+    let is_awaited = || {
+        let record = client.ledger().get(job)?;
+        (record.home.load(Acquire) != OPENED).then_some(&record.home)
+    };
+    // A signal may cut one of them short.
+    for _ in 0..4 {
+        let Some(word) = is_awaited() else { return };
+        if sys::wait_word(word, 0, OPEN_MILLIS) == Err(sys::Errno(libc::ETIMEDOUT)) {
+            return;
+        }
+    }
 }
 
 /// A held job starts without a slot after all: it could not be held.

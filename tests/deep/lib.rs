@@ -81,7 +81,7 @@ pub mod guard {
         pub ledger: &'a crate::ledger::Shared,
         pub path: &'a crate::text::Path,
         pub pool: &'a crate::pool::Pool,
-        pub helper: &'a crate::text::Path,
+        pub helper: &'a core::ffi::CStr,
         pub envp: *const *const c_char,
     }
 

@@ -348,7 +348,7 @@ fn made_anew(two: bool) {
             pool: &pool(),
             given: None,
             dir: Some(&Path::default()),
-            helper: &Path::default(),
+            helper: c"",
             load_milli: 0,
             root: 0,
             slots: 0,

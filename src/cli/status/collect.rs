@@ -39,7 +39,7 @@ pub fn status() -> Status {
 /// The ledgers in the run-time directories.
 fn ledgers() -> Vec<PathBuf> {
     let told = std::env::var_os("JSSHIM_DIR");
-    let told = told.as_ref().map(|d| d.as_bytes()).filter(|d| !d.is_empty());
+    let told = rundir::given(told.as_ref().map(|d| d.as_bytes()));
     let dirs = (0..if told.is_some() { 1 } else { 2 }).map(|n| rundir::candidate(told, n));
     let files = dirs.flat_map(|dir| {
         let dir = fs::read_dir(OsStr::from_bytes(dir.bytes()));

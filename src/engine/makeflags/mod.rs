@@ -87,7 +87,12 @@ pub enum Auth<'a> {
 #[cfg_attr(test, derive(Debug))]
 pub struct RawPath<'a>(&'a [u8]);
 
-impl RawPath<'_> {
+impl<'a> RawPath<'a> {
+    /// As it stands there.
+    pub fn escaped(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// The path itself, written into `buf`. None if it does not fit.
     pub fn unescape<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
         let path = buf.get_mut(..Unescape(self.0).count())?;

@@ -7,7 +7,7 @@
 use crate::join;
 use crate::pool::{self, fd_path, move_high};
 use crate::sys::{self, Errno, Result};
-use crate::text::Path;
+use crate::text::LongPath;
 
 /// See the module. Descriptors are closed by [`Tokens::close`] alone.
 pub struct Tokens {
@@ -20,7 +20,7 @@ pub struct Tokens {
     /// Our own description, or -1.
     own: i32,
     /// The path of a fifo, if it is one.
-    pub path: Option<Path>,
+    pub path: Option<LongPath>,
     /// The pipe was made here.
     pub made: bool,
 }
@@ -58,7 +58,7 @@ impl Tokens {
     ///
     /// # Errors
     /// ENODEV: there is no such file. EPROTO: it is no pipe. Else as open(2).
-    pub fn join_fifo(path: &Path) -> Result<Self> {
+    pub fn join_fifo(path: &LongPath) -> Result<Self> {
         let flags = libc::O_RDWR | libc::O_NONBLOCK;
         let opened = sys::open(path.c(), flags, 0);
         let own = opened.map_err(|e| if e == Errno::NOENT { Errno(libc::ENODEV) } else { e })?;

@@ -1,7 +1,9 @@
 //! Mapped memory.
 
 use core::ffi::c_int;
+use core::sync::atomic::AtomicU32;
 
+use super::time::timespec;
 use super::Result;
 
 /// mmap(2): `len` bytes of the file `fd`, shared; or private anonymous memory where `fd` is -1.
@@ -35,6 +37,23 @@ pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
 pub fn drop_pages(from: usize, to: usize) {
     // SAFETY: the caller owns the process and does not use that memory any more.
     let _ = unsafe { call!(libc::SYS_madvise, from, to.wrapping_sub(from), libc::MADV_DONTNEED) };
+}
+
+/// Sleeps while a word of shared memory is `seen`, until [`wake_word`], for at most so long (futex(2)).
+///
+/// # Errors
+/// EAGAIN: it is something else. ETIMEDOUT, EINTR.
+pub fn wait_word(word: &AtomicU32, seen: u32, millis: u32) -> Result<()> {
+    let most = timespec(u64::from(millis).wrapping_mul(1_000_000));
+    let (at, how) = (word.as_ptr(), libc::FUTEX_WAIT);
+    // SAFETY: a word that lives for the call, one struct to read.
+    unsafe { call!(libc::SYS_futex, at, how, seen, &raw const most).map(drop) }
+}
+
+/// Wakes whoever sleeps by [`wait_word`].
+pub fn wake_word(word: &AtomicU32) {
+    // SAFETY: the word is an address only.
+    let _ = unsafe { call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
 /// munmap(2).

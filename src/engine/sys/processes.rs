@@ -304,6 +304,23 @@ pub unsafe fn execve(
     }
 }
 
+/// execveat(2) of the file that is open there (AT_EMPTY_PATH). Returns only on failure.
+///
+/// # Safety
+/// As [`execve`].
+pub unsafe fn exec_file(
+    fd: c_int,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> Errno {
+    let (empty, how) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: by the contract above; the path ends in a NUL.
+    match unsafe { call!(libc::SYS_execveat, fd, empty, argv, envp, how) } {
+        Err(e) => e,
+        Ok(_) => Errno::INVAL,
+    }
+}
+
 /// _exit(2) of the whole process.
 pub fn exit(status: c_int) -> ! {
     loop {

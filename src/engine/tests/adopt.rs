@@ -19,13 +19,12 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     std::fs::create_dir_all(&dir).unwrap();
     let dir = Path::new(dir.as_os_str().as_encoded_bytes());
     let (pool, fd) = own::make(&dir, 3).unwrap();
-    let none = Path::default();
     let setup = || Setup {
         me: Box::leak(Box::new(AtomicU64::new(7))),
         pool: &pool,
         given: None,
         dir: Some(&dir),
-        helper: &none,
+        helper: c"",
         load_milli: 0,
         root: 0,
         slots: 3,

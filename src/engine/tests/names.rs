@@ -51,9 +51,8 @@ fn who_is_in_a_ledger_finds_it_by_name() {
 fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     let st = sys::fstat(r).ok()?;
     let pool = &Pool::new((st.st_dev, st.st_ino, 0), at, None);
-    let none = &Path::default();
     let (load_milli, root, slots, overrides) = (0, 0, 0, false);
-    let (helper, stats, trace) = (none, false, &|_: &mut Path| {});
+    let (helper, stats, trace) = (c"", false, &|_: &mut Path| {});
     let me = Box::leak(Box::default());
     let given = None;
     let setup = Setup {

@@ -2,6 +2,7 @@
 //! a pool of our own. Until the ledger is closed it has the pool of a make open for writing: a make that ends
 //! counts its tokens until the last writer has gone, and must not miss one that is still to come back.
 
+use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
 use jsshim_engine::guard::KEPT;
@@ -54,7 +55,7 @@ impl Guard<'_> {
     }
 
     /// Gives back what those of other PID namespaces had who were killed with their guard.
-    pub(super) fn see_to_deserted(&mut self, busy: bool, stats: &Path) {
+    pub(super) fn see_to_deserted(&mut self, busy: bool, stats: &CStr) {
         let Self { neighbours, pool, path, .. } = self;
         neighbours.note(busy);
         neighbours.look(path, pool, &|ledger| super::tell(ledger, stats));

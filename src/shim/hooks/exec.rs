@@ -4,6 +4,7 @@
 use core::ffi::{c_char, c_int, CStr};
 
 use jsshim_engine::record::Handle;
+use jsshim_engine::sys;
 
 use super::fork::{role, still_held, Role};
 use crate::bounds;
@@ -13,7 +14,7 @@ use crate::kept;
 use crate::naming;
 use crate::pending::Pending;
 use crate::real::{fail, Real};
-use crate::redirect::{self, Exec, Foretold};
+use crate::redirect::{self, Exec, Foretold, Way};
 use crate::state::STATE;
 use crate::ticket::{self, Ticket};
 
@@ -147,12 +148,13 @@ pub unsafe fn fexecve(
 }
 
 /// What would run. With `search` along PATH, and a text by the shell, as execvp(3).
-unsafe fn by_path(file: *const c_char, search: bool) -> Foretold {
+unsafe fn by_path<'a>(file: *const c_char, search: bool) -> Foretold<'a> {
     if file.is_null() {
         return Foretold::Fails;
     }
+    let way = Way { search, shell: search, moves: false };
     // SAFETY: the host's string.
-    redirect::foretell(unsafe { CStr::from_ptr(file) }, search, search)
+    redirect::foretell(unsafe { CStr::from_ptr(file) }, way)
 }
 
 /// Is it a program into which our library does not fit?
@@ -163,8 +165,8 @@ unsafe fn is_foreign(file: *const c_char, search: bool) -> bool {
 
 /// Every door of this file. `target` says what would run, `foreign` whether it is of 32 bits, `run` is the
 /// exec that the host asked for, in an environment of our choice.
-unsafe fn exec(
-    target: impl FnOnce() -> Foretold,
+unsafe fn exec<'a>(
+    target: impl FnOnce() -> Foretold<'a>,
     foreign: impl FnOnce() -> bool,
     argv: Strings,
     envp: Strings,
@@ -227,10 +229,10 @@ unsafe fn exec(
 type Place = &'static Pending;
 
 /// Becomes the helper. Returns if the target would not exec, or if it cannot be held.
-unsafe fn hold(
+unsafe fn hold<'a>(
     job: Handle,
     place: Option<Place>,
-    target: impl FnOnce() -> Foretold,
+    target: impl FnOnce() -> Foretold<'a>,
     argv: Strings,
     envp: Strings,
 ) {
@@ -244,9 +246,14 @@ unsafe fn hold(
         Foretold::Fails => return,
         Foretold::Unknown => {}
         Foretold::Runs(target) => {
+            // From now on it may be deleted. The helper inherits it.
+            let file = target.open();
             // SAFETY: the host's arguments.
-            if let Some(x) = unsafe { redirect::held(client, job, &target, argv, envp) } {
+            if let Some(x) = unsafe { redirect::held(client, job, target, file, argv, envp) } {
                 with_scratch(place, x, |x| call(x.path, x.argv, x.envp));
+            }
+            if file >= 0 {
+                sys::close(file);
             }
         }
     }

@@ -173,7 +173,7 @@ impl Forking {
 /// The child of a held job will become the helper at its exec: one that is not to be had is told of here.
 fn needs_helper(ticket: Ticket) {
     let Ticket::Held(job) = ticket else { return };
-    let client = STATE.client().filter(|c| !c.helper.bytes().is_empty());
+    let client = STATE.client().filter(|c| !c.helper.is_empty());
     if client.is_some_and(|c| !bounds::has_helper(c)) {
         ticket::overdraw(job);
     }
@@ -222,12 +222,14 @@ pub unsafe fn clone(
     if flags & libc::CLONE_VM == 0 {
         // What it runs tells what it is for.
         let start_data = Start { forking: Forking::begin(run as usize), run, argument };
+        not_held(start_data.forking.ticket, flags);
         let pid = by(Some(start), (&raw const start_data).cast_mut().cast());
         start_data.forking.returned(if pid > 0 { pid } else { -1 });
         return pid;
     }
     if flags & libc::CLONE_VFORK != 0 {
         let number = vfork_before();
+        not_held(pending::get(number).map_or(Ticket::Pass, Pending::ticket), flags);
         let pid = by(Some(run), argument);
         vfork_left(number, pid);
         return pid;
@@ -256,6 +258,13 @@ fn clone_sibling(
     }
     let start_data = Start { forking: Forking::of(Ticket::Pass, 0), run, argument };
     ticket::hand_on(by(Some(start), (&raw const start_data).cast_mut().cast()))
+}
+
+/// A child that shares our descriptors cannot be held: what it opens for the helper would stay open here.
+fn not_held(ticket: Ticket, flags: c_int) {
+    if let (Ticket::Held(job), true) = (ticket, flags & libc::CLONE_FILES != 0) {
+        ticket::overdraw(job);
+    }
 }
 
 /// Before `vfork`: the slot. Gives what [`vfork_after`] needs, or 0.

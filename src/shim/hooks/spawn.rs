@@ -10,7 +10,7 @@ use crate::doors::{behind, ErrorNumber};
 use crate::environ::{Scratch, Strings};
 use crate::naming;
 use crate::real::Real;
-use crate::redirect::{self, Exec, Foretold};
+use crate::redirect::{self, Exec, Foretold, Way};
 use crate::state::STATE;
 use crate::ticket::{self, Ticket};
 
@@ -194,8 +194,9 @@ unsafe fn spawn(
     // bounds for this process (landlock(7)), which nobody tells beforehand.
     let lost = || STATE.client().is_none_or(|c| !bounds::has_helper(c));
     let again = |error| matches!(error, libc::E2BIG | libc::EACCES) || error != 0 && lost();
-    let result = held.map(|x| with(x, &call)).filter(|(error, _)| !again(*error));
-    let (error, child) = result.unwrap_or_else(|| {
+    let by_helper = held.as_ref().is_some_and(Exec::is_helper);
+    let held = held.map(|x| with(x, &call)).filter(|(error, _)| !again(*error));
+    let (error, child) = held.unwrap_or_else(|| {
         // Not held, or the helper could not be exec'ed: the argument list is too long with its words, say.
         if let Ticket::Held(job) = ticket {
             ticket::overdraw(job);
@@ -207,6 +208,9 @@ unsafe fn spawn(
         }
     });
     ticket::started(ticket, if error == 0 { child } else { -1 });
+    if by_helper && held.is_some() && error == 0 {
+        ticket::await_opened(ticket);
+    }
     error
 }
 
@@ -240,7 +244,7 @@ impl Door {
                 return redirect::deferred(file, job, argv, envp);
             }
             match self.target(name) {
-                Foretold::Runs(target) => redirect::held(client, job, &target, argv, envp),
+                Foretold::Runs(target) => redirect::held(client, job, target, -1, argv, envp),
                 _ => None,
             }
         }
@@ -258,13 +262,17 @@ impl Door {
         }
     }
 
-    fn target(&self, file: &CStr) -> Foretold {
-        // File actions may change the directory, so that a relative path cannot be looked at.
-        let known = self.actions.is_null() || self.search || file.to_bytes().first() == Some(&b'/');
-        if known {
-            redirect::foretell(file, self.search, self.shell)
-        } else {
-            Foretold::Unknown
-        }
+    fn target<'a>(&self, file: &'a CStr) -> Foretold<'a> {
+        let along = self.search && !file.to_bytes().contains(&b'/');
+        redirect::foretell(
+            file,
+            Way {
+                search: self.search,
+                // Of a text along PATH, the old version hands the shell the bare name.
+                shell: self.shell && !along,
+                // By the file actions: what is in them only libc knows.
+                moves: !self.actions.is_null(),
+            },
+        )
     }
 }

@@ -67,7 +67,7 @@ struct Host {
 impl Host {
     fn new(pid: i32, pool: &Pool, dir: &Path) -> Option<Self> {
         let mut client = Box::new(MaybeUninit::uninit());
-        let helper = &Path::default();
+        let helper = c"";
         let setup = Setup {
             me: Box::leak(Box::new(crate::sync::AtomicU64::new(0))),
             pool,
@@ -362,7 +362,7 @@ impl World {
             let mut guard = self.guard.borrow_mut();
             let (pid, other) = guard.get_or_insert_with(|| {
                 let pid = kernel(|k| k.spawn(1));
-                let run = || guard::run(LEDGER, false, 0, &Path::default());
+                let run = || guard::run(LEDGER, false, 0, c"");
                 (pid, Other::new(move || kernel::run_as(pid, run)))
             });
             if other.resume().is_some() {
