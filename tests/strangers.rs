@@ -1,6 +1,7 @@
 //! Situations of other people's builds: public bug reports, sandboxes, languages, package builders. A module for each
 //! kind of fault that they showed.
 
+mod arguments;
 mod guards;
 mod namespaces;
 mod pools;
@@ -14,6 +15,7 @@ pub fn tests() -> Vec<Test> {
     let kinds = [
         pools::tests(),
         programs::tests(),
+        arguments::tests(),
         guards::tests(),
         namespaces::tests(),
         sandboxes::tests(),

@@ -114,10 +114,12 @@ impl Scratch {
         start.cast()
     }
 
-    /// Lengthens the text that was written last.
+    /// Lengthens the text that was written last, if there is room.
     pub fn append(&mut self, s: &[u8]) {
-        self.used = self.used.saturating_sub(1);
+        let used = self.used;
+        self.used = used.saturating_sub(1);
         self.text(s);
+        self.used = self.used.max(used);
     }
 
     /// The same in quotes that a shell takes off. The text may hold anything but a NUL.

@@ -145,6 +145,12 @@ impl Missing for *mut c_void {
     }
 }
 
+/// What the last libc function that failed has said.
+pub fn errno() -> c_int {
+    // SAFETY: this thread's own errno.
+    unsafe { *libc::__errno_location() }
+}
+
 /// What a libc function does when it fails.
 pub fn fail(errno: c_int) -> c_int {
     // SAFETY: this thread's own errno.

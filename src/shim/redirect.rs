@@ -16,6 +16,7 @@ use jsshim_engine::text::Text;
 
 use crate::environ::{self, Scratch, Strings, END};
 use crate::kept::{self, Change};
+use crate::limits::{self, STRING_MOST};
 use crate::state::STATE;
 
 /// Arguments for execve(2), and the memory in which they lie.
@@ -160,7 +161,7 @@ fn spec(c: &Client, job: Handle, shell: bool, program: i32) -> Text<340> {
 }
 
 /// The exec of the helper that holds `job` and then becomes `target`. It [must be allowed](crate::bounds::allow_helper).
-/// `program`: see [`Spec::program`].
+/// `program`: see [`Spec::program`]. `None`: the target might not get its arguments through it.
 ///
 /// # Safety
 /// `argv` and `envp` must be NULL or NULL-terminated arrays of C strings.
@@ -181,6 +182,10 @@ pub unsafe fn held(
     let args = unsafe { environ::pointers(argv).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
     let bytes = bytes.checked_add(words)?;
+    // SAFETY: by the contract.
+    if !unsafe { limits::take(argv, envp, bytes) } {
+        return None;
+    }
     let mut scratch = Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes)?;
     // SAFETY: by the contract.
     let envp = change.map_or(envp, |c| unsafe { c.make(envp, &mut scratch) });
@@ -229,7 +234,7 @@ pub const HELD_NAME: &[u8] = b"JSSHIM_HELD=";
 
 /// The command line for a shell that libc starts in the environment of this process: through the helper,
 /// if it is for a `job` of the ledger, and in an environment that keeps the tree on the pool. `None`: the
-/// command may stay as it is, or has to (no memory).
+/// command may stay as it is, or has to (no memory, or it would be too long for the kernel).
 pub fn shell_line(
     job: Option<(&Client, Handle)>,
     command: &CStr,
@@ -252,10 +257,11 @@ fn write_line(
 ) -> Option<(*const c_char, Scratch)> {
     let envp = environ::current();
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
-    // Quoted text may be four times as long.
+    let quotes = Quotes::of(command.to_bytes());
     let helper = job.map_or(0, |(c, _)| c.helper.count_bytes());
-    let words = command.to_bytes().len().checked_add(helper)?.checked_mul(4)?.checked_add(4096)?;
-    let mut scratch = Scratch::new(pointers, bytes.checked_mul(5)?.checked_add(words)?)?;
+    // Of what stands in front, a text in quotes may be four times as long.
+    let front = bytes.checked_mul(5)?.checked_add(helper.checked_mul(4)?)?.checked_add(1600)?;
+    let mut scratch = Scratch::new(pointers, front.checked_add(quotes.len(command.to_bytes()))?)?;
     // SAFETY: as above.
     let wanted = change.map(|c| unsafe { c.make(envp, &mut scratch) });
     let line = scratch.text(b"");
@@ -273,9 +279,73 @@ fn write_line(
         quote(&mut scratch, spec(c, job, false, -1).bytes());
         scratch.append(b" /bin/sh");
     }
-    scratch.append(if job.is_some() { b" sh -c" } else { b" /bin/sh -c" });
-    quote(&mut scratch, command.to_bytes());
+    scratch.append(if job.is_some() { b" sh -c " } else { b" /bin/sh -c " });
+    quotes.put(&mut scratch, command.to_bytes());
+    // SAFETY: the text that was written just now.
+    let len = unsafe { CStr::from_ptr(line) }.count_bytes();
+    let more = len.saturating_add(front);
+    // SAFETY: the host's own environment.
+    let fits = len < STRING_MOST && unsafe { limits::take(core::ptr::null(), envp, more) };
+    if !fits {
+        Scratch::free(scratch.into_raw());
+        return None;
+    }
     Some((line, scratch))
+}
+
+/// How a text is quoted for a shell, so that it stays the same in one word.
+#[derive(Clone, Copy)]
+enum Quotes {
+    /// `'`, which only itself ends.
+    Single,
+    /// `"`, in which four characters need a backslash. For a text with many a `'` that could otherwise be too long.
+    Double,
+}
+
+impl Quotes {
+    fn of(text: &[u8]) -> Self {
+        let is_long = Self::Single.len(text) > STRING_MOST / 2;
+        // In some character sets a part of a letter looks like a backslash (Shift JIS).
+        let double = is_long && core::str::from_utf8(text).is_ok();
+        if double && Self::Double.len(text) < Self::Single.len(text) {
+            Self::Double
+        } else {
+            Self::Single
+        }
+    }
+
+    /// How long the text becomes.
+    fn len(self, text: &[u8]) -> usize {
+        let of = |b: &u8| match self {
+            Self::Single if *b == b'\'' => 4usize,
+            Self::Double if Self::needs_backslash(*b) => 2,
+            _ => 1,
+        };
+        text.iter().map(of).fold(2, usize::saturating_add)
+    }
+
+    fn needs_backslash(byte: u8) -> bool {
+        matches!(byte, b'$' | b'`' | b'"' | b'\\')
+    }
+
+    fn put(self, line: &mut Scratch, text: &[u8]) {
+        match self {
+            Self::Single => line.append_quoted(text),
+            Self::Double => {
+                line.append(b"\"");
+                for piece in text.split_inclusive(|b| Self::needs_backslash(*b)) {
+                    match piece.split_last() {
+                        Some((last, before)) if Self::needs_backslash(*last) => {
+                            line.append(before);
+                            line.append(&[b'\\', *last]);
+                        }
+                        _ => line.append(piece),
+                    }
+                }
+                line.append(b"\"");
+            }
+        }
+    }
 }
 
 /// `NAME='VALUE' `, for a shell.

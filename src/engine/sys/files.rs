@@ -301,6 +301,11 @@ fn limit(which: libc::__rlimit_resource_t) -> Result<u64> {
     Ok(lim.rlim_cur)
 }
 
+/// The soft limit on the stack, of which arguments and environment of a program may take a part (execve(2)).
+pub fn stack_limit() -> u64 {
+    limit(libc::RLIMIT_STACK).unwrap_or(0)
+}
+
 /// The soft limit on open descriptors.
 pub fn open_files_limit() -> u64 {
     limit(libc::RLIMIT_NOFILE).unwrap_or(256)

@@ -13,7 +13,7 @@ use crate::environ::{self, Scratch, Strings};
 use crate::kept;
 use crate::naming;
 use crate::pending::Pending;
-use crate::real::{fail, Real};
+use crate::real::{errno, fail, Real};
 use crate::redirect::{self, Exec, Foretold, Way};
 use crate::state::STATE;
 use crate::ticket::{self, Ticket};
@@ -215,11 +215,11 @@ unsafe fn exec<'a>(
         Role::Stranger => return run(envp),
     };
     // SAFETY: the host's arguments.
-    let failed =
-        match unsafe { redirect::plain(core::ptr::null(), argv, envp, kept::is_lost(), foreign) } {
-            Some(x) => with_scratch(place, x, |x| run(x.envp)),
-            None => run(envp),
-        };
+    let changed =
+        unsafe { redirect::plain(core::ptr::null(), argv, envp, kept::is_lost(), foreign) };
+    let failed = changed.map(|x| with_scratch(place, x, |x| run(x.envp)));
+    // What is too long with our words goes as the host gave it.
+    let failed = failed.filter(|_| errno() != libc::E2BIG).unwrap_or_else(|| run(envp));
     if let Some(ticket) = own {
         ticket::started(ticket, -1);
     }

@@ -202,10 +202,9 @@ unsafe fn spawn(
             ticket::overdraw(job);
         }
         // SAFETY: the host's arguments.
-        match unsafe { door.plain(file, argv, envp) } {
-            Some(x) => with(x, &call),
-            None => call(file, argv, envp),
-        }
+        let changed = unsafe { door.plain(file, argv, envp) }.map(|x| with(x, &call));
+        let fits = changed.filter(|(error, _)| *error != libc::E2BIG);
+        fits.unwrap_or_else(|| call(file, argv, envp))
     });
     ticket::started(ticket, if error == 0 { child } else { -1 });
     if by_helper && held.is_some() && error == 0 {
