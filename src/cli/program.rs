@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use jsshim_engine::target::{self, Kind};
+use jsshim_engine::search;
+use jsshim_engine::target::Kind;
 
 use crate::run::{failure, Result};
 
@@ -36,7 +37,7 @@ pub fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
     let shown = name.display();
     let file = CString::new(name.as_bytes()).map_err(|_| failure(2, "NUL in the command"))?;
     let dirs = std::env::var_os("PATH");
-    match target::search(&file, dirs.as_ref().map(|d| d.as_bytes()), false) {
+    match search::find(&file, dirs.as_ref().map(|d| d.as_bytes()), false) {
         Ok((path, kind)) => Ok((OsStr::from_bytes(path.c().to_bytes()).into(), kind)),
         Err(e) if e.0 == libc::ENOENT && !Path::new(name).exists() => {
             Err(failure(127, format!("{shown}: command not found")))

@@ -51,6 +51,7 @@ pub mod record;
 pub mod report;
 pub mod room;
 pub mod rundir;
+pub mod search;
 pub mod serve;
 pub mod slots;
 pub mod space;

@@ -9,9 +9,10 @@ use jsshim_engine::client::Client;
 use jsshim_engine::pool::fd_path;
 use jsshim_engine::record::Handle;
 use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::search::{self, Place};
 use jsshim_engine::spec::Spec;
 use jsshim_engine::sys;
-use jsshim_engine::target::{self, Kind, Place};
+use jsshim_engine::target::{self, Kind};
 use jsshim_engine::text::Text;
 
 use crate::environ::{self, Scratch, Strings, END};
@@ -76,7 +77,7 @@ pub struct Way {
 pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
     let along = way.search && !file.to_bytes().contains(&b'/');
     let found = if along || way.moves {
-        target::search(file, environ::own(b"PATH="), way.moves)
+        search::find(file, environ::own(b"PATH="), way.moves)
     } else if file.to_bytes() == b"/proc/self/exe" {
         this_program(file)
     } else {
@@ -84,7 +85,7 @@ pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
     };
     match found {
         // The helper's is another one, and descriptors may be closed by its exec.
-        Ok((path, _)) if target::is_own_view(path.c().to_bytes()) => Foretold::Unknown,
+        Ok((path, _)) if search::is_own_view(path.c().to_bytes()) => Foretold::Unknown,
         Ok((path, Kind::Text)) if way.shell => {
             Foretold::Runs(Target { path, shell: true, foreign: false })
         }
@@ -389,7 +390,7 @@ pub fn is_foreign(file: &CStr, search: bool) -> bool {
         return false;
     }
     let found = match search {
-        true => target::is_foreign_along(file, environ::own(b"PATH=")),
+        true => search::is_foreign(file, environ::own(b"PATH=")),
         false => target::is_foreign(file),
     };
     if !found {
