@@ -1,0 +1,88 @@
+//! Signals and time.
+
+use core::ffi::c_int;
+use std::sync::Arc;
+
+use super::{call, Errno, Result};
+use crate::kernel::{self, current, enter, kernel, set_signal, Handler};
+use crate::sync::Flag;
+
+#[derive(Clone, Copy)]
+pub struct Action(Option<Handler>);
+
+impl Action {
+    pub const IGNORE: Self = Self(None);
+
+    pub fn handler(f: Handler) -> Self {
+        Self(Some(f))
+    }
+}
+
+/// # Safety
+/// None is needed here; there it is.
+pub unsafe fn sigaction(_: c_int, new: &Action) -> Result<Action> {
+    enter();
+    let sent = || Arc::new(Flag::new(false));
+    set_signal(new.0.map(|handler| kernel::Signal { handler, sent: sent() }));
+    Ok(Action::IGNORE)
+}
+
+pub const fn sigset(_: c_int) -> u64 {
+    0
+}
+
+/// No signal is ever blocked.
+pub fn sigmask(_: c_int, _: u64) -> Result<u64> {
+    enter();
+    Ok(0)
+}
+
+pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
+    write()
+}
+
+pub fn pending() -> u64 {
+    0
+}
+
+pub fn discard_pending(_: u64) {}
+
+pub fn start_timer(_: c_int, _: u32) -> Result<c_int> {
+    call(|k| {
+        let process = k.processes.get_mut(&current()).ok_or(Errno::SRCH)?;
+        process.timer = true;
+        Ok(0)
+    })
+}
+
+pub fn stop_timer(_: c_int) {
+    kernel(|k| {
+        if let Some(process) = k.processes.get_mut(&current()) {
+            process.timer = false;
+        }
+    });
+}
+
+pub fn cpu_time() -> u64 {
+    now()
+}
+
+pub fn now() -> u64 {
+    kernel(|k| {
+        k.clock += 1;
+        k.clock
+    })
+}
+
+pub fn sleep_millis(millis: u32) {
+    call(|k| k.clock += u64::from(millis) * 1_000_000);
+    crate::sync::others_go_on();
+}
+
+pub fn yield_now() {
+    enter();
+}
+
+pub fn load_milli() -> u32 {
+    call(|k| k.load_milli)
+}
