@@ -263,11 +263,11 @@ impl Keeper {
     }
 }
 
-/// Is this a process of the guard, and not one of the host's that has its pid by now? Those are no leaders of a
-/// session by our programs' names; one that is held has a record.
+/// Is this a process of the guard, and not one of the host's that has its pid by now? Those have no name of our
+/// programs, but for one that is held: that has a record, and as a rule the host's session.
 fn is_ours(ledger: &Shared, pid: i32) -> bool {
     let is_job = || ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid && r.state().is_job());
-    is_called(pid, b"jsshim-") && sys::getsid(pid) == Ok(pid) && !is_job()
+    is_called(pid, b"jsshim-") && sys::getsid(pid) != sys::getsid(0) && !is_job()
 }
 
 fn is_called(pid: i32, start: &[u8]) -> bool {
