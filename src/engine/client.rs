@@ -235,11 +235,10 @@ impl Client {
     /// A process that was forked into another PID namespace than its parent's goes on with the ledger of its own:
     /// nobody could judge its pid in the other one. `None`: that cannot be had.
     fn come_home(&self) -> Option<()> {
-        let space = space::own();
-        if space == self.founding.space.load(Acquire) {
+        if space::is_own(self.founding.space.load(Acquire)) {
             return Some(());
         }
-        self.move_to(space)
+        self.move_to(space::own())
     }
 
     #[inline(never)]

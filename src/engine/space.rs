@@ -44,6 +44,17 @@ fn by_proc() -> u64 {
     start << 32 | inode & 0xffff_ffff
 }
 
+/// Is this the namespace of the caller? Also where the caller cannot ask any more as was asked at joining, since it has
+/// bound itself by a filter: what [`own`] falls back to then is no answer to that.
+pub fn is_own(space: u64) -> bool {
+    /// The inodes of namespaces begin here (`PROC_DYNAMIC_FIRST` and below it in the kernel); those of pidfds do not get
+    /// so far.
+    const NAMESPACES: u32 = 0xe000_0000;
+    let is_by_proc = |space: u64| space as u32 >= NAMESPACES;
+    let own = own();
+    own == space || own == 0 || is_by_proc(own) && !is_by_proc(space)
+}
+
 /// See [`is_elsewhere`].
 static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
@@ -56,7 +67,7 @@ pub fn is_elsewhere() -> bool {
 /// Notes that the ledger on which this process goes on is of this PID namespace. Says whether it is the caller's, as one
 /// is taken to be whose maker could not tell.
 pub fn enter(space: u64) -> bool {
-    let elsewhere = space != 0 && space != own();
+    let elsewhere = space != 0 && !is_own(space);
     // A page that is not written costs a forked child no copy.
     if is_elsewhere() != elsewhere {
         ELSEWHERE.store(elsewhere, Relaxed);
@@ -91,5 +102,6 @@ mod tests {
         assert_eq!(std::thread::spawn(own).join().unwrap(), here);
         assert!(by_proc() != 0 && by_proc() == by_proc());
         assert!(enter(here) && !is_elsewhere() && !moves_children());
+        assert!(is_own(here) && !is_own(here + 1));
     }
 }
