@@ -209,7 +209,8 @@ fn look_after(client: &Client) {
 #[inline(never)]
 fn refuse(errno: i32) {
     // Where somebody above could use it, this process is in a sandbox, and so are many.
-    let bound = matches!(errno, libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT);
+    let bound =
+        matches!(errno, libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::ENOSYS);
     if bound && STATE.pool().is_some() && !STATE.debug.load(Relaxed) {
         return;
     }
