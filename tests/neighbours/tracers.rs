@@ -84,12 +84,13 @@ fn gdb_with_a_breakpoint() {
 
 // ---- valgrind ----------------------------------------------------------------------------------
 
+/// Errors are told by the exit status; its own remarks on pidfd_open(2), which older ones do not know, go to a file.
 fn valgrind(options: &str, modes: &[&str]) {
     let host = compiled_with("hosts", "hosts", &[]);
     for mode in modes {
         let text = format!(
             "[ -z \"$OURS\" ] || export LD_PRELOAD=$OURS
-            exec valgrind -q --error-exitcode=9 {options} {host} {mode}"
+            exec valgrind -q --log-file=log.%p --error-exitcode=9 {options} {host} {mode}"
         );
         let run = below(&text).pool(Kind::NonBlocking, 2).settles(8).any_peak();
         ends_with_5(run).both();
