@@ -6,18 +6,18 @@
 //! program whose descriptors were closed gets just the numbers that make's pool had. So a pipe or fifo is taken for
 //! the pool only if
 //!
-//! 1. it is the one that `JSSHIM_POOL` names by its identity ([`by_word`] and what follows it). While that pool can be
-//!    reached nothing else counts;
+//! 1. it is the one that `JSSHIM_POOL` names by its identity (`by_word`). While that pool can be reached nothing else
+//!    counts;
 //! 2. this process had it open at its start, under the numbers in its own MAKEFLAGS ([`End`]);
 //! 3. it is a fifo that MAKEFLAGS names by its path;
-//! 4. an ancestor has it under the numbers in MAKEFLAGS that has written just these numbers there ([`makers`]): its own
+//! 4. an ancestor has it under the numbers in MAKEFLAGS that has written just these numbers there (`makers`): its own
 //!    first environment does not have them, that of its child does, and its program speaks the protocol
 //!    ([`speaker::file_speaks`]), whatever it is called.
 //!
 //! Where 1 names a pool that cannot be reached, 2 counts only together with 4: the pool may be there all the same,
 //! beyond a PID namespace or another user. So it does where `JSSHIM_POOL` says that the numbers were nothing of the
-//! pool's when the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and make's warning. What is looked at
-//! on the way is looked at by stat(2); only what has passed is opened.
+//! pool's when the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and
+//! make's warning. What is looked at on the way is looked at by stat(2); only what has passed is opened.
 
 use core::ffi::CStr;
 

@@ -352,7 +352,7 @@ impl Record {
         Some(word)
     }
 
-    /// Ends [`Record::reserve`]; also for one who was killed over it.
+    /// Ends `reserve`; also for one who was killed over it.
     pub fn release(&self, client: u32) {
         // Release: pairs with the next `reserve`. An exchange: the guard may have taken this claimer for dead.
         let _ = self.claimer.compare_exchange(claimer(client), 0, Release, Relaxed);

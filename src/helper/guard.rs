@@ -119,7 +119,7 @@ struct Guard<'a> {
 
 /// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
 /// `stats` is the file for what nobody was left to tell; empty: none.
-/// `locked`: see [`LOCKED`](jsshim_engine::guard::LOCKED).
+/// `locked`: the second word in its command line was `engine::guard::LOCKED`.
 pub fn run(path: &CStr, locked: bool, stall: u64, stats: &CStr) -> ! {
     let file = if locked { sys::fcntl(FILE, libc::F_DUPFD_CLOEXEC, FIRST) } else { Ok(-1) };
     serve(Path::new(path.to_bytes()), file.unwrap_or(-1), stall, stats, true)
