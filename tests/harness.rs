@@ -76,6 +76,7 @@ pub struct Run {
     feeds: bool,
     preload: Preload,
     nobody: bool,
+    running: bool,
     pub slots: Option<usize>,
     must_exceed: bool,
     must_fill: bool,
@@ -105,6 +106,7 @@ impl Run {
             feeds: false,
             preload: Preload::Host,
             nobody: false,
+            running: false,
             slots: None,
             must_exceed: true,
             must_fill: true,
@@ -252,6 +254,13 @@ impl Run {
     /// Runs with the library that often.
     pub fn times(mut self, times: usize) -> Run {
         self.times = times;
+        self
+    }
+
+    /// Slots are for jobs that compute, as they are where nobody says otherwise. In the other tests most jobs only sleep,
+    /// and stand for such as compute.
+    pub fn running(mut self) -> Run {
+        self.running = true;
         self
     }
 

@@ -287,7 +287,7 @@ impl Client {
         if self.ledger().take_implicit(job) {
             return Some(State::Implicit);
         }
-        if self.ledger().too_loaded() {
+        if self.ledger().too_loaded() || self.ledger().creditor().is_some() {
             return None;
         }
         before_token();

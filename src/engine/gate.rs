@@ -117,7 +117,7 @@ impl Watch {
             if let Some(state) = client.start_now(job, jobs, || ()) {
                 return Some(state);
             }
-            if client.ledger().too_loaded() {
+            if client.ledger().too_loaded() || client.ledger().creditor().is_some() {
                 // Tokens that lie there would wake us again and again.
                 return None;
             }

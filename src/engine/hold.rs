@@ -106,6 +106,9 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         deaf: before.is_err() || mask.is_err() || timer.is_err(),
     };
     let started = ledger.step(job, State::Waiting).is_none();
+    if !started {
+        ledger.tell_guard();
+    }
     let why = if started { Reason::None } else { queue.wait(guard) };
     let start = finish(ledger, job, record, pool, why);
     stop_looking();
@@ -194,7 +197,7 @@ impl Queue<'_> {
         }
         let taken = if blind { self.take_blind(fd) } else { take(fd, self.job, self.record) };
         match taken {
-            Ok(1) if self.ledger.pass_on(self.job) => None,
+            Ok(1) if self.ledger.pass_on(self.job, self.pool) => None,
             Ok(1) => Some(Reason::None),
             Ok(_) => Some(Reason::PoolGone),
             // The inherited description may be a non-blocking one.
@@ -323,7 +326,8 @@ impl Inputs {
 }
 
 /// Is this input a pipe that a running job of the same client writes? Its standard output or error is
-/// one; so is any other descriptor, if each side has its own end only (a queue is in many hands).
+/// one; so is any other descriptor, if each side has its own end only (a queue is in many hands). Where the client has
+/// the reading end, too, it reads the pipe itself: a result that a younger job has only inherited.
 fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
     // The pids of the siblings are needed, and what /proc shows of them.
     if space::is_elsewhere() || !proc::is_ours() {
@@ -337,6 +341,10 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
     let inode = if socket { sys::unix_peer(st.st_ino) } else { Ok(Some(st.st_ino)) };
     let Ok(Some(inode)) = inode else { return false };
     let end = (st.st_dev, inode);
+    let client = ledger.record(record.client.load(Acquire)).map_or(0, |c| c.pid.load(Acquire));
+    if client > 0 && !socket && ends_at(client, end).0 {
+        return false;
+    }
     let ours_to_read = !socket && ends_at(0, end) == (true, false);
     let me = record.pid.load(Acquire);
     ledger

@@ -42,6 +42,7 @@ pub mod join;
 pub mod keeper;
 pub mod lanes;
 pub mod ledger;
+pub mod lending;
 pub mod makeflags;
 pub mod name;
 pub mod own;

@@ -16,7 +16,7 @@ use crate::proc;
 use crate::record::{Place, Record};
 use crate::sync::AtomicI32;
 use crate::sys::{self, Errno, Result};
-use crate::text::Path;
+use crate::text::{number, Path};
 
 /// Which pipe: device, inode, and the birth time that tells a fifo from a later one of the same inode.
 pub type Id = (u64, u64, u64);
@@ -144,6 +144,13 @@ pub fn move_high(fd: i32) -> i32 {
     copy_high(fd).inspect(|_| sys::close(fd)).unwrap_or(fd)
 }
 
+/// The make that has made a pool, by the path of it: `/proc/PID/fd/N`, or the name of its fifo; 0: it is no make's.
+pub fn make_of(path: &Path) -> i32 {
+    let name = path.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"");
+    let pid = path.bytes().strip_prefix(b"/proc/").or(name.strip_prefix(b"GMfifo"));
+    pid.and_then(number).and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
+}
+
 impl Pool {
     /// A pool that has been identified.
     pub fn new(id: Id, path: Path, inherited: Option<(i32, i32)>) -> Self {
@@ -214,17 +221,21 @@ impl Pool {
 
     /// Takes one token into `record`, without waiting.
     pub fn take(&self, record: &Record, generation: u32) -> Taken {
-        let landing = &record.landing;
-        if !landing.announce(generation) {
+        self.take_into(&record.landing, generation)
+    }
+
+    /// The same into a place that nobody else reads to.
+    pub fn take_into(&self, place: &Place, generation: u32) -> Taken {
+        if !place.announce(generation) {
             return Taken::Empty;
         }
         let taken = match self.own() {
-            Ok(fd) => Self::take_own(fd, landing),
-            Err(_) => self.take_inherited(landing),
+            Ok(fd) => Self::take_own(fd, place),
+            Err(_) => self.take_inherited(place),
         };
         match taken {
-            Taken::Yes => landing.mark(generation),
-            _ => landing.forgo(generation),
+            Taken::Yes => place.mark(generation),
+            _ => place.forgo(generation),
         }
         taken
     }
@@ -302,11 +313,23 @@ impl Pool {
         let put = |byte| put(fd, byte, end == End::Inherited);
         let given = take(place, generation)
             .is_none_or(|byte| put(byte) || !place.put_back(generation, byte));
+        self.end_writing(fd, end);
+        given
+    }
+
+    /// Writes a byte back that is in no record any more. `false`: the pool cannot be reached.
+    pub fn give_byte(&self, byte: u8) -> bool {
+        let Some((fd, end)) = self.writer() else { return false };
+        let given = put(fd, byte, end == End::Inherited);
+        self.end_writing(fd, end);
+        given
+    }
+
+    fn end_writing(&self, fd: i32, end: End) {
         if end == End::Opened {
             self.giving.store(-1, Release);
             sys::close(fd);
         }
-        given
     }
 
     fn writer(&self) -> Option<(i32, End)> {

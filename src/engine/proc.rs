@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::room::Room;
 use crate::sys::{self, Errno};
-use crate::text::{number, Path, Text};
+use crate::text::{self, number, Path, Text};
 
 /// The fields of /proc/PID/stat that are needed here (proc(5)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -189,6 +189,16 @@ pub fn maps(pid: i32, inode: u64) -> bool {
     each_part::<96>(&of(pid).with(b"/maps"), b'\n', |line| {
         let word = line.split(|b| *b == b' ').nth(4).and_then(number);
         found |= word.is_some_and(|(n, _)| n.unsigned_abs() == inode);
+    });
+    found
+}
+
+/// Does a process have a file in its memory whose name has this word in it? As [`maps`].
+pub fn maps_named(pid: i32, word: &[u8]) -> bool {
+    let mut found = false;
+    each_part::<512>(&of(pid).with(b"/maps"), b'\n', |line| {
+        let name = line.rsplit(|b| *b == b'/').next().unwrap_or(b"");
+        found |= text::contains(name, word);
     });
     found
 }

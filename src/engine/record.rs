@@ -79,7 +79,8 @@ pub struct Record {
     pub implicit: AtomicU64,
     /// Where a younger sibling puts a byte that is due to this job first.
     pub gift: Place,
-    /// Of a client: the job in which it runs ([`Handle::compact`]), or 0. Of a held job: 0, or [`OPENED`].
+    /// Of a client: the job in which it runs ([`Handle::compact`]), or 0. Of a held job: 0, or [`OPENED`]. Of a
+    /// running job: see [`Record::sleeps`].
     pub home: AtomicU32,
     /// Its process, in the upper half, and when that started, in clock ticks as [`crate::proc::Stat`] has them, if
     /// a guard has seen to it; otherwise 0. A guard that comes later knows by it that the number is that of another
@@ -87,7 +88,8 @@ pub struct Record {
     pub born: AtomicU64,
     /// Since when it waits, or runs, or is a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
-    /// How long it has waited in its client before it was held; once it runs, in all. In ns.
+    /// How long it has waited in its client before it was held; once it runs, in all. In ns. Of a client: its parent
+    /// when it entered ([`Record::parent`]).
     pub queued: AtomicU64,
     name: [AtomicU64; 8],
 }
@@ -271,7 +273,7 @@ impl Record {
             match self.word.compare_exchange_weak(now, next.0, AcqRel, Acquire) {
                 Ok(_) => {
                     // Running since now; a wait is no new beginning.
-                    if to.is_backed() || to == State::Overdraft {
+                    if to.runs() {
                         // An exchange: the job may have ended meanwhile, and this be the time of the next one.
                         let _ = self.since.compare_exchange(since, sys::now(), Relaxed, Relaxed);
                     }
@@ -300,6 +302,30 @@ impl Record {
     /// Does it hold a byte now?
     pub fn has_token(&self, generation: u32) -> bool {
         self.places().iter().any(|p| p.is_full(generation))
+    }
+
+    /// Of a client: the pid of its parent when it entered.
+    pub fn parent(&self) -> i32 {
+        i32::try_from(self.queued.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Does this job run and sleep, so that its slot is lent ([`crate::lending`])?
+    pub fn sleeps(&self, generation: u32) -> bool {
+        // Relaxed: a wrong answer is one of the moment before.
+        self.home.load(Relaxed) == sleeping(generation)
+    }
+
+    /// The guard's word for [`Record::sleeps`].
+    pub fn set_sleeps(&self, generation: u32, sleeps: bool) {
+        let seen = self.home.load(Relaxed);
+        if (seen == sleeping(generation)) == sleeps {
+            return;
+        }
+        let to = if sleeps { sleeping(generation) } else { 0 };
+        // An exchange: the record may be of another use by now, and this be the home of a client.
+        if self.now().1 == generation {
+            let _ = self.home.compare_exchange(seen, to, Relaxed, Relaxed);
+        }
     }
 
     /// Names the job, for those who look.
@@ -390,6 +416,11 @@ const REASON: u16 = 7;
 /// The others: of which use it is, as far as they go.
 fn stamp(generation: u32) -> u16 {
     (generation as u16).wrapping_shl(REASON.count_ones())
+}
+
+/// In [`Record::home`]: the job of this use sleeps. Neither 0 nor [`OPENED`].
+fn sleeping(generation: u32) -> u32 {
+    generation.wrapping_shl(2) | 2
 }
 
 fn claimer(client: u32) -> u16 {

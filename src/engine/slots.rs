@@ -10,9 +10,9 @@
 //!    out of the record writes it back; nobody else can.
 //! 3. A record is used for one job after another, each time under a new generation, so that a late
 //!    word about the one before finds nothing to change.
-//! 4. Only a job that is `Held` or `Waiting` can come to a slot, and only once; only `End` leaves a
-//!    slot. A slot that falls free goes first to a job that runs without one, then frees a token for
-//!    the others of the pool, then starts the job that has waited longest.
+//! 4. Only `Ending` leaves a slot. A slot that falls free goes first to a job that runs without one and computes,
+//!    then frees a token for the others of the pool, then starts the job that has waited longest, then goes to a job
+//!    that runs without one and sleeps. What a job may start on besides is in [`crate::lending`].
 
 /// The state of one record of the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
@@ -36,10 +36,12 @@ pub enum State {
     Overdraft = 7,
     /// Ended; whoever brought it here gives back what it had and frees the record.
     Ending = 8,
+    /// Runs on the slot of a job that sleeps ([`crate::lending`]).
+    Borrowed = 9,
 }
 
 impl State {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Free,
         Self::Claim,
         Self::Client,
@@ -49,6 +51,7 @@ impl State {
         Self::Token,
         Self::Overdraft,
         Self::Ending,
+        Self::Borrowed,
     ];
 
     /// Is it a job that runs or is about to?
@@ -61,9 +64,14 @@ impl State {
         matches!(self, Self::Held | Self::Waiting)
     }
 
-    /// Runs on a slot?
+    /// Runs on a slot of its own?
     pub fn is_backed(self) -> bool {
         matches!(self, Self::Implicit | Self::Token)
+    }
+
+    /// Runs, on whatever?
+    pub fn runs(self) -> bool {
+        self.is_backed() || matches!(self, Self::Overdraft | Self::Borrowed)
     }
 
     /// May a record go from this state to `to`?
@@ -74,9 +82,13 @@ impl State {
             (Free, Claim)
                 | (Claim, Client | Held | Implicit | Token | Overdraft)
                 | (Held, Waiting)
-                | (Held | Waiting, Implicit | Token | Overdraft)
-                | (Token | Overdraft, Implicit)
-                | (Claim | Client | Held | Waiting | Implicit | Token | Overdraft, Ending)
+                | (Held | Waiting, Implicit | Token | Overdraft | Borrowed)
+                | (Borrowed, Token)
+                | (Token | Overdraft | Borrowed, Implicit)
+                | (
+                    Claim | Client | Held | Waiting | Implicit | Token | Overdraft | Borrowed,
+                    Ending
+                )
                 | (Ending, Free)
         )
     }
@@ -197,6 +209,8 @@ pub struct View {
     pub state: State,
     /// When it came to this state, in ns; the smallest has waited longest.
     pub since: u64,
+    /// It runs, and sleeps ([`crate::lending`]).
+    pub sleeps: bool,
 }
 
 /// What to do with an implicit slot that is free.
@@ -212,16 +226,18 @@ pub enum Next {
 
 /// Chooses who gets the free implicit slot of the client whose jobs these are.
 pub fn next(jobs: impl Iterator<Item = View>) -> Next {
-    let rank = |s: State| match s {
-        State::Overdraft => Some(0u8),
+    const HELD: u8 = 2;
+    let rank = |j: &View| match j.state {
+        State::Overdraft | State::Borrowed if j.sleeps => Some(3),
+        State::Overdraft | State::Borrowed => Some(0),
         State::Token => Some(1),
-        State::Held | State::Waiting => Some(2),
+        State::Held | State::Waiting => Some(HELD),
         _ => None,
     };
-    let best = jobs.filter_map(|j| rank(j.state).map(|r| (r, j.since, j.job))).min();
+    let best = jobs.filter_map(|j| rank(&j).map(|r| (r, j.since, j.job))).min();
     match best {
         None => Next::Keep,
-        Some((2, _, job)) => Next::Grant(job),
+        Some((HELD, _, job)) => Next::Grant(job),
         Some((_, _, job)) => Next::Back(job),
     }
 }
@@ -319,6 +335,7 @@ mod tests {
                 job: i as u64,
                 state: j.0,
                 since: j.2,
+                sleeps: false,
             });
             if let Next::Back(i) | Next::Grant(i) = next(views) {
                 assert!(self.jobs[i as usize].0.may_become(State::Implicit));
@@ -370,7 +387,7 @@ mod tests {
         }
 
         #[test]
-        fn illegal_steps_are_refused(word in any::<u32>(), to in 0usize..9) {
+        fn illegal_steps_are_refused(word in any::<u32>(), to in 0usize..10) {
             let (word, to) = (Word(word), State::ALL[to]);
             match word.to(to) {
                 None => {}
@@ -384,7 +401,7 @@ mod tests {
         #[test]
         fn the_longest_waiting_is_granted(since in proptest::collection::vec(any::<u64>(), 1..20)) {
             let jobs = since.iter().enumerate().map(|(i, s)| View {
-                job: i as u64, state: State::Waiting, since: *s,
+                job: i as u64, state: State::Waiting, since: *s, sleeps: false,
             });
             let oldest = since.iter().enumerate().min_by_key(|(i, s)| (**s, *i)).unwrap().0;
             prop_assert_eq!(next(jobs), Next::Grant(oldest as u64));

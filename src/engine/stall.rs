@@ -1,16 +1,20 @@
-//! The stall breaker: where all running jobs of a client wait for others of the tree, a held one may be
-//! whom they wait for, and starts without a slot.
+//! Held jobs that need not wait: the guard lets them start. What it goes by is how `JSSHIM_COUNT` counts.
 //!
-//! The guard runs it. It looks only at clients with a job that has been held for longer than the limit:
-//! the processor time of all running jobs and of what is below them must stand still for as long. Then
-//! each of their threads is judged by its system call and by who has the other end of what it waits on.
-//! A timer, a disk, a network, a terminal, another tree: that is work, and nothing happens. What cannot
-//! be seen counts only after ten times the limit.
+//! `running`: a slot whose jobs sleep is lent ([`crate::lending`]). A job sleeps that has used no processor for the
+//! limit, or very little over a second, and waits for the clock, for a terminal, for a change of a file, or for others
+//! of the tree. A disk, a network, another tree: that is work. Where a client and all its jobs sleep in waits that only
+//! each other and held jobs can end, that is enough, and no time must pass.
 //!
-//! One job at a time is let go, of the client that started last: the others may wait for its end only.
-//! As long as no job of that client has ended, its next one needs a fifth of the limit.
+//! `processes`: a job has its slot from its start to its end, whether it sleeps or not. Only where all running jobs of
+//! a client have waited for others of the tree for the limit, a held one may be whom they wait for, and starts without
+//! a slot. One job at a time is let go, of the client that started last: the others may wait for its end only. As long
+//! as no job of that client has ended, its next one needs a fifth of the limit.
+//!
+//! What cannot be seen counts only after ten times the limit.
 
+mod activity;
 mod ends;
+mod lend;
 mod tree;
 mod verdict;
 mod waits;
@@ -22,21 +26,47 @@ use crate::slots::State;
 use crate::sys;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use lend::Lender;
 use verdict::{Look, Mood};
 
 /// How many clients can be watched at once; more have to wait for their turn.
 const MOST: usize = 64;
-/// The limit when nobody says otherwise, in ns.
-pub const LIMIT: u64 = 1_000_000_000;
 
-/// The value of `JSSHIM_STALL`: seconds, also broken ones, or `off`. Gives the limit in ns; 0 is off.
-/// `None`: it is neither.
+/// `JSSHIM_COUNT`: what is bounded by the number of slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// The jobs that compute.
+    Running,
+    /// All jobs that have started.
+    Processes,
+}
+
+impl Count {
+    /// The value of `JSSHIM_COUNT`. `None`: it is none.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        match value {
+            b"" | b"running" => Some(Self::Running),
+            b"processes" => Some(Self::Processes),
+            _ => None,
+        }
+    }
+
+    /// The limit when nobody says otherwise, in ns.
+    pub fn limit(self) -> u64 {
+        match self {
+            Self::Running => 100_000_000,
+            Self::Processes => 1_000_000_000,
+        }
+    }
+}
+
+/// The value of `JSSHIM_STALL`: seconds, fractions allowed, or `off`. Returns the limit in ns; 0 is off. `None`: it is
+/// neither.
 pub fn limit(value: &[u8]) -> Option<u64> {
     let parts = |at: usize| Some((value.get(..at)?, value.get(at.saturating_add(1)..)?));
     let point = value.iter().position(|b| *b == b'.');
     let (whole, part) = point.and_then(parts).unwrap_or((value, b""));
     match (value, whole, part) {
-        (b"", ..) => return Some(LIMIT),
         (b"off", ..) => return Some(0),
         (_, b"", b"") => return None,
         _ => {}
@@ -71,30 +101,64 @@ struct Watch {
 }
 
 /// See the module.
-pub struct Breaker {
+pub struct Watchdog {
     limit: u64,
-    watches: [Watch; MOST],
+    /// `None`: all jobs count.
+    lender: Option<Lender>,
+    breaker: Breaker,
     look: Option<&'static mut Look>,
 }
 
+impl Watchdog {
+    /// One that counts so; `limit` in ns, 0: it does nothing.
+    pub fn new(count: Count, limit: u64) -> Self {
+        let lender = (count == Count::Running).then(|| Lender::new(limit));
+        Self { limit, lender, breaker: Breaker::new(limit), look: None }
+    }
+
+    /// Looks at all clients, and lets start what may. Returns whether to look again soon.
+    pub fn round(&mut self, ledger: &Shared) -> bool {
+        // Where /proc shows the pids of another PID namespace, nothing is to be seen of the jobs.
+        if self.limit == 0 || !proc::is_ours() {
+            return false;
+        }
+        if self.look.is_none() {
+            // SAFETY: zeros are an empty look. It is large, and takes no memory before it is used.
+            self.look = unsafe { sys::map_zeroed() }.ok();
+        }
+        let Some(look) = self.look.as_deref_mut() else { return false };
+        match &mut self.lender {
+            Some(lender) => lender.round(ledger, look),
+            None => {
+                self.breaker.round(ledger, look);
+                false
+            }
+        }
+    }
+}
+
+/// The stall breaker of `processes`.
+struct Breaker {
+    limit: u64,
+    watches: [Watch; MOST],
+}
+
 impl Breaker {
-    /// One with this [`limit`].
-    pub fn new(limit: u64) -> Self {
+    fn new(limit: u64) -> Self {
         let job = Handle { index: 0, generation: 0 };
         let none =
             Watch { client: 0, job, held: 0, signature: 0, still: 0, next: 0, broken: 0, jobs: 0 };
-        Self { limit, watches: [none; MOST], look: None }
+        Self { limit, watches: [none; MOST] }
     }
 
     /// Looks at all clients and lets one job go if one has to.
-    pub fn round(&mut self, ledger: &Shared) {
-        // Where /proc shows the pids of another PID namespace, nothing is to be seen of the jobs.
-        if self.limit == 0 || !proc::is_ours() || !self.find(ledger) {
+    fn round(&mut self, ledger: &Shared, look: &mut Look) {
+        if !self.find(ledger) {
             return;
         }
         let mut last: Option<(u64, usize)> = None;
         for at in 0..MOST {
-            if let Some(start) = self.stalled(ledger, at) {
+            if let Some(start) = self.stalled(ledger, look, at) {
                 last = last.max(Some((start, at)));
             }
         }
@@ -139,17 +203,12 @@ impl Breaker {
     }
 
     /// Is this client stalled? Gives the start of its process.
-    fn stalled(&mut self, ledger: &Shared, at: usize) -> Option<u64> {
+    fn stalled(&mut self, ledger: &Shared, look: &mut Look, at: usize) -> Option<u64> {
         let (limit, now) = (self.limit, sys::now());
         let watch = self.watches.get_mut(at).filter(|w| w.client != 0 && w.next <= now)?;
         let client = Handle::unpack(watch.client)?.index;
         let need = if watch.follows(ledger, client) { limit / 5 } else { limit };
         watch.next = now.saturating_add(need / 4);
-        if self.look.is_none() {
-            // SAFETY: zeros are an empty look. It is large, and seldom needed.
-            self.look = unsafe { sys::map_zeroed() }.ok();
-        }
-        let look = self.look.as_deref_mut()?;
         look.find(ledger, client);
         let signature = look.signature();
         if signature.is_none_or(|s| s != watch.signature) {
@@ -164,7 +223,11 @@ impl Breaker {
         let pid = ledger.record(client)?.pid.load(Acquire);
         let stalled = match look.judge(ledger, client) {
             Mood::Waits => true,
-            Mood::Works | Mood::Timed | Mood::Idle if !watch.is_client(ledger, pid) => false,
+            Mood::Runs | Mood::Works | Mood::Timed | Mood::Idle
+                if !watch.is_client(ledger, pid) =>
+            {
+                false
+            }
             _ => still >= limit.saturating_mul(10),
         };
         if !stalled {
@@ -235,7 +298,7 @@ mod tests {
 
     #[test]
     fn limits_are_seconds_or_off() {
-        assert_eq!(limit(b""), Some(1_000_000_000));
+        assert_eq!(limit(b""), None);
         assert_eq!(limit(b"off"), Some(0));
         assert_eq!(limit(b"2"), Some(2_000_000_000));
         assert_eq!(limit(b"0.25"), Some(250_000_000));
@@ -246,6 +309,16 @@ mod tests {
             ["0", "0.0", "-1", "x", "1s", ".", "1.x", "1.2.3", "99999999999999", " 1", "OFF"]
         {
             assert_eq!(limit(junk.as_bytes()), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn what_counts_is_one_of_two_words() {
+        assert_eq!(Count::parse(b""), Some(Count::Running));
+        assert_eq!(Count::parse(b"running"), Some(Count::Running));
+        assert_eq!(Count::parse(b"processes"), Some(Count::Processes));
+        for junk in ["Running", "process", " running", "1", "running,processes"] {
+            assert_eq!(Count::parse(junk.as_bytes()), None, "{junk}");
         }
     }
 

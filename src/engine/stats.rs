@@ -19,6 +19,11 @@ pub const REASONS: usize = 16;
 pub struct Stats {
     jobs: AtomicU32,
     recovered: AtomicU32,
+    /// Starts on slots whose jobs slept, and for how long such jobs had no slot of their own, in ns.
+    borrowed: AtomicU32,
+    lent: AtomicU64,
+    /// By how many more jobs computed than there were slots, times for how long, in ns.
+    debt: AtomicU64,
     /// How long jobs have waited in all, and the longest, in ns.
     total: AtomicU64,
     longest: AtomicU64,
@@ -48,6 +53,21 @@ impl Stats {
         }
     }
 
+    /// A job starts on a slot whose jobs sleep.
+    pub(crate) fn borrowed(&self) {
+        self.borrowed.fetch_add(1, Relaxed);
+    }
+
+    /// Such a job has ended, or has come to a slot of its own, after so many ns.
+    pub(crate) fn repaid(&self, nanos: u64) {
+        self.lent.fetch_add(nanos, Relaxed);
+    }
+
+    /// So many jobs above the slots computed for so many ns.
+    pub(crate) fn debt(&self, jobs: u32, nanos: u64) {
+        self.debt.fetch_add(nanos.saturating_mul(jobs.into()), Relaxed);
+    }
+
     /// The guard has given back a token.
     pub fn recovered(&self) {
         self.recovered.fetch_add(1, Relaxed);
@@ -72,6 +92,9 @@ impl Stats {
         let mut counts = Counts {
             jobs: small(&self.jobs),
             recovered: small(&self.recovered),
+            borrowed: small(&self.borrowed),
+            lent: large(&self.lent),
+            debt: large(&self.debt),
             total: large(&self.total),
             longest: large(&self.longest),
             ..Counts::default()
@@ -89,6 +112,12 @@ pub struct Counts {
     pub jobs: u32,
     /// Tokens that the guard has given back.
     pub recovered: u32,
+    /// Starts on slots whose jobs slept.
+    pub borrowed: u32,
+    /// For how long these had no slot of their own, in ns.
+    pub lent: u64,
+    /// Jobs that computed above the slots, times for how long, in ns.
+    pub debt: u64,
     /// How long jobs have waited in all, in ns.
     pub total: u64,
     /// The longest wait, in ns.
@@ -102,7 +131,9 @@ pub struct Counts {
 impl Default for Counts {
     fn default() -> Self {
         let (overdrafts, waits) = ([0; REASONS], [0; BUCKETS]);
-        Self { jobs: 0, recovered: 0, total: 0, longest: 0, overdrafts, waits }
+        let (jobs, recovered, borrowed) = (0, 0, 0);
+        let (lent, debt, total, longest) = (0, 0, 0, 0);
+        Self { jobs, recovered, borrowed, lent, debt, total, longest, overdrafts, waits }
     }
 }
 
@@ -170,6 +201,11 @@ impl Counts {
         for (why, count) in self.reasons() {
             t.put(b"\n    ").put_num(count).put(b": ").put(why.text());
         }
+        if self.borrowed > 0 {
+            t.put(b"\n  slots lent        ").put_num(self.borrowed).put(b"; for ");
+            millis(&mut t, self.lent).put(b" ms, above the slots for ");
+            millis(&mut t, self.debt).put(b" ms");
+        }
         t.put(b"\n  tokens recovered  ").put_num(self.recovered).put(b"\n");
         t
     }
@@ -232,11 +268,14 @@ mod tests {
         let mut counts = Counts { jobs: 7, ..Counts::default() };
         counts.add_wait(2_000_000);
         counts.overdrafts[Reason::Stall as usize] = 2;
+        (counts.borrowed, counts.lent, counts.debt) = (3, 4_500_000, 1_000);
         let block = counts.block(b"ninja", 2, 2);
         assert!(block.fits());
         let text = String::from_utf8(block.bytes().to_vec()).unwrap();
         for part in
             ["  jobs              7\n", "of 2\n", "longest 2.000 ms", "  overdrafts        2\n"]
+                .into_iter()
+                .chain(["  slots lent        3; for 4.500 ms, above the slots for 0.001 ms\n"])
         {
             assert!(text.contains(part), "{text}");
         }

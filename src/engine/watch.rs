@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::lanes::{Kind, Lane};
 use crate::ledger::{Founding, Shared};
 use crate::proc;
-use crate::record::{Handle, Record, UNTIMED};
+use crate::record::{Handle, Reason, Record, UNTIMED};
 use crate::report;
 use crate::slots::State;
 use crate::sync::{AtomicU32, AtomicU8};
@@ -228,12 +228,22 @@ impl Shared {
                 r.queued.store(sys::now().saturating_sub(since), Relaxed);
                 self.take_wait_lane(h, r);
             }
-            State::Implicit if matches!(from, State::Token | State::Overdraft) => {
-                self.moved(h, r, from, since);
-            }
-            State::Implicit | State::Token | State::Overdraft => self.started(h, r, to, since),
+            State::Implicit if from.runs() => self.moved(h, r, from, since),
+            State::Token if from.runs() => self.stays(h, r, from, since),
+            _ if to.runs() => self.started(h, r, to, since),
             State::Ending if self.is_watched() => self.ended(h, r, from),
             _ => {}
+        }
+        if from == State::Borrowed {
+            let until = if to == State::Ending { sys::now() } else { r.since.load(Relaxed) };
+            self.header.stats.repaid(until.saturating_sub(since));
+        }
+    }
+
+    /// A job that had borrowed has a token of its own from now on: it goes on on its lane.
+    fn stays(&self, h: Handle, r: &Record, from: State, since: u64) {
+        if let Some(lane) = r.lane.get(h.generation).filter(|_| self.is_watched()) {
+            self.tell(h, r, from, lane, (since, r.since.load(Relaxed)));
         }
     }
 
@@ -255,7 +265,7 @@ impl Shared {
     fn take_lane(&self, h: Handle, r: &Record, to: State, start: u64) {
         let lane = match to {
             State::Token => Some(self.claim_lane(Kind::Slot, h.pack())),
-            State::Overdraft => Some(self.claim_lane(Kind::Overdraft, h.pack())),
+            State::Overdraft | State::Borrowed => Some(self.claim_lane(Kind::Overdraft, h.pack())),
             _ => self.lane_of_client(r.client.load(Relaxed)),
         };
         let before = r.lane.swap(h.generation, lane);
@@ -348,6 +358,8 @@ impl Shared {
         let implicit = client.is_some_and(|c| c.implicit.load(Acquire) == h.pack());
         let from = from.unwrap_or(match lane.kind {
             Kind::Wait => State::Waiting,
+            Kind::Overdraft if r.has_token(h.generation) => State::Token,
+            Kind::Overdraft if r.reason() == Reason::None => State::Borrowed,
             Kind::Overdraft => State::Overdraft,
             Kind::Slot if implicit => State::Implicit,
             Kind::Slot => State::Token,
@@ -388,6 +400,7 @@ impl Shared {
             State::Implicit => ("implicit", ""),
             State::Token => ("token", ""),
             State::Overdraft => ("overdraft", r.reason().text()),
+            State::Borrowed => ("borrowed", ""),
             _ => ("wait", ""),
         };
         let event = Event {

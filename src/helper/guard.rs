@@ -14,12 +14,12 @@ use jsshim_engine::guard::{FILE, KEPT};
 use jsshim_engine::keeper;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::{Shared, LIFE, NEXT, RECORDS};
-use jsshim_engine::pool::Pool;
+use jsshim_engine::pool::{make_of, Pool, Taken};
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
 use jsshim_engine::space;
-use jsshim_engine::stall::Breaker;
+use jsshim_engine::stall::{Count, Watchdog};
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Path;
 use jsshim_engine::trace;
@@ -31,6 +31,8 @@ use detach::{called, close_from, detach};
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
+/// The same while a job waits that may have to start.
+const SOON_MILLIS: i64 = 10;
 /// Of a processor's time, one part of so many is for looking around, but there is a round at least each second
 /// tick: where many jobs end, not each end is looked at by itself. Most are seen to by their clients.
 const SHARE: u64 = 50;
@@ -82,7 +84,7 @@ struct Guard<'a> {
     /// Is the pool open for writing at [`KEPT`]? `None`: not known.
     kept: Option<bool>,
     watches: Watches,
-    breaker: Breaker,
+    watchdog: Watchdog,
     /// The clients, by index, with a job that may need their implicit slot.
     needy: &'static mut [bool; RECORDS],
     /// The ledger is another one than that of who started this process. It was between its making and its guard.
@@ -117,16 +119,27 @@ struct Guard<'a> {
     drained: u64,
 }
 
-/// Runs the guard of the ledger at `path` until it is not needed any more. `stall`: see [`Breaker::new`].
-/// `stats` is the file for what nobody was left to tell; empty: none.
+/// What a guard was told by the environment.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// `JSSHIM_COUNT`.
+    pub count: Count,
+    /// `JSSHIM_STALL`, in ns; 0 is off.
+    pub stall: u64,
+    /// The file for the statistics that nobody was left to write; empty: none.
+    pub stats: &'a CStr,
+}
+
+/// Runs the guard of the ledger at `path` until it is not needed any more.
 /// `locked`: the second word in its command line was `engine::guard::LOCKED`.
-pub fn run(path: &CStr, locked: bool, stall: u64, stats: &CStr) -> ! {
+pub fn run(path: &CStr, locked: bool, told: Told<'_>) -> ! {
     let file = if locked { sys::fcntl(FILE, libc::F_DUPFD_CLOEXEC, FIRST) } else { Ok(-1) };
-    serve(Path::new(path.to_bytes()), file.unwrap_or(-1), stall, stats, true)
+    serve(Path::new(path.to_bytes()), file.unwrap_or(-1), told, true)
 }
 
 /// `file` is the ledger, locked already; or -1. `sweeps`: also looks after what others have left.
-fn serve(path: Path, file: i32, stall: u64, stats: &CStr, sweeps: bool) -> ! {
+fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
+    let stats = told.stats;
     detach(file);
     let Ok(ledger) = Shared::open(path.c()) else { sys::exit(1) };
     let opened = if file < 0 { sys::open(path.c(), libc::O_RDWR, 0) } else { Ok(file) };
@@ -140,7 +153,7 @@ fn serve(path: Path, file: i32, stall: u64, stats: &CStr, sweeps: bool) -> ! {
     }
     proc::settle();
     let id = header.id();
-    let owner = if header.root.load(Acquire) == 0 { pool::owner_of(&header.path()) } else { 0 };
+    let owner = if header.root.load(Acquire) == 0 { make_of(&header.path()) } else { 0 };
     let Ok(watches) = Watches::new() else { sys::exit(1) };
     // SAFETY: zeros are false.
     let Ok(needy) = (unsafe { sys::map_zeroed() }) else { sys::exit(1) };
@@ -152,7 +165,7 @@ fn serve(path: Path, file: i32, stall: u64, stats: &CStr, sweeps: bool) -> ! {
         held: -1,
         kept: None,
         watches,
-        breaker: Breaker::new(stall),
+        watchdog: Watchdog::new(told.count, told.stall),
         needy,
         adopted: !sweeps,
         nameless: false,
@@ -181,7 +194,7 @@ fn serve(path: Path, file: i32, stall: u64, stats: &CStr, sweeps: bool) -> ! {
                 double::apart(|| {
                     // This ledger's pool is not the other one's.
                     sys::close(KEPT);
-                    serve(*other, -1, stall, c"", false)
+                    serve(*other, -1, Told { stats: c"", ..told }, false)
                 });
             };
             stale::sweep(&path, header.space(), adopt, &|deserted| tell(deserted, stats));
@@ -265,11 +278,11 @@ impl Guard<'_> {
             if self.ledger.header.guard.load(Acquire) != sys::getpid() || self.makes_room() {
                 sys::exit(0);
             }
-            if busy {
-                self.breaker.round(self.ledger);
-            }
+            let soon = busy && self.watchdog.round(self.ledger);
+            self.pay();
             self.rest(sys::cpu_time().saturating_sub(begun));
-            self.watches.sleep(&[self.double_fd, self.calls], TICK_MILLIS);
+            let most = if soon { SOON_MILLIS } else { TICK_MILLIS };
+            self.watches.sleep(&[self.double_fd, self.calls], most);
             sys::discard_pending(sys::sigset(keeper::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());
@@ -370,6 +383,21 @@ impl Guard<'_> {
         busy
     }
 
+    /// Takes tokens that lie in the pool for jobs that have borrowed and compute.
+    fn pay(&self) {
+        while let Some(h) = self.ledger.creditor() {
+            let Some(job) = self.ledger.get(h) else { return };
+            // Not to where it may read itself.
+            if self.pool.take_into(&job.gift, h.generation) != Taken::Yes {
+                return;
+            }
+            // It may have come to a slot otherwise, or ended.
+            if !self.ledger.accept_gift(h) {
+                self.pool.give_from(&job.gift, h.generation);
+            }
+        }
+    }
+
     /// A client settles its slot itself; this is for one that died on the way.
     fn settle_needy(&mut self) {
         for (client, needy) in (0u32..).zip(self.needy.iter_mut()) {
@@ -468,7 +496,7 @@ impl Guard<'_> {
                 self.ledger.release_lane(h, record);
                 self.pool.give(record, h.generation);
             }
-            State::Held | State::Waiting => drop(self.ledger.accept_gift(h)),
+            State::Held | State::Waiting | State::Borrowed => drop(self.ledger.accept_gift(h)),
             _ => {}
         }
         let client = record.client.load(Acquire) as usize;

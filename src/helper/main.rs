@@ -26,7 +26,8 @@ use core::ffi::CStr;
 
 use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::spec::{self, Note};
-use jsshim_engine::{report, stall, sys};
+use jsshim_engine::stall::{self, Count};
+use jsshim_engine::{report, sys};
 
 /// By this the library knows its helper.
 #[link_section = ".note.jsshim"]
@@ -53,10 +54,13 @@ fn main(args: &start::Args) -> ! {
     match args.get(1).map(core::ffi::CStr::to_bytes) {
         Some(b"guard") => match args.get(2) {
             Some(ledger) => {
-                // What is no limit, the library has complained of.
+                // The library has warned of what is not understood.
+                let count = args.variable(b"JSSHIM_COUNT=").and_then(Count::parse);
+                let count = count.unwrap_or(Count::Running);
                 let limit = args.variable(b"JSSHIM_STALL=").and_then(stall::limit);
+                let stall = limit.unwrap_or(count.limit());
                 let locked = args.get(3) == Some(jsshim_engine::guard::LOCKED);
-                guard::run(ledger, locked, limit.unwrap_or(stall::LIMIT), stats_file(args))
+                guard::run(ledger, locked, guard::Told { count, stall, stats: stats_file(args) })
             }
             None => sys::exit(2),
         },

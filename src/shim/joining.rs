@@ -121,8 +121,12 @@ pub fn found() -> Option<Text<320>> {
 fn settle_modes() {
     let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0"));
     STATE.debug.store(debug, Relaxed);
-    if environ::own(b"JSSHIM_STALL=").is_some_and(|v| stall::limit(v).is_none()) {
-        STATE.warn(b"JSSHIM_STALL is neither seconds nor off; 1 is used");
+    let limit = environ::own(b"JSSHIM_STALL=").filter(|v| !v.is_empty());
+    if limit.is_some_and(|v| stall::limit(v).is_none()) {
+        STATE.warn(b"JSSHIM_STALL is neither seconds nor off; it is not used");
+    }
+    if environ::own(b"JSSHIM_COUNT=").is_some_and(|v| stall::Count::parse(v).is_none()) {
+        STATE.warn(b"JSSHIM_COUNT is neither running nor processes; running is used");
     }
     GATE.store(
         match environ::own(b"JSSHIM_GATE=") {

@@ -420,6 +420,7 @@ fn debug_line(event: &[u8], state: Slot) {
     let on: &[u8] = match state {
         Slot::Implicit => b" the implicit slot",
         Slot::Token => b" a token",
+        Slot::Borrowed => b" a lent slot",
         Slot::Overdraft => b" overdraft",
         _ => b" no slot is free",
     };
@@ -431,6 +432,7 @@ fn debug_line(event: &[u8], state: Slot) {
     let mut text: Text<200> = Text::new(event);
     text.put(on).put(b"; slots ").put_num(count(Slot::is_backed));
     text.put(b", held ").put_num(count(Slot::is_held));
+    text.put(b", lent ").put_num(count(|s| s == Slot::Borrowed));
     text.put(b", overdraft ").put_num(count(|s| s == Slot::Overdraft));
     jsshim_engine::report::debug(text.bytes());
 }

@@ -147,15 +147,44 @@ pub mod own {
     }
 }
 
-/// Whom a process waits for, this kernel does not tell.
+/// Whom a process waits for, this kernel does not tell: jobs sleep as it comes.
 pub mod stall {
-    pub struct Breaker;
+    use crate::ledger::Shared;
+    use crate::record::Handle;
+    use crate::slots::State;
 
-    impl Breaker {
-        pub fn new(_: u64) -> Self {
-            Self
+    #[derive(Clone, Copy)]
+    pub enum Count {
+        Running,
+        Processes,
+    }
+
+    pub struct Watchdog(u32);
+
+    impl Watchdog {
+        pub fn new(_: Count, rounds: u64) -> Self {
+            Self(rounds as u32)
         }
 
-        pub fn round(&mut self, _: &crate::ledger::Shared) {}
+        /// Each third round a job falls asleep and one wakes up, and the oldest held one starts on its slot.
+        pub fn round(&mut self, ledger: &Shared) -> bool {
+            self.0 = self.0.wrapping_add(1);
+            if self.0 % 3 != 0 {
+                return false;
+            }
+            let job = |is: fn(State) -> bool| {
+                ledger.records().find_map(|(index, r)| {
+                    let (state, generation) = r.now();
+                    is(state).then_some((Handle { index, generation }, r))
+                })
+            };
+            if let Some((h, record)) = job(State::runs) {
+                record.set_sleeps(h.generation, !record.sleeps(h.generation));
+            }
+            if let Some((h, _)) = job(|state| state == State::Waiting) {
+                ledger.borrow(h);
+            }
+            false
+        }
     }
 }

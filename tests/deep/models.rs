@@ -240,7 +240,7 @@ fn a_gift_meets(what: impl Fn(&Scene, Handle, Handle) + Copy + Send + Sync + 'st
         let reader = scene.thread(kernel(|k| k.spawn(scene.host)), move |s| {
             let (pool, record) = (self::pool(), s.ledger.get(younger).expect("it is held"));
             assert!(pool.take(record, younger.generation) == Taken::Yes);
-            if !s.ledger.pass_on(younger) {
+            if !s.ledger.pass_on(younger, &s.pool) {
                 s.ledger.step(younger, State::Token);
             }
         });

@@ -126,6 +126,9 @@ impl Scene {
         if shimmed && run.preload == Preload::Host {
             command.env("LD_PRELOAD", &library);
         }
+        if !run.running {
+            command.env("JSSHIM_COUNT", "processes");
+        }
         if let Some(pool) = &self.pool {
             command.env("MAKEFLAGS", pool.makeflags());
         }

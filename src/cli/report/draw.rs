@@ -26,7 +26,7 @@ const MOST_WAITS: u32 = 24;
 /// The style of the picture, which it carries with it.
 pub const STYLE: &str = "\
 text{font:11px sans-serif;fill:#333}.t{font-size:10px;fill:#fff;pointer-events:none}\
-.implicit{fill:#3b6ea5}.token{fill:#3f8f5f}.overdraft{fill:#c0392b}.wait{fill:#e0b040}\
+.implicit{fill:#3b6ea5}.token{fill:#3f8f5f}.borrowed{fill:#7a5fa0}.overdraft{fill:#c0392b}.wait{fill:#e0b040}\
 .part{stroke:#fff;stroke-width:.5}.row{fill:#f3f3f0}.grid{stroke:#ddd}\
 .busy{fill:#9cc3a8;stroke:#3f8f5f}.limit{stroke:#c0392b;stroke-dasharray:5 3}";
 
@@ -101,6 +101,7 @@ impl Picture<'_> {
         let class = match part.state {
             State::Implicit => "implicit",
             State::Token => "token",
+            State::Borrowed => "borrowed",
             State::Overdraft => "overdraft",
             State::Wait => "wait",
         };

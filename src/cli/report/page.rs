@@ -92,6 +92,7 @@ fn section(page: &mut String, pool: &Pool) {
     for (class, what) in [
         ("#3b6ea5", "on its client's own slot"),
         ("#3f8f5f", "on a token"),
+        ("#7a5fa0", "on a slot whose jobs sleep"),
         ("#c0392b", "without a slot"),
         ("#e0b040", "waits"),
     ] {

@@ -51,6 +51,8 @@ pub enum State {
     Implicit,
     /// On a token.
     Token,
+    /// On a slot whose jobs sleep.
+    Borrowed,
     /// Without a slot.
     Overdraft,
     /// It waits.

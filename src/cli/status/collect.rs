@@ -90,6 +90,7 @@ fn job(ledger: &Shared, record: &Record, tree: &Tree) -> Option<Job> {
         slots::State::Claim if record.since.load(Acquire) != UNTIMED => State::Held,
         slots::State::Implicit => State::Implicit,
         slots::State::Token => State::Token,
+        slots::State::Borrowed => State::Borrowed,
         slots::State::Overdraft => State::Overdraft,
         _ => return None,
     };
@@ -108,6 +109,7 @@ fn job(ledger: &Shared, record: &Record, tree: &Tree) -> Option<Job> {
         name: String::from_utf8_lossy(name.bytes()).into(),
         command,
         state,
+        sleeps: record.sleeps(generation),
         reason: (state == State::Overdraft).then(|| record.reason().text().to_owned()),
         seconds: seconds(sys::now().saturating_sub(record.since.load(Acquire))),
         waited_seconds: seconds(record.queued.load(Acquire)),
@@ -145,6 +147,9 @@ fn statistics(ledger: &Shared) -> Statistics {
         p95_seconds: seconds(counts.quantile(95)),
         longest_seconds: seconds(counts.longest),
         held_seconds: seconds(counts.total),
+        borrowed: counts.borrowed,
+        lent_seconds: seconds(counts.lent),
+        above_seconds: seconds(counts.debt),
         overdrafts: counts.overdrawn(),
         recovered: counts.recovered,
     }

@@ -56,6 +56,8 @@ pub struct Job {
     pub command: Vec<String>,
     /// On what it runs.
     pub state: State,
+    /// It runs and sleeps: its slot is lent while another job is held.
+    pub sleeps: bool,
     /// Of an overdraft: why.
     pub reason: Option<String>,
     /// For how long it has been in this state.
@@ -76,6 +78,8 @@ pub enum State {
     Implicit,
     /// On a token.
     Token,
+    /// On a slot whose jobs sleep.
+    Borrowed,
     /// Without a slot.
     Overdraft,
 }
@@ -87,6 +91,7 @@ impl State {
             Self::Held => "held",
             Self::Implicit => "implicit",
             Self::Token => "token",
+            Self::Borrowed => "borrowed",
             Self::Overdraft => "overdraft",
         }
     }
@@ -118,6 +123,12 @@ pub struct Statistics {
     pub longest_seconds: f64,
     /// All together.
     pub held_seconds: f64,
+    /// Starts on slots whose jobs slept.
+    pub borrowed: u32,
+    /// For how long such jobs had no slot of their own.
+    pub lent_seconds: f64,
+    /// Jobs that computed above the slots, times for how long.
+    pub above_seconds: f64,
     /// Starts without a slot.
     pub overdrafts: u64,
     /// Tokens that the guard has given back.

@@ -65,6 +65,7 @@ impl Shared {
         let h = self.claim_as(0, pid)?;
         let record = self.record(h.index)?;
         record.since.store(sys::now(), Relaxed);
+        record.queued.store(u64::from(sys::getppid().unsigned_abs()), Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
         if self.header.state.load(SeqCst) == OPEN || self.reopen(path) {

@@ -15,13 +15,13 @@ const MOST: usize = 8192;
 pub enum Other {
     /// Nothing, or what the process itself or the job server sends.
     Self_,
-    /// A time.
+    /// A time, somebody at a terminal, or a change of a file: it comes when it comes, and costs no processor.
     Clock,
     /// Another process of the tree has the other end, too.
     Inside,
     /// It cannot be seen who has it.
     Unseen,
-    /// Somebody else has it: a terminal, a network, another tree.
+    /// Somebody else has it: a network, another tree.
     Outside,
     /// The same, but nobody polls it in vain.
     File,
@@ -177,7 +177,7 @@ fn look(pid: i32, fd: i32) -> Option<Link> {
     match sys::glance(path.c()) {
         Ok((device, inode, libc::S_IFIFO)) => stream(device, inode, Kind::Pipe),
         Ok((_, _, libc::S_IFCHR)) if !is_terminal(link) => Some(Link::Plain(Other::File)),
-        Ok((_, _, libc::S_IFCHR)) => Some(Link::Plain(Other::Outside)),
+        Ok((_, _, libc::S_IFCHR)) => Some(Link::Plain(Other::Clock)),
         _ => Some(Link::Plain(Other::File)),
     }
 }
@@ -190,7 +190,7 @@ fn is_terminal(link: &[u8]) -> bool {
 /// Events, signals and processes come from whom is judged for himself.
 fn of_anonymous(link: &[u8]) -> Other {
     match link.strip_prefix(b"anon_inode:").unwrap_or(b"") {
-        b"[timerfd]" => Other::Clock,
+        b"[timerfd]" | b"inotify" | b"[fanotify]" => Other::Clock,
         b"[eventfd]" | b"[signalfd]" | b"[eventpoll]" | b"[pidfd]" | b"[io_uring]" => Other::Self_,
         _ => Other::Outside,
     }

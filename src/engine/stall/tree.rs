@@ -4,12 +4,16 @@ use crate::proc;
 use crate::text::number;
 
 /// The most processes that are looked at.
-const MOST: usize = 1024;
+const MOST: usize = 4096;
+/// Twice as many places, so that a search ends soon. A power of two.
+const PLACES: usize = 2 * MOST;
 
 /// A set of processes. All zeros is an empty one.
 pub struct Tree {
     pids: [i32; MOST],
     used: usize,
+    /// Where each is found: a hash table with open addresses. 0 is none.
+    places: [i32; PLACES],
     /// There was no room for one.
     pub overflown: bool,
 }
@@ -17,7 +21,21 @@ pub struct Tree {
 impl Tree {
     /// Makes it empty.
     pub fn clear(&mut self) {
-        (self.used, self.overflown) = (0, false);
+        // As long as there is another in its way, each is found.
+        while let Some(last) = self.used.checked_sub(1) {
+            let pid = self.pids.get(last).copied().unwrap_or(0);
+            if let Some(place) = self.place(pid) {
+                *place = 0;
+            }
+            self.used = last;
+        }
+        self.overflown = false;
+    }
+
+    /// The place of this process, or the one where it would be. `None`: there is none.
+    fn place(&mut self, pid: i32) -> Option<&mut i32> {
+        let at = ways(pid).find(|at| self.places.get(*at).is_some_and(|p| *p == pid || *p == 0))?;
+        self.places.get_mut(at)
     }
 
     /// Adds a process, if it is new.
@@ -25,18 +43,22 @@ impl Tree {
         if pid <= 0 || self.has(pid) {
             return;
         }
-        match self.pids.get_mut(self.used) {
-            Some(at) => {
-                *at = pid;
-                self.used = self.used.saturating_add(1);
-            }
-            None => self.overflown = true,
+        let used = self.used;
+        let Some(at) = self.pids.get_mut(used) else {
+            self.overflown = true;
+            return;
+        };
+        *at = pid;
+        self.used = used.saturating_add(1);
+        if let Some(place) = self.place(pid) {
+            *place = pid;
         }
     }
 
     /// Is it in the set?
     pub fn has(&self, pid: i32) -> bool {
-        self.all().contains(&pid)
+        let found = ways(pid).filter_map(|at| self.places.get(at)).find(|p| **p == pid || **p == 0);
+        pid > 0 && found == Some(&pid)
     }
 
     /// The processes.
@@ -71,6 +93,13 @@ impl Tree {
     }
 }
 
+/// The places at which a process may be, in their order.
+fn ways(pid: i32) -> impl Iterator<Item = usize> {
+    // Spread by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
+    let first = (pid as u32).wrapping_mul(0x9e37_79b1) as usize >> 8;
+    (0..PLACES).map(move |step| first.wrapping_add(step) % PLACES)
+}
+
 /// Calls `f` with each child of a process. `false`: the kernel does not tell.
 pub fn each_child(pid: i32, mut f: impl FnMut(i32)) -> bool {
     let tasks = proc::of(pid).with(b"/task");
@@ -93,7 +122,8 @@ mod tests {
     use std::process::{Command, Stdio};
 
     fn empty() -> Box<Tree> {
-        Box::new(Tree { pids: [0; MOST], used: 0, overflown: false })
+        // SAFETY: zeros are an empty one.
+        unsafe { Box::new(std::mem::zeroed()) }
     }
 
     #[test]
@@ -131,5 +161,6 @@ mod tests {
         assert!(tree.overflown);
         tree.clear();
         assert!(tree.all().is_empty() && !tree.overflown);
+        assert!((1..=MOST as i32).all(|pid| !tree.has(pid)) && tree.places.iter().all(|p| *p == 0));
     }
 }

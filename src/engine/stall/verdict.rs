@@ -1,8 +1,10 @@
-//! Do the running jobs of a client wait for others of the tree?
+//! What do processes wait for: each other, a time, or something that is work?
 
+use core::cell::Cell;
 use core::sync::atomic::Ordering::Acquire;
 
 use crate::ledger::Shared;
+use crate::pool::make_of;
 use crate::proc;
 use crate::slots::State;
 use crate::sys;
@@ -16,23 +18,36 @@ use super::waits::{of_call, of_place, parse_call, parse_watched, Kind, Wait};
 pub enum Mood {
     /// Nothing: it waits for one that is judged for itself, or has ended.
     Idle,
-    /// It waits for the clock: work, unless another thread of its process waits for another process.
+    /// It waits for the clock ([`Other::Clock`]).
     Timed,
     /// It waits for another process of the tree.
     Waits,
     /// It may do so.
     Unclear,
-    /// It works, or waits for the world.
+    /// It waits for a disk, or for the world.
     Works,
+    /// It is on a processor, or due to be.
+    Runs,
+}
+
+/// Does a process that waits for the clock work?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Timers {
+    Work,
+    Sleep,
 }
 
 /// Room for one look at all. All zeros is an empty one.
 pub struct Look {
     /// The running jobs of a client and all below them.
     pub jobs: Tree,
-    /// Every process of the ledger and all below.
+    /// Every process of the ledger, all below, and above them all who have loaded the library.
     tree: Tree,
     ends: Ends,
+    /// Processes above clients that have not.
+    bare: Tree,
+    /// `ends` is of this round.
+    pub listed: bool,
 }
 
 impl Look {
@@ -58,42 +73,118 @@ impl Look {
         });
     }
 
-    /// Judges what [`Look::find`] has found of this client.
+    /// Judges what [`Look::find`] has found of this client. Who waits for the clock works.
     pub fn judge(&mut self, ledger: &Shared, client: u32) -> Mood {
         // Most often it is plain without a list of who holds what.
-        if self.jobs.overflown || self.mood(ledger, &|_, _| Other::Inside) == Mood::Works {
+        let first = self.mood(self.jobs.all(), ledger, Timers::Work, &|_, _| Other::Inside);
+        if self.jobs.overflown || first >= Mood::Works {
+            return first.max(Mood::Works);
+        }
+        if !self.list(ledger) {
             return Mood::Works;
         }
-        self.tree.clear();
-        for (_, record) in ledger.records().filter(|(_, r)| r.state() != State::Free) {
-            self.tree.add(record.pid.load(Acquire));
-        }
-        self.tree.grow();
-        self.ends.list(&self.tree);
-        if self.tree.overflown || self.ends.overflown {
-            return Mood::Works;
-        }
-        let (device, inode, _) = ledger.header.id();
-        let pool = (device, inode);
         let host = ledger.record(client).map_or(0, |c| c.pid.load(Acquire));
         let is_partner = |pid| self.jobs.has(pid) || is_held(ledger, pid) || is_above(host, pid);
         // One that is waited for by those who are waited for is taken as one that waits.
-        let near = Known { pool, is_partner: &is_partner, works: &|_| false };
-        let works = |pid| of_process(pid, &|p, fd| self.ends.other(p, fd, &near)) == Mood::Works;
+        let near = Known { pool: pool(ledger), is_partner: &is_partner, works: &|_| false };
+        let works = |pid| {
+            let mood = of_process(pid, &|p, fd| self.ends.other(p, fd, &near));
+            mood == Mood::Timed || mood >= Mood::Works
+        };
         let known = Known { works: &works, ..near };
-        self.mood(ledger, &|pid, fd| self.ends.other(pid, fd, &known))
+        let other = |pid: i32, fd: i32| self.ends.other(pid, fd, &known);
+        self.mood(self.jobs.all(), ledger, Timers::Work, &other)
     }
 
-    fn mood(&self, ledger: &Shared, other: &Others<'_>) -> Mood {
+    /// What the client itself is at, after [`Look::judge`].
+    pub fn host(&self, ledger: &Shared, host: i32) -> Mood {
+        let is_partner = |pid| self.jobs.has(pid) || is_held(ledger, pid) || is_above(host, pid);
+        let known = Known { pool: pool(ledger), is_partner: &is_partner, works: &|_| false };
+        of_process(host, &|p, fd| self.ends.other(p, fd, &known))
+    }
+
+    /// What are these processes at, who have used no processor for a while? Who waits for the clock sleeps, and so
+    /// does who waits for anybody of the tree.
+    pub fn rest(&mut self, pids: &[i32], ledger: &Shared) -> Mood {
+        let asked = Cell::new(false);
+        let first = self.mood(pids, ledger, Timers::Sleep, &|_, _| {
+            asked.set(true);
+            Other::Inside
+        });
+        if first >= Mood::Works || !asked.get() {
+            return first;
+        }
+        if !self.listed && !self.list(ledger) {
+            return Mood::Works;
+        }
+        let known = Known { pool: pool(ledger), is_partner: &|_| true, works: &|_| false };
+        self.mood(pids, ledger, Timers::Sleep, &|pid, fd| self.ends.other(pid, fd, &known))
+    }
+
+    /// Lists who holds what in the tree, which begins with the highest process that has loaded the library. `false`:
+    /// it is too much.
+    fn list(&mut self, ledger: &Shared) -> bool {
+        self.tree.clear();
+        self.bare.clear();
+        for (_, record) in ledger.records().filter(|(_, r)| r.state() != State::Free) {
+            let pid = record.pid.load(Acquire);
+            if record.state() == State::Client {
+                self.add_top(pid, record.parent());
+            }
+            self.tree.add(pid);
+        }
+        // Where the pool is the one of a make or of a launcher, the build begins there.
+        self.tree.add(ledger.header.root.load(Acquire));
+        self.tree.add(make_of(&ledger.header.path()));
+        self.tree.grow();
+        self.ends.list(&self.tree);
+        self.listed = true;
+        !self.tree.overflown && !self.ends.overflown
+    }
+
+    /// Adds the highest process above a client that has loaded the library, unless it is known. Who has ended is below
+    /// nobody any more: then its parent tells.
+    fn add_top(&mut self, client: i32, parent: i32) {
+        let mut top = client;
+        for pid in proc::line_of(client).chain(proc::line_of(parent)) {
+            if self.tree.has(pid) {
+                return;
+            }
+            if self.bare.has(pid) {
+                continue;
+            }
+            if proc::maps_named(pid, LIBRARY) {
+                top = pid;
+            } else {
+                self.bare.add(pid);
+            }
+        }
+        self.tree.add(top);
+    }
+
+    fn mood(&self, pids: &[i32], ledger: &Shared, timers: Timers, other: &Others<'_>) -> Mood {
         let mut all = Mood::Idle;
-        for pid in self.jobs.all().iter().filter(|pid| !is_held(ledger, **pid)) {
-            all = all.max(of_process(*pid, other));
-            if all == Mood::Works {
+        for pid in pids.iter().filter(|pid| !is_held(ledger, **pid)) {
+            let mood = match of_process(*pid, other) {
+                Mood::Timed if timers == Timers::Work => Mood::Works,
+                mood => mood,
+            };
+            all = all.max(mood);
+            if all >= Mood::Works {
                 break;
             }
         }
         all
     }
+}
+
+/// In the name of the library's file.
+const LIBRARY: &[u8] = b"libjsshim";
+
+/// Device and inode of the job server.
+fn pool(ledger: &Shared) -> (u64, u64) {
+    let (device, inode, _) = ledger.header.id();
+    (device, inode)
 }
 
 /// Who has the other end of a descriptor of a process.
@@ -118,13 +209,10 @@ fn of_process(pid: i32, other: &Others<'_>) -> Mood {
     let mut mood = Mood::Idle;
     let threads = proc::stat(pid).map_or(0, |s| s.threads);
     proc::each_number(&proc::of(pid).with(b"/task"), |tid, _| {
-        if mood != Mood::Works {
+        if mood < Mood::Works {
             mood = mood.max(of_thread(pid, tid, threads == 1, other));
         }
     });
-    if mood == Mood::Timed {
-        return Mood::Works;
-    }
     mood
 }
 
@@ -133,7 +221,8 @@ fn of_thread(pid: i32, tid: i32, alone: bool, other: &Others<'_>) -> Mood {
     match proc::stat_at(&folder).map(|s| s.state) {
         Some(b'S') => {}
         None | Some(b'Z' | b'X') => return Mood::Idle,
-        // Runs, waits for a disk, or is stopped.
+        Some(b'R') => return Mood::Runs,
+        // Waits for a disk, or is stopped.
         Some(_) => return Mood::Works,
     }
     let mut buf = [0u8; 256];

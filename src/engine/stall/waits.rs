@@ -9,7 +9,7 @@ pub enum Wait {
     Work,
     /// Children, signals, locks, other threads of its own: who it waits for is judged for itself.
     Neutral,
-    /// The same, or nothing, until a time.
+    /// The same, or nothing but the clock, until a time.
     Timed,
     /// Another process, by shared memory or a message queue.
     Ipc,
@@ -84,6 +84,7 @@ pub fn of_call(call: i64, arguments: [u64; 6]) -> Wait {
         libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_rt_sigsuspend | libc::SYS_flock => {
             Wait::Neutral
         }
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Wait::Timed,
         libc::SYS_rt_sigtimedwait => until(c != 0),
         libc::SYS_fcntl => match b as i32 {
             libc::F_SETLKW | libc::F_OFD_SETLKW => Wait::Neutral,
@@ -179,6 +180,8 @@ pub fn of_place(place: &[u8], alone: bool) -> Wait {
         Wait::Any(Kind::Any)
     } else if any(&[b"do_msg", b"do_sem", b"mq_", b"wq_sleep"]) {
         Wait::Ipc
+    } else if is(b"nanosleep") {
+        Wait::Timed
     } else {
         Wait::Work
     }
@@ -257,8 +260,8 @@ mod tests {
         assert_eq!(of(libc::SYS_read, [7, 0, 0, 0, 0, 0]), Wait::On([7, -1]));
         assert_eq!(of(libc::SYS_splice, [7, 0, 8, 0, 0, 0]), Wait::On([7, 8]));
         assert_eq!(of(libc::SYS_wait4, [0; 6]), Wait::Neutral);
-        assert_eq!(of(libc::SYS_clock_nanosleep, [0; 6]), Wait::Work);
-        assert_eq!(of(libc::SYS_nanosleep, [0; 6]), Wait::Work);
+        assert_eq!(of(libc::SYS_clock_nanosleep, [0; 6]), Wait::Timed);
+        assert_eq!(of(libc::SYS_nanosleep, [0; 6]), Wait::Timed);
         assert_eq!(of(libc::SYS_fcntl, [3, libc::F_SETLKW as u64, 0, 0, 0, 0]), Wait::Neutral);
         assert_eq!(of(libc::SYS_fcntl, [3, libc::F_SETLEASE as u64, 0, 0, 0, 0]), Wait::Work);
         assert_eq!(of(libc::SYS_ppoll, [9, 2, 0, 0, 0, 0]), Wait::Poll(9, 2, false));
@@ -288,8 +291,11 @@ mod tests {
         for place in ["pipe_read", "anon_pipe_write", "pipe_wait"] {
             assert_eq!(alone(place), Wait::Any(Kind::Pipe), "{place}");
         }
-        for place in ["hrtimer_nanosleep", "do_nanosleep", "request_wait_answer", "n_tty_read"] {
+        for place in ["request_wait_answer", "n_tty_read", "folio_wait_bit_common"] {
             assert_eq!(alone(place), Wait::Work, "{place}");
+        }
+        for place in ["hrtimer_nanosleep", "do_nanosleep"] {
+            assert_eq!(alone(place), Wait::Timed, "{place}");
         }
         for place in ["unix_stream_read_generic", "sk_wait_data", "inet_csk_accept"] {
             assert_eq!(alone(place), Wait::Any(Kind::Socket), "{place}");

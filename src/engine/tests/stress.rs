@@ -97,7 +97,7 @@ fn start(ledger: &Shared, pool: &Pool, client: u32) -> Handle {
         return job;
     }
     let record = ledger.get(job).unwrap();
-    if pool.take(record, job.generation) == crate::pool::Taken::Yes && !ledger.pass_on(job) {
+    if pool.take(record, job.generation) == crate::pool::Taken::Yes && !ledger.pass_on(job, pool) {
         ledger.step(job, State::Token);
         return job;
     }
@@ -123,7 +123,13 @@ fn racing_clients_lose_and_make_no_token() {
                     let job = Handle { index, generation };
                     match state {
                         State::Ending => scene.ledger.finish(job, &pool),
+                        // Every other one starts on the slot of a job that is said to sleep.
+                        State::Held if generation % 2 == 0 => drop(scene.ledger.borrow(job)),
                         State::Held => drop(scene.ledger.accept_gift(job)),
+                        State::Borrowed if generation % 4 == 0 => {
+                            record.set_sleeps(generation, !record.sleeps(generation));
+                        }
+                        State::Borrowed => drop(scene.ledger.accept_gift(job)),
                         State::Implicit => {
                             scene.ledger.release_lane(job, record);
                             pool.give(record, generation);
@@ -175,13 +181,54 @@ fn a_byte_goes_to_the_sibling_that_is_due() {
     });
     let record = ledger.get(younger).unwrap();
     assert!(pool.take(record, younger.generation) == crate::pool::Taken::Yes);
-    assert!(ledger.pass_on(younger));
+    assert!(ledger.pass_on(younger, &pool));
     assert_eq!(ledger.get(older).unwrap().state(), State::Token);
     assert!(!record.has_token(younger.generation));
     assert!(pool.take(record, younger.generation) == crate::pool::Taken::Yes);
-    assert!(!ledger.pass_on(younger), "nobody older is held");
+    assert!(!ledger.pass_on(younger, &pool), "nobody older is held");
     // An ended job takes no gift.
     assert!(ledger.end(older, &pool) && ledger.end(younger, &pool));
+    ledger.free(me);
+    pool.close();
+    scene.end();
+}
+
+#[test]
+fn a_byte_is_due_first_to_who_has_borrowed_and_computes() {
+    let scene = Scene::new("debt");
+    let (ledger, pool) = (scene.ledger, scene.pool());
+    let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
+    let [lender, other, asleep, awake, held] = [(); 5].map(|()| {
+        let job = ledger.claim(me.index).unwrap();
+        ledger.step(job, State::Held);
+        job
+    });
+    let state = |job| ledger.get(job).unwrap().state();
+    for job in [lender, other] {
+        assert!(pool.take(ledger.get(job).unwrap(), job.generation) == crate::pool::Taken::Yes);
+        ledger.step(job, State::Token);
+    }
+    assert!(ledger.borrow(asleep) && ledger.borrow(awake) && !ledger.borrow(lender));
+    ledger.get(asleep).unwrap().set_sleeps(asleep.generation, true);
+    assert_eq!(ledger.creditor(), Some(awake));
+    // Its byte goes on, and not by the pool.
+    let before = sys::level(scene.ends[0]);
+    assert!(ledger.end(lender, &pool));
+    assert_eq!(
+        (state(awake), state(asleep), state(held)),
+        (State::Token, State::Borrowed, State::Held)
+    );
+    assert_eq!(sys::level(scene.ends[0]), before);
+    // Who sleeps is owed nothing; once it wakes up it is.
+    assert_eq!(ledger.creditor(), None);
+    ledger.get(asleep).unwrap().set_sleeps(asleep.generation, false);
+    let record = ledger.get(held).unwrap();
+    assert!(pool.take(record, held.generation) == crate::pool::Taken::Yes);
+    assert!(ledger.pass_on(held, &pool), "the debt first");
+    assert_eq!((state(asleep), state(held)), (State::Token, State::Held));
+    for job in [other, asleep, awake, held] {
+        assert!(ledger.end(job, &pool));
+    }
     ledger.free(me);
     pool.close();
     scene.end();

@@ -14,7 +14,7 @@ use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Reason};
 use jsshim_engine::slots::State;
 use jsshim_engine::sys;
-use jsshim_engine::text::{number, Path};
+use jsshim_engine::text::Path;
 
 use super::{Guard, Make};
 
@@ -22,16 +22,6 @@ use super::{Guard, Make};
 const TICK_NANOS: u64 = 50_000_000;
 /// The same where that takes a look at all processes.
 const SEARCH_NANOS: u64 = 1_000_000_000;
-
-/// The make that has made a pool, by the path of it: `/proc/PID/fd/N`, or the name of its fifo.
-pub(super) fn owner_of(path: &Path) -> i32 {
-    let pid = path.bytes().strip_prefix(b"/proc/").or(file_name(path).strip_prefix(b"GMfifo"));
-    pid.and_then(number).and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
-}
-
-fn file_name(path: &Path) -> &[u8] {
-    path.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"")
-}
 
 /// The inode of the PID namespace of a process.
 fn space_of(pid: i32) -> Option<u64> {
@@ -42,7 +32,8 @@ impl Guard<'_> {
     /// Finds a way to the pool: an own pool lives while somebody has it open, and that is us.
     pub(super) fn hold(&mut self, path: &Path) -> bool {
         // One of our own that another PID namespace has made is kept, too.
-        let own = own::maker(file_name(path)).is_some();
+        let name = path.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"");
+        let own = own::maker(name).is_some();
         let how = if own { libc::O_RDWR } else { libc::O_RDONLY };
         let opened = pool::open_same(path, self.pool.id, how);
         if let Ok(fd) = opened {

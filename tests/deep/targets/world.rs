@@ -19,6 +19,7 @@ use crate::ledger::{Header, Shared};
 use crate::pool::{Id, Pool};
 use crate::record::{Handle, Record};
 use crate::slots::{State, Token};
+use crate::stall::Count;
 use crate::text::Path;
 use crate::turns::{self, Other};
 
@@ -27,6 +28,8 @@ const POOL: &[u8] = b"/pool";
 const FOLDER: &[u8] = b"/run";
 /// Where the ledger of this pool lies.
 const LEDGER: &CStr = c"/run/0-1.ledger";
+/// What the guard is told by its environment.
+const TOLD: guard::Told<'static> = guard::Told { count: Count::Running, stall: 0, stats: c"" };
 const HOSTS: usize = 3;
 const MOST_JOBS: usize = 24;
 
@@ -362,7 +365,7 @@ impl World {
             let mut guard = self.guard.borrow_mut();
             let (pid, other) = guard.get_or_insert_with(|| {
                 let pid = kernel(|k| k.spawn(1));
-                let run = || guard::run(LEDGER, false, 0, c"");
+                let run = || guard::run(LEDGER, false, TOLD);
                 (pid, Other::new(move || kernel::run_as(pid, run)))
             });
             if other.resume().is_some() {

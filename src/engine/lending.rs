@@ -1,0 +1,203 @@
+//! Lending: while all that runs on a slot sleeps, a held job may run instead. Pure: no system call, no clock.
+//!
+//! N bounds the jobs that *compute*. A running job *sleeps* when all its own processes do, the other jobs below them left
+//! out, in waits that are no work ([`crate::stall`] tells). Every other running job computes.
+//!
+//! # The invariants
+//!
+//! 1. Lending is bookkeeping. No byte moves: the lender's token stays in its record, and goes back once, at its end.
+//! 2. Slots are lent to the pool and not to a certain job: when one is lent, the jobs that compute and the one that
+//!    starts are no more than the slots that the pool's jobs have ([`Census::spare`]).
+//! 3. Only a job that wakes up brings the jobs that compute above the slots. Each job above is a *debt*.
+//! 4. Debts are paid before anything else: a token that comes to the pool's jobs, from a job that ends or from the
+//!    pool, goes to a job that has borrowed and computes ([`State::Borrowed`] to `Token`), before a held job gets it.
+//! 5. While a job is held and fewer jobs compute than there are slots, one more starts: nobody waits for a job that
+//!    sleeps.
+//!
+//! Compared with a run without the library all of this only holds back less, so it makes no build less correct.
+
+use crate::slots::State;
+
+/// The running jobs of a pool, counted at one time.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Census {
+    /// The slots that they have.
+    pub slots: u32,
+    /// How many compute.
+    pub computing: u32,
+    /// How many of these have borrowed.
+    pub owed: u32,
+}
+
+impl Census {
+    /// Counts one more job. `shares`: its client runs in another job, so that its implicit slot is the other job's.
+    pub fn add(&mut self, state: State, shares: bool, sleeps: bool) {
+        let has_slot = state == State::Token || state == State::Implicit && !shares;
+        self.slots = self.slots.saturating_add(has_slot.into());
+        self.computing = self.computing.saturating_add((!sleeps).into());
+        let owed = state == State::Borrowed && !sleeps;
+        self.owed = self.owed.saturating_add(owed.into());
+    }
+
+    /// How many held jobs may start on slots whose jobs sleep.
+    pub fn spare(&self) -> u32 {
+        self.slots.saturating_sub(self.computing)
+    }
+
+    /// By how many more jobs compute than there are slots.
+    pub fn debt(&self) -> u32 {
+        self.computing.saturating_sub(self.slots)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The jobs of one client on a pool, as the ledger and the guard treat them.
+    #[derive(Default)]
+    struct Model {
+        /// State, has a token, sleeps.
+        jobs: Vec<(State, bool, bool)>,
+        pool: u32,
+        /// Wake-ups since a slot was lent last.
+        woken: u32,
+    }
+
+    impl Model {
+        fn census(&self) -> Census {
+            let mut census = Census::default();
+            for (state, _, sleeps) in self.jobs.iter().filter(|j| j.0.runs()) {
+                census.add(*state, false, *sleeps);
+            }
+            census
+        }
+
+        fn find(&self, is: impl Fn(&(State, bool, bool)) -> bool) -> Option<usize> {
+            self.jobs.iter().position(is)
+        }
+
+        fn creditor(&self) -> Option<usize> {
+            self.find(|j| j.0 == State::Borrowed && !j.2)
+        }
+
+        fn spawn(&mut self) {
+            let implicit = self.find(|j| j.0 == State::Implicit).is_none();
+            let state = if implicit { State::Implicit } else { State::Held };
+            self.jobs.push((state, false, false));
+            self.tokens_come();
+        }
+
+        /// Each token in the pool goes to whom it is due.
+        fn tokens_come(&mut self) {
+            while self.pool > 0 {
+                let Some(to) = self.creditor().or_else(|| self.find(|j| j.0.is_held())) else {
+                    return;
+                };
+                self.pool -= 1;
+                self.jobs[to].0 = State::Token;
+                self.jobs[to].1 = true;
+            }
+        }
+
+        fn lend(&mut self) {
+            for _ in 0..self.census().spare() {
+                let Some(held) = self.find(|j| j.0.is_held()) else { return };
+                self.jobs[held].0 = State::Borrowed;
+                self.woken = 0;
+                assert!(self.census().computing <= self.census().slots, "lent more than there was");
+            }
+        }
+
+        fn end(&mut self, at: usize) {
+            let (state, token, _) = self.jobs.remove(at);
+            if token {
+                let owed = self.census().owed;
+                self.pool += 1;
+                self.tokens_come();
+                assert!(owed == 0 || self.census().owed < owed, "a held job was first");
+            }
+            if state == State::Implicit {
+                self.settle();
+            }
+        }
+
+        fn settle(&mut self) {
+            use crate::slots::{next, Next, View};
+            let views = self.jobs.iter().enumerate().map(|(i, j)| View {
+                job: i as u64,
+                state: j.0,
+                since: i as u64,
+                sleeps: j.2,
+            });
+            if let Next::Back(i) | Next::Grant(i) = next(views) {
+                self.jobs[i as usize].0 = State::Implicit;
+                if std::mem::take(&mut self.jobs[i as usize].1) {
+                    self.pool += 1;
+                    self.tokens_come();
+                }
+            }
+        }
+
+        fn toggle(&mut self, at: usize) {
+            let job = &mut self.jobs[at];
+            if job.0.runs() {
+                job.2 = !job.2;
+                self.woken += u32::from(!job.2);
+            }
+            self.tokens_come();
+        }
+
+        fn tokens(&self) -> u32 {
+            self.jobs.iter().filter(|j| j.1).count() as u32
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_lent_is_there_and_comes_back(
+            n in 0u32..5,
+            steps in proptest::collection::vec((0u8..8, 0usize..64), 0..300),
+        ) {
+            let mut m = Model { pool: n, ..Model::default() };
+            for (what, which) in steps {
+                let before = m.census().debt();
+                match what {
+                    0..=2 => m.spawn(),
+                    3 => m.lend(),
+                    _ if m.jobs.is_empty() => {}
+                    4..=6 => m.toggle(which % m.jobs.len()),
+                    _ => m.end(which % m.jobs.len()),
+                }
+                let census = m.census();
+                prop_assert_eq!(m.pool + m.tokens(), n);
+                prop_assert!(census.slots <= n + 1);
+                // Only who wakes brings them above the slots.
+                prop_assert!(census.debt() <= before || matches!(what, 4..=6));
+                prop_assert!(census.computing <= n + 1 + m.woken, "more compute than have woken");
+                prop_assert!(m.pool == 0 || census.owed == 0, "a debt beside a token");
+                if what == 3 {
+                    let held = m.jobs.iter().any(|j| j.0.is_held());
+                    prop_assert!(!held || census.spare() == 0, "a slot sleeps while a job is held");
+                }
+            }
+            while !m.jobs.is_empty() {
+                m.end(0);
+            }
+            prop_assert_eq!(m.pool, n);
+        }
+    }
+
+    #[test]
+    fn a_slot_is_counted_once_for_all_that_share_it() {
+        let mut census = Census::default();
+        // A shell that waits, and its only child.
+        census.add(State::Token, false, true);
+        census.add(State::Implicit, true, false);
+        assert_eq!((census.slots, census.computing, census.spare()), (1, 1, 0));
+        // A third that started on the sleep of another one, which has woken.
+        census.add(State::Borrowed, false, false);
+        assert_eq!((census.owed, census.debt(), census.spare()), (1, 1, 0));
+    }
+}

@@ -1,0 +1,116 @@
+//! Who lends, and who starts on it: what [`crate::lending`] says, done by the guard to a ledger.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::ledger::Shared;
+use crate::lending::Census;
+use crate::record::Handle;
+use crate::slots::State;
+use crate::sys;
+
+use super::activity::{is_running, Activity};
+use super::verdict::Look;
+
+/// How long all of a client must have slept, between two looks at least, where nothing but a held job can end that;
+/// in ns.
+const CLOSED: u64 = 15_000_000;
+
+/// What the guard keeps of that from one round to the next.
+pub struct Lender {
+    /// So long a job must have used no processor, in ns.
+    limit: u64,
+    activity: Option<&'static mut Activity>,
+    /// When the jobs were counted last.
+    last: u64,
+}
+
+impl Lender {
+    /// One that lends the slot of a job that has slept for so long, in ns.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, activity: None, last: 0 }
+    }
+
+    /// Looks at all running jobs, and starts held ones where slots sleep. Returns whether a job waits.
+    pub fn round(&mut self, ledger: &Shared, look: &mut Look) -> bool {
+        let header = &ledger.header;
+        let is = |state| ledger.records().any(|(_, r)| r.state() == state);
+        let waits = is(State::Waiting);
+        if !waits && !is(State::Borrowed) {
+            // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
+            header.owed.store(0, Relaxed);
+            header.looks.store(0, Release);
+            self.last = 0;
+            return false;
+        }
+        if self.activity.is_none() {
+            // SAFETY: zeros know nothing. It is large, and seldom needed.
+            self.activity = unsafe { sys::map_zeroed() }.ok();
+        }
+        let now = sys::now();
+        let Some(activity) = self.activity.as_deref_mut() else { return waits };
+        activity.look(ledger, look, self.limit, now);
+        let mut census = count(activity, ledger, false);
+        header.owed.store(census.owed, Relaxed);
+        let past = if self.last == 0 { 0 } else { now.saturating_sub(self.last) };
+        header.stats.debt(census.debt(), past);
+        self.last = now;
+        if !waits || ledger.too_loaded() {
+            return waits;
+        }
+        if census.spare() == 0 && prove(activity, ledger, look, now) {
+            census = count(activity, ledger, false);
+        }
+        if census.spare() > 0 {
+            lend(ledger, count(activity, ledger, true).spare());
+        }
+        waits
+    }
+}
+
+/// Counts the running jobs. `ask`: asks anew for each client whether it runs in a job.
+fn count(activity: &mut Activity, ledger: &Shared, ask: bool) -> Census {
+    let mut census = Census::default();
+    for (index, job) in ledger.records() {
+        let (state, generation) = job.now();
+        if !is_running(state) {
+            continue;
+        }
+        let shares = state == State::Implicit && {
+            let client = job.client.load(Acquire);
+            ledger.record(client).is_none_or(|c| {
+                let h = Handle { index: client, generation: c.now().1 };
+                activity.is_inside(h, c.pid.load(Acquire), ask)
+            })
+        };
+        census.add(state, shares, activity.sleeps(Handle { index, generation }));
+        debug_assert!(index != 0);
+    }
+    census
+}
+
+/// Looks for clients that have come to a stop. Returns whether there is one.
+fn prove(activity: &mut Activity, ledger: &Shared, look: &mut Look, now: u64) -> bool {
+    let mut any = false;
+    for (index, client) in ledger.records().filter(|(_, r)| r.state() == State::Client) {
+        let is_due = |since: u64| since.saturating_add(CLOSED) < now;
+        let waits = ledger
+            .jobs_of(index)
+            .any(|(_, state, r)| state == State::Waiting && is_due(r.since.load(Relaxed)));
+        let h = Handle { index, generation: client.now().1 };
+        any |= waits && activity.prove(ledger, look, h, (CLOSED, now));
+    }
+    any
+}
+
+/// Starts so many held jobs, those first that have waited longest.
+fn lend(ledger: &Shared, slots: u32) {
+    for _ in 0..slots {
+        let held = ledger.records().filter_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let since = r.since.load(Relaxed);
+            (state == State::Waiting).then_some((since, Handle { index, generation }))
+        });
+        let Some((_, oldest)) = held.min_by_key(|(since, h)| (*since, h.index)) else { return };
+        ledger.borrow(oldest);
+    }
+}
