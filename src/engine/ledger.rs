@@ -99,6 +99,12 @@ pub struct Header {
     pub owed: AtomicU32,
     /// Not 0: the guard knows that jobs wait, and looks often.
     pub looks: AtomicU32,
+    /// How many more jobs computed than there were slots when the guard looked last.
+    pub debt: AtomicU32,
+    /// The job that has woken up without waiting, since it will not compute for long ([`Handle::pack`]); 0: none.
+    pub grace: AtomicU64,
+    /// Slots whose jobs slept when the guard looked last, and that nobody has taken since.
+    pub spare: AtomicU32,
     /// The PID namespace of all pids in it ([`crate::space::own`]); 0 if its maker could not tell.
     space: AtomicU64,
     /// See [`proc::boot`].
@@ -255,22 +261,43 @@ impl Shared {
 
     /// A job waits from now on: the guard looks often, until nobody does.
     pub fn tell_guard(&self) {
+        if self.header.looks.swap(1, AcqRel) == 0 {
+            self.call_guard();
+        }
+    }
+
+    /// Makes the guard look at once.
+    pub fn call_guard(&self) {
         let guard = self.header.guard.load(Acquire);
-        let is_known = || self.header.looks.swap(1, AcqRel) != 0;
         // Elsewhere, the number is that of a stranger.
-        if guard > 0 && !space::is_elsewhere() && !is_known() {
+        if guard > 0 && !space::is_elsewhere() {
             let _ = sys::kill(guard, keeper::CALL);
         }
     }
 
-    /// The job that has borrowed for longest of those that compute: the next token is due to it.
+    /// Takes a slot whose jobs sleep, if there is one.
+    pub fn take_spare(&self) -> bool {
+        // Relaxed: the guard counts again soon.
+        let spare = &self.header.spare;
+        let mut seen = spare.load(Relaxed);
+        while let Some(less) = seen.checked_sub(1) {
+            match spare.compare_exchange(seen, less, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// The job that has borrowed for longest of those that compute, or wait to: the next token is due to it.
     pub fn creditor(&self) -> Option<Handle> {
         if self.header.owed.load(Relaxed) == 0 {
             return None;
         }
         let owed = self.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();
-            let is_owed = state == State::Borrowed && !r.sleeps(generation);
+            let is_awake = || !r.sleeps(generation) || r.is_parked(generation);
+            let is_owed = state == State::Borrowed && is_awake();
             is_owed.then(|| (r.since.load(Relaxed), Handle { index, generation }))
         });
         owed.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)

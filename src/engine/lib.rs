@@ -5,11 +5,12 @@
 //! |---|---|
 //! | [`makeflags`] | MAKEFLAGS, read and written |
 //! | [`join`], [`own`], [`pool`] | which pool, a new one, its bytes |
-//! | [`slots`] | what a job may be; pure |
+//! | [`slots`], [`lending`] | what a job may be, and on whose slot it runs; pure |
 //! | [`ledger`], [`record`] | the shared record of all jobs, and one of them |
 //! | [`client`], [`jobs`], [`gate`] | a process that takes slots |
 //! | [`serve`] | being a client or server by oneself: libjobserver, and the loop of a build tool |
 //! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
+//! | [`park`] | a job that has slept, and waits for its slot to be free again |
 //! | [`target`] | would this exec succeed? |
 //! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
 //! | [`space`] | whose pids are they? |
@@ -46,6 +47,7 @@ pub mod lending;
 pub mod makeflags;
 pub mod name;
 pub mod own;
+pub mod park;
 pub mod pool;
 pub mod proc;
 pub mod record;

@@ -309,22 +309,60 @@ impl Record {
         i32::try_from(self.queued.load(Relaxed)).unwrap_or(0)
     }
 
-    /// Does this job run and sleep, so that its slot is lent ([`crate::lending`])?
+    /// Does this job run and sleep, so that its slot is lent ([`crate::lending`])? One that waits to come back does.
     pub fn sleeps(&self, generation: u32) -> bool {
         // Relaxed: a wrong answer is one of the moment before.
-        self.home.load(Relaxed) == sleeping(generation)
+        let seen = self.home.load(Relaxed);
+        [LENT, LIGHT, PARKED].iter().any(|kind| seen == sleep(generation, *kind))
     }
 
-    /// The guard's word for [`Record::sleeps`].
+    /// The guard's word for [`Record::sleeps`], and the job's own when it has woken up.
     pub fn set_sleeps(&self, generation: u32, sleeps: bool) {
+        self.note_sleep(generation, if sleeps { sleep(generation, LENT) } else { 0 });
+    }
+
+    /// It sleeps, and what it does when it wakes up is little.
+    pub fn set_sleeps_lightly(&self, generation: u32) {
+        self.note_sleep(generation, sleep(generation, LIGHT));
+    }
+
+    fn note_sleep(&self, generation: u32, to: u32) {
         let seen = self.home.load(Relaxed);
-        if (seen == sleeping(generation)) == sleeps {
-            return;
-        }
-        let to = if sleeps { sleeping(generation) } else { 0 };
         // An exchange: the record may be of another use by now, and this be the home of a client.
-        if self.now().1 == generation {
+        if seen != to && seen != sleep(generation, PARKED) && self.now().1 == generation {
             let _ = self.home.compare_exchange(seen, to, Relaxed, Relaxed);
+        }
+    }
+
+    /// The job has woken up, and waits until [`Record::unpark`]. Returns the word that says so; `None`: its slot is not
+    /// lent any more.
+    pub fn park(&self, generation: u32) -> Option<u32> {
+        let parked = sleep(generation, PARKED);
+        for kind in [LENT, LIGHT] {
+            // AcqRel: whoever sees it waiting sees what it has done before.
+            let seen = self.home.compare_exchange(sleep(generation, kind), parked, AcqRel, Acquire);
+            if seen.is_ok() || seen == Err(parked) {
+                return Some(parked);
+            }
+        }
+        None
+    }
+
+    /// See [`Record::set_sleeps_lightly`].
+    pub fn is_light(&self, generation: u32) -> bool {
+        self.home.load(Relaxed) == sleep(generation, LIGHT)
+    }
+
+    /// Does it wait to come back?
+    pub fn is_parked(&self, generation: u32) -> bool {
+        self.home.load(Relaxed) == sleep(generation, PARKED)
+    }
+
+    /// Lets it go on.
+    pub fn unpark(&self, generation: u32) {
+        let parked = sleep(generation, PARKED);
+        if self.home.compare_exchange(parked, 0, AcqRel, Relaxed).is_ok() {
+            sys::wake_word(&self.home);
         }
     }
 
@@ -418,9 +456,22 @@ fn stamp(generation: u32) -> u16 {
     (generation as u16).wrapping_shl(REASON.count_ones())
 }
 
-/// In [`Record::home`]: the job of this use sleeps. Neither 0 nor [`OPENED`].
-fn sleeping(generation: u32) -> u32 {
-    generation.wrapping_shl(2) | 2
+/// In [`Record::home`] of a running job: it sleeps, and its slot is lent.
+const LENT: u32 = 2;
+/// The same, and it will not compute for long.
+const LIGHT: u32 = 3;
+/// It has woken up, and waits.
+const PARKED: u32 = 4;
+
+/// One of these, of this use of the record: neither 0 nor [`OPENED`].
+fn sleep(generation: u32, kind: u32) -> u32 {
+    generation.wrapping_shl(3) | kind
+}
+
+/// Does this word of a job's [`Record::home`] say that its process must wait before it goes on? Another thread of it
+/// may do so already.
+pub fn is_lent(word: u32) -> bool {
+    matches!(word & 7, LENT | LIGHT | PARKED)
 }
 
 fn claimer(client: u32) -> u16 {

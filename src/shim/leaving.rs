@@ -8,7 +8,7 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 
-use crate::real::{Real, Symbol};
+use crate::real::Real;
 
 type Routine = unsafe extern "C" fn(*mut c_void);
 
@@ -21,12 +21,11 @@ struct Buffer {
     previous: *mut Buffer,
 }
 
+#[link_section = "jsshim_doors"]
 static PUSH: Real<unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void)> =
     Real::new("_pthread_cleanup_push\0");
+#[link_section = "jsshim_doors"]
 static POP: Real<unsafe extern "C" fn(*mut Buffer, c_int)> = Real::new("_pthread_cleanup_pop\0");
-
-/// For `real::prepare`.
-pub static BEHIND: &[Option<&Symbol>] = &[Some(&PUSH.symbol), Some(&POP.symbol)];
 
 /// Runs `body`; if it is left without returning, `leave` gets `data`. It must be async-signal-safe.
 pub fn guarded<T, R>(data: &mut T, leave: fn(&mut T), body: impl FnOnce(&mut T) -> R) -> R {

@@ -31,6 +31,7 @@ mod hooks;
 mod joining;
 mod kept;
 mod leaving;
+mod lent;
 mod limits;
 mod naming;
 mod objects;

@@ -10,38 +10,46 @@ use core::ffi::{c_int, c_void, CStr};
 use core::marker::PhantomData;
 use core::mem::transmute_copy;
 use core::ptr::null_mut;
+use core::slice::from_raw_parts;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crate::objects::{self, Definitions, Object};
 use crate::state::STATE;
-use crate::{doors, leaving};
 
-/// A function of type `F` to be found behind ours.
+/// A function of type `F` to be found behind ours. All of them lie in the section `jsshim_doors`.
+#[repr(C)]
 pub struct Real<F> {
     /// Its name and where it is.
     pub symbol: Symbol,
     kind: PhantomData<F>,
 }
 
-/// See [`Real`].
+/// See [`Real`]. Without pointers, so that the loader has nothing to write here.
+#[repr(C)]
 pub struct Symbol {
-    name: &'static CStr,
-    hash: u32,
+    /// A C string.
+    name: [u8; NAME],
     /// 0 until it is known. Every lookup gives the same, so a race is harmless and Relaxed enough.
     at: AtomicUsize,
 }
 
+/// Room for the name of a function.
+const NAME: usize = 24;
+
 impl<F: Copy> Real<F> {
     /// `name` ends in a NUL.
     pub const fn new(name: &'static str) -> Self {
-        const { assert!(size_of::<F>() == size_of::<usize>()) };
-        let name = match CStr::from_bytes_with_nul(name.as_bytes()) {
-            Ok(name) => name,
-            Err(_) => c"",
-        };
-        let hash = objects::gnu_hash(name);
-        Self { symbol: Symbol { name, hash, at: AtomicUsize::new(0) }, kind: PhantomData }
+        const { assert!(size_of::<F>() == size_of::<usize>() && size_of::<Self>() == 32) };
+        let mut bytes = [0; NAME];
+        let mut rest = name.as_bytes();
+        let mut to: &mut [u8] = &mut bytes;
+        while let ([b, tail @ ..], [at, next @ ..]) = (rest, to) {
+            *at = *b;
+            (rest, to) = (tail, next);
+        }
+        assert!(rest.is_empty(), "a longer name");
+        Self { symbol: Symbol { name: bytes, at: AtomicUsize::new(0) }, kind: PhantomData }
     }
 
     /// The function, looked up once. `None`: this libc has no such function.
@@ -65,7 +73,8 @@ impl<F: Copy> Real<F> {
         let mut asked = false;
         objects::each(|info| {
             let there = objects::contains(info, caller);
-            asked |= there && Object::of(info).is_some_and(|o| o.wants(self.symbol.name, version));
+            asked |=
+                there && Object::of(info).is_some_and(|o| o.wants(self.symbol.name(), version));
             there
         });
         kept.store(caller << 1 | usize::from(asked), Relaxed);
@@ -78,7 +87,27 @@ fn function<F: Copy>(at: usize) -> Option<F> {
     (at != 0).then(|| unsafe { transmute_copy::<usize, F>(&at) })
 }
 
+extern "C" {
+    /// Where the section begins, and where it ends; the linker tells (`layout.ld`).
+    #[link_name = "__start_jsshim_doors"]
+    static FIRST: Symbol;
+    #[link_name = "__stop_jsshim_doors"]
+    static END: Symbol;
+}
+
+/// The functions behind all doors.
+fn all() -> &'static [Symbol] {
+    let (first, end) = (&raw const FIRST, &raw const END);
+    let count = (end as usize).wrapping_sub(first as usize) / size_of::<Symbol>();
+    // SAFETY: nothing else is in the section, and a `Real` is a `Symbol`.
+    unsafe { from_raw_parts(first, count) }
+}
+
 impl Symbol {
+    fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
+    }
+
     fn look_up(&self) -> usize {
         let found = self.next();
         let at = if found.newest != 0 { found.newest } else { found.old };
@@ -89,7 +118,7 @@ impl Symbol {
     fn next(&self) -> Definitions {
         let mut found = Definitions::default();
         after_us(|object| {
-            found = object.find(self.name, self.hash);
+            found = object.find(self.name(), objects::gnu_hash(self.name()));
             found.newest != 0
         });
         found
@@ -116,10 +145,10 @@ pub fn prepare() {
         return;
     }
     objects::own_path();
-    let all = || doors::BEHIND.iter().chain(leaving::BEHIND).flatten();
     after_us(|object| {
-        for symbol in all().filter(|s| s.at.load(Relaxed) == 0) {
-            symbol.at.store(object.find(symbol.name, symbol.hash).newest, Relaxed);
+        for symbol in all().iter().filter(|s| s.at.load(Relaxed) == 0) {
+            let found = object.find(symbol.name(), objects::gnu_hash(symbol.name()));
+            symbol.at.store(found.newest, Relaxed);
         }
         false
     });
@@ -135,6 +164,12 @@ pub trait Missing {
 impl Missing for c_int {
     fn missing() -> Self {
         fail(libc::ENOSYS)
+    }
+}
+
+impl Missing for isize {
+    fn missing() -> Self {
+        fail(libc::ENOSYS) as isize
     }
 }
 

@@ -25,6 +25,7 @@ use jsshim_engine::sys;
 
 use crate::environ;
 use crate::kept;
+use crate::lent;
 use crate::sites::Sites;
 
 pub const UNSEEN: u32 = 0;
@@ -215,6 +216,7 @@ impl State {
     pub fn set_job(&self, job: Handle, named: bool) {
         self.is_named.store(named, Relaxed);
         self.job.store(job.pack(), Release);
+        lent::is_job(job);
     }
 
     /// The job that this process is, if it is known.

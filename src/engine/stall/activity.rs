@@ -21,6 +21,12 @@ const LITTLE: u64 = 20_000_000;
 /// Half of that second, in ns.
 const HALF: u64 = 500_000_000;
 
+/// Who has used no more so often in a row each time it woke up will not compute for long the next time either.
+const LIGHT: u32 = 8;
+
+/// A moment, in ns: two looks at least.
+pub const MOMENT: u64 = 15_000_000;
+
 /// How long it takes until a wait is judged again that was no sleep, at least; in ns.
 const PAUSE: u64 = 50_000_000;
 
@@ -74,6 +80,11 @@ struct Part {
     still: u64,
     spent: Spent,
     sleeps: bool,
+    /// Its record says that it sleeps, unless it has taken that back.
+    told: bool,
+    /// What it has used since it woke up, or fell asleep, last; and how often in a row that was little.
+    burst: u64,
+    light: u32,
     /// The waits have been judged since a clock moved last.
     known: bool,
     /// When to judge them next.
@@ -88,6 +99,7 @@ impl Part {
         (self.job, self.used, self.overflown) = (job, 0, false);
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
         (self.sleeps, self.known, self.inside) = (false, false, false);
+        (self.burst, self.light, self.told) = (0, 0, false);
     }
 
     fn pids(&self) -> &[i32] {
@@ -122,12 +134,36 @@ impl Part {
             }
         }
         self.used = left;
-        self.spent.add(spent, now);
+        self.count(spent, now);
         if moved {
             (self.still, self.known) = (now, false);
         }
         self.sleeps &= self.spent.is_little();
         moved
+    }
+
+    fn count(&mut self, spent: u64, now: u64) {
+        self.spent.add(spent, now);
+        self.burst = self.burst.saturating_add(spent);
+    }
+
+    /// It sleeps, or does so again.
+    fn falls_asleep(&mut self, now: u64) {
+        if !self.sleeps {
+            self.spent = Spent::from(now);
+        }
+        self.light = match self.burst {
+            0 => self.light,
+            1..LITTLE => self.light.saturating_add(1),
+            _ => 0,
+        };
+        (self.sleeps, self.known, self.burst) = (true, true, 0);
+    }
+
+    /// It goes on.
+    fn wakes_up(&mut self, now: u64) {
+        (self.sleeps, self.known, self.still) = (false, false, now);
+        self.spent = Spent::from(now);
     }
 
     /// Finds its processes anew. Returns whether there is one that was not known; what that has used is counted.
@@ -144,7 +180,7 @@ impl Part {
             });
             at = at.saturating_add(1);
         }
-        let mut new = false;
+        let (mut new, mut spent) = (false, 0u64);
         for (pid, clock) in self.pids.iter().zip(&mut self.clocks).take(self.used) {
             let known = old.pids().iter().position(|p| p == pid);
             *clock = match known.and_then(|at| old.clocks.get(at)) {
@@ -152,11 +188,12 @@ impl Part {
                 None => {
                     new = true;
                     let used = time_of(*pid).unwrap_or(0);
-                    self.spent.add(used, now);
+                    spent = spent.saturating_add(used);
                     used
                 }
             };
         }
+        self.count(spent, now);
         new
     }
 }
@@ -191,6 +228,27 @@ impl Roots<'_> {
     }
 }
 
+/// Since when is it a sleep?
+#[derive(Clone, Copy)]
+pub struct When {
+    /// In ns, as [`sys::now`].
+    pub now: u64,
+    /// So long a job must have used no processor, in ns.
+    pub limit: u64,
+    /// Somebody waits to come back: where a job waits for others, a moment is enough.
+    pub hurry: bool,
+}
+
+impl When {
+    fn least(&self) -> u64 {
+        if self.hurry {
+            MOMENT.min(self.limit)
+        } else {
+            self.limit
+        }
+    }
+}
+
 /// See the module. All zeros knows nothing yet.
 pub struct Activity {
     parts: [Part; RECORDS],
@@ -199,9 +257,8 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Looks at all running jobs, and at the clients with a job that waits; writes down which of them sleep.
-    /// `limit`: so long a job must have used no processor.
-    pub fn look(&mut self, ledger: &Shared, look: &mut Look, limit: u64, now: u64) {
+    /// Looks at all running jobs, and writes down which of them sleep.
+    pub fn look(&mut self, ledger: &Shared, look: &mut Look, when: When) {
         self.jobs.clear();
         for (_, r) in ledger.records().filter(|(_, r)| r.state().is_job()) {
             self.jobs.add(r.pid.load(Acquire));
@@ -211,7 +268,7 @@ impl Activity {
             let (state, generation) = record.now();
             let h = Handle { index, generation };
             if is_running(state) {
-                self.look_at(ledger, look, h, record, (limit, now));
+                self.look_at(ledger, look, h, record, when);
             }
         }
     }
@@ -222,8 +279,9 @@ impl Activity {
         look: &mut Look,
         h: Handle,
         record: &Record,
-        (limit, now): (u64, u64),
+        when: When,
     ) {
+        let now = when.now;
         let Some(part) = self.parts.get_mut(h.index as usize) else { return };
         let client = ledger.record(record.client.load(Acquire));
         let client = client.map_or(0, |c| c.pid.load(Acquire));
@@ -232,17 +290,52 @@ impl Activity {
             part.begin(h.pack(), now);
             part.find(&roots, now);
             // What it has used before it was looked at is no sign of anything.
-            part.spent = Spent::from(now);
+            (part.spent, part.burst) = (Spent::from(now), 0);
             return;
         }
         part.tick(now);
-        let rested = now.saturating_sub(part.still);
-        let due =
-            if part.sleeps { !part.known } else { rested >= limit || part.spent.is_quiet(now) };
-        if due && now >= part.next {
-            part.judge(ledger, look, &roots, limit, now);
+        if record.is_parked(h.generation) {
+            // As it was when it woke up.
+            part.sleeps = true;
+            return;
         }
-        note(record, h.generation, part.sleeps);
+        if part.sleeps && part.told && !record.sleeps(h.generation) {
+            part.wakes_up(now);
+        }
+        let rested = now.saturating_sub(part.still);
+        let is_long = || rested >= when.least() || part.spent.is_quiet(now);
+        let due = if part.sleeps { !part.known } else { is_long() };
+        if due && now >= part.next {
+            part.judge(ledger, look, &roots, when);
+        }
+        part.note(record, h.generation);
+    }
+
+    /// Of the jobs that wait to come back, the one that does so for longest.
+    pub fn first_parked(&self, ledger: &Shared) -> Option<Handle> {
+        let parked = ledger.records().filter_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let is_parked = state.runs() && r.is_parked(generation);
+            let since = self.parts.get(index as usize).map_or(0, |part| part.still);
+            is_parked.then_some((since, Handle { index, generation }))
+        });
+        parked.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
+    }
+
+    /// Lets one come back.
+    pub fn unpark(&mut self, ledger: &Shared, h: Handle, now: u64) {
+        if let Some(part) = self.parts.get_mut(h.index as usize).filter(|p| p.job == h.pack()) {
+            part.wakes_up(now);
+        }
+        if let Some(record) = ledger.get(h) {
+            record.unpark(h.generation);
+        }
+    }
+
+    /// Has this job, which is said to sleep, used a processor since the look before?
+    pub fn is_awake(&self, h: Handle, now: u64) -> bool {
+        let part = self.parts.get(h.index as usize).filter(|part| part.job == h.pack());
+        part.is_some_and(|part| part.sleeps && part.still == now)
     }
 
     /// Did this job sleep when it was looked at?
@@ -298,8 +391,8 @@ impl Activity {
             let pid = record.pid.load(Acquire);
             let part = self.parts.get_mut(index as usize).filter(|_| is_running(state));
             if let Some(part) = part.filter(|_| look.jobs.has(pid)) {
-                (part.sleeps, part.known, part.spent) = (true, true, Spent::from(now));
-                note(record, generation, true);
+                part.falls_asleep(now);
+                part.note(record, generation);
             }
         }
     }
@@ -320,42 +413,43 @@ impl Activity {
     }
 }
 
-/// Writes down that a job sleeps. Until it has left its wait the word has another use.
-fn note(record: &Record, generation: u32, sleeps: bool) {
-    if record.state().runs() {
-        record.set_sleeps(generation, sleeps);
-    }
-}
-
 /// Does a job in this state run? One that is held but has not come to its wait may be a forked one that does.
 pub fn is_running(state: State) -> bool {
     state.runs() || state == State::Held
 }
 
 impl Part {
-    fn judge(&mut self, ledger: &Shared, look: &mut Look, roots: &Roots<'_>, limit: u64, now: u64) {
+    /// Writes down whether it sleeps. Until it has left its wait the word has another use.
+    fn note(&mut self, record: &Record, generation: u32) {
+        self.told = self.sleeps && record.state().runs();
+        match self.sleeps {
+            _ if !record.state().runs() => {}
+            true if self.light >= LIGHT => record.set_sleeps_lightly(generation),
+            sleeps => record.set_sleeps(generation, sleeps),
+        }
+    }
+
+    fn judge(&mut self, ledger: &Shared, look: &mut Look, roots: &Roots<'_>, when: When) {
+        let When { limit, now, .. } = when;
         let rested = now.saturating_sub(self.still);
         let new = self.find(roots, now);
         if new && !self.sleeps && !self.spent.is_quiet(now) {
             self.still = now;
             return;
         }
-        if self.overflown || !self.spent.is_little() && rested < limit {
+        if self.overflown || !self.spent.is_little() && rested < when.least() {
             self.sleeps = false;
             return;
         }
-        self.next = now.saturating_add(limit.min(PAUSE));
-        let before = self.sleeps;
+        self.next = now.saturating_add(when.least().min(PAUSE));
+        let long = rested >= limit || self.sleeps || self.spent.is_quiet(now);
         match look.rest(self.pids(), ledger) {
             // On a processor this moment, for as long as its clocks will say.
-            Mood::Runs => return,
-            Mood::Works => self.sleeps = false,
-            Mood::Unclear => self.sleeps = rested >= limit.saturating_mul(UNCLEAR),
-            Mood::Idle | Mood::Timed | Mood::Waits => self.sleeps = true,
-        }
-        self.known = self.sleeps;
-        if self.sleeps && !before {
-            self.spent = Spent::from(now);
+            Mood::Runs => {}
+            Mood::Idle | Mood::Waits => self.falls_asleep(now),
+            Mood::Timed if long => self.falls_asleep(now),
+            Mood::Unclear if rested >= limit.saturating_mul(UNCLEAR) => self.falls_asleep(now),
+            Mood::Timed | Mood::Unclear | Mood::Works => self.sleeps = false,
         }
     }
 }

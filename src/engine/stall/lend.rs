@@ -1,19 +1,15 @@
 //! Who lends, and who starts on it: what [`crate::lending`] says, done by the guard to a ledger.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::ledger::Shared;
 use crate::lending::Census;
-use crate::record::Handle;
+use crate::record::{Handle, Record};
 use crate::slots::State;
 use crate::sys;
 
-use super::activity::{is_running, Activity};
+use super::activity::{is_running, Activity, When, MOMENT};
 use super::verdict::Look;
-
-/// How long all of a client must have slept, between two looks at least, where nothing but a held job can end that;
-/// in ns.
-const CLOSED: u64 = 15_000_000;
 
 /// What the guard keeps of that from one round to the next.
 pub struct Lender {
@@ -34,37 +30,56 @@ impl Lender {
     pub fn round(&mut self, ledger: &Shared, look: &mut Look) -> bool {
         let header = &ledger.header;
         let is = |state| ledger.records().any(|(_, r)| r.state() == state);
-        let waits = is(State::Waiting);
-        if !waits && !is(State::Borrowed) {
+        let parked = |(_, r): (u32, &Record)| r.state().runs() && r.is_parked(r.now().1);
+        let (waits, parked) = (is(State::Waiting), ledger.records().any(parked));
+        if !waits && !parked && !is(State::Borrowed) {
             // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.looks.store(0, Release);
             self.last = 0;
             return false;
         }
+        header.looks.store(1, Release);
         if self.activity.is_none() {
             // SAFETY: zeros know nothing. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
         let now = sys::now();
         let Some(activity) = self.activity.as_deref_mut() else { return waits };
-        activity.look(ledger, look, self.limit, now);
+        activity.look(ledger, look, When { now, limit: self.limit, hurry: parked });
         let mut census = count(activity, ledger, false);
-        header.owed.store(census.owed, Relaxed);
+        header.owed.store(census.owed | u32::from(parked), Relaxed);
         let past = if self.last == 0 { 0 } else { now.saturating_sub(self.last) };
+        header.debt.store(census.debt(), Relaxed);
         header.stats.debt(census.debt(), past);
-        self.last = now;
-        if !waits || ledger.too_loaded() {
-            return waits;
+        let grace = header.grace.load(Acquire);
+        if Handle::unpack(grace).is_some_and(|h| !activity.is_awake(h, now)) {
+            // AcqRel: another may have it by now.
+            let _ = header.grace.compare_exchange(grace, 0, AcqRel, Relaxed);
         }
-        if census.spare() == 0 && prove(activity, ledger, look, now) {
+        self.last = now;
+        if waits && census.spare() == 0 && prove(activity, ledger, look, now) {
             census = count(activity, ledger, false);
         }
-        if census.spare() > 0 {
-            lend(ledger, count(activity, ledger, true).spare());
+        let mut spare = census.spare();
+        if spare > 0 {
+            spare = count(activity, ledger, true).spare();
+            spare = come_back(activity, ledger, spare, now);
+            spare = if ledger.too_loaded() { spare } else { lend(ledger, spare) };
         }
-        waits
+        // Relaxed: it is counted again soon.
+        header.spare.store(spare, Relaxed);
+        waits || parked
     }
+}
+
+/// Lets so many jobs come back. Returns how many slots are left.
+fn come_back(activity: &mut Activity, ledger: &Shared, slots: u32, now: u64) -> u32 {
+    for left in (0..slots).rev() {
+        let Some(first) = activity.first_parked(ledger) else { return left.saturating_add(1) };
+        activity.unpark(ledger, first, now);
+    }
+    0
 }
 
 /// Counts the running jobs. `ask`: asks anew for each client whether it runs in a job.
@@ -92,25 +107,28 @@ fn count(activity: &mut Activity, ledger: &Shared, ask: bool) -> Census {
 fn prove(activity: &mut Activity, ledger: &Shared, look: &mut Look, now: u64) -> bool {
     let mut any = false;
     for (index, client) in ledger.records().filter(|(_, r)| r.state() == State::Client) {
-        let is_due = |since: u64| since.saturating_add(CLOSED) < now;
+        let is_due = |since: u64| since.saturating_add(MOMENT) < now;
         let waits = ledger
             .jobs_of(index)
             .any(|(_, state, r)| state == State::Waiting && is_due(r.since.load(Relaxed)));
         let h = Handle { index, generation: client.now().1 };
-        any |= waits && activity.prove(ledger, look, h, (CLOSED, now));
+        any |= waits && activity.prove(ledger, look, h, (MOMENT, now));
     }
     any
 }
 
-/// Starts so many held jobs, those first that have waited longest.
-fn lend(ledger: &Shared, slots: u32) {
-    for _ in 0..slots {
+/// Starts so many held jobs, those first that have waited longest. Returns how many slots are left.
+fn lend(ledger: &Shared, slots: u32) -> u32 {
+    for left in (0..slots).rev() {
         let held = ledger.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();
             let since = r.since.load(Relaxed);
             (state == State::Waiting).then_some((since, Handle { index, generation }))
         });
-        let Some((_, oldest)) = held.min_by_key(|(since, h)| (*since, h.index)) else { return };
+        let Some((_, oldest)) = held.min_by_key(|(since, h)| (*since, h.index)) else {
+            return left.saturating_add(1);
+        };
         ledger.borrow(oldest);
     }
+    0
 }

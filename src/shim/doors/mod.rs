@@ -1,4 +1,4 @@
-//! The doors: every function of libc through which a process makes, collects or becomes another, or
+//! The doors: every function of libc through which a process makes, collects or becomes another, sleeps, or
 //! ends. One table ([`table`]) makes the hooks and finds the functions behind them; the tests read the
 //! same table to know what the library may export, and what the README must name.
 //!
@@ -9,7 +9,7 @@ use core::ffi::c_int;
 
 use jsshim_engine::sys;
 
-use crate::real::{Missing, Symbol};
+use crate::real::Missing;
 
 /// An error number as a result, as posix_spawn(3) gives it.
 #[repr(transparent)]
@@ -66,19 +66,11 @@ macro_rules! hook {
 /// The function behind one door.
 macro_rules! behind {
     (= $name:ident ($($arg:ident: $type:ty),*) -> $ret:ty) => {
+        #[link_section = "jsshim_doors"]
         pub static $name: Real<unsafe extern "C" fn($($type),*) -> $ret> =
             Real::new(concat!(stringify!($name), "\0"));
     };
     (=> $name:ident $args:tt -> $ret:ty) => {};
-}
-
-macro_rules! symbol {
-    (= $name:ident) => {
-        Some(&behind::$name.symbol)
-    };
-    (=> $name:ident) => {
-        None
-    };
 }
 
 macro_rules! doors {
@@ -87,8 +79,8 @@ macro_rules! doors {
         mod hooks {
             use super::{ErrorNumber, Never};
             use crate::environ::Strings;
-            use crate::hooks::{exec, exit, fork, reap, spawn, stdio};
-            use core::ffi::{c_char, c_int, c_void};
+            use crate::hooks::{block, exec, exit, fork, reap, spawn, stdio};
+            use core::ffi::{c_char, c_int, c_ulong, c_void};
             $($(hook!($how $name $args -> $ret, $body);)+)*
         }
 
@@ -99,12 +91,9 @@ macro_rules! doors {
             use crate::environ::Strings;
             use crate::hooks::fork;
             use crate::real::Real;
-            use core::ffi::{c_char, c_int, c_void};
+            use core::ffi::{c_char, c_int, c_ulong, c_void};
             $($(behind!($how $name $args -> $ret);)+)*
         }
-
-        /// All of [`behind`], for `real::prepare`.
-        pub static BEHIND: &[Option<&Symbol>] = &[$($(symbol!($how $name)),+),*];
     };
 }
 

@@ -97,6 +97,83 @@ doors! {
     ) -> c_int, = [exec::execveat];
     exec [fexecve] (fd: c_int, argv: Strings, envp: Strings) -> c_int, = [exec::fexecve];
 
+    block [read] (fd: c_int, to: *mut c_void, len: usize) -> isize, = [block::read];
+    block [readv] (fd: c_int, to: *const c_void, count: c_int) -> isize, = [block::read];
+    block [recv] (fd: c_int, to: *mut c_void, len: usize, flags: c_int) -> isize, = [block::four];
+    block [recvfrom] (
+        fd: c_int,
+        to: *mut c_void,
+        len: usize,
+        flags: c_int,
+        address: *mut c_void,
+        size: *mut c_void
+    ) -> isize, = [block::six];
+    block [recvmsg] (fd: c_int, message: *mut c_void, flags: c_int) -> isize, = [block::three];
+    block [accept] (fd: c_int, address: *mut c_void, size: *mut c_void) -> c_int, = [block::three];
+    block [accept4] (
+        fd: c_int,
+        address: *mut c_void,
+        size: *mut c_void,
+        flags: c_int
+    ) -> c_int, = [block::four];
+    block [poll] (fds: *mut c_void, count: c_ulong, millis: c_int) -> c_int, = [block::three];
+    block [ppoll] (
+        fds: *mut c_void,
+        count: c_ulong,
+        time: *const c_void,
+        mask: *const c_void
+    ) -> c_int, = [block::four];
+    block [select] (
+        count: c_int,
+        reads: *mut c_void,
+        writes: *mut c_void,
+        others: *mut c_void,
+        time: *mut c_void
+    ) -> c_int, = [block::five];
+    block [pselect] (
+        count: c_int,
+        reads: *mut c_void,
+        writes: *mut c_void,
+        others: *mut c_void,
+        time: *const c_void,
+        mask: *const c_void
+    ) -> c_int, = [block::six];
+    block [epoll_wait] (
+        fd: c_int,
+        events: *mut c_void,
+        count: c_int,
+        millis: c_int
+    ) -> c_int, = [block::four];
+    block [epoll_pwait] (
+        fd: c_int,
+        events: *mut c_void,
+        count: c_int,
+        millis: c_int,
+        mask: *const c_void
+    ) -> c_int, = [block::five];
+    block [sem_wait] (semaphore: *mut c_void) -> c_int, = [block::one];
+    block [sem_timedwait] (semaphore: *mut c_void, time: *const c_void) -> c_int, = [block::two];
+    block [sem_clockwait] (
+        semaphore: *mut c_void,
+        clock: c_int,
+        time: *const c_void
+    ) -> c_int, = [block::three];
+    block [pthread_cond_wait] (
+        condition: *mut c_void,
+        mutex: *mut c_void
+    ) -> ErrorNumber, = [block::two];
+    block [pthread_cond_timedwait] (
+        condition: *mut c_void,
+        mutex: *mut c_void,
+        time: *const c_void
+    ) -> ErrorNumber, = [block::three];
+    block [pthread_cond_clockwait] (
+        condition: *mut c_void,
+        mutex: *mut c_void,
+        clock: c_int,
+        time: *const c_void
+    ) -> ErrorNumber, = [block::four];
+
     exit [_exit, _Exit] (status: c_int) -> Never, = [exit::leave];
     exit [quick_exit] (status: c_int) -> Never, = [exit::leave];
 }

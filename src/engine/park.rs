@@ -1,0 +1,49 @@
+//! Coming back: a job that wakes up while its slot is lent waits until one is free, before it goes on
+//! ([`crate::lending`]). The guard lets it, before any job that is held.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use crate::ledger::Shared;
+use crate::record::Handle;
+use crate::space;
+use crate::sys::{self, Errno};
+
+/// How often a job that waits makes sure that there is a guard, in ms.
+const LOOK_MILLIS: u32 = 200;
+
+/// May this job, which will not compute for long, go on at once? One at a time may, while no more jobs compute than there
+/// are slots. The guard takes that back when it sleeps again, or has computed for long after all.
+fn has_grace(ledger: &Shared, job: Handle) -> bool {
+    let header = &ledger.header;
+    // Relaxed: a hint. AcqRel: of two that come at once one has it.
+    let taken = |by| header.debt.load(Relaxed) == 0 && by == 0;
+    match header.grace.load(Acquire) {
+        by if by == job.pack() => true,
+        by if taken(by) => header.grace.compare_exchange(0, job.pack(), AcqRel, Acquire).is_ok(),
+        _ => false,
+    }
+}
+
+/// Waits in a process of this job, in any of its threads. Async-signal-safe; a handler of the host runs meanwhile.
+pub fn wait(ledger: &Shared, job: Handle) {
+    let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return };
+    // Relaxed: whether anybody waits is a hint.
+    let is_wanted = ledger.header.looks.load(Relaxed) != 0;
+    if !is_wanted || space::is_elsewhere() || ledger.take_spare() {
+        record.set_sleeps(job.generation, false);
+        return;
+    }
+    if record.is_light(job.generation) && has_grace(ledger, job) {
+        return;
+    }
+    let Some(parked) = record.park(job.generation) else { return };
+    ledger.call_guard();
+    while record.home.load(Acquire) == parked {
+        let timed_out =
+            sys::wait_word(&record.home, parked, LOOK_MILLIS) == Err(Errno(libc::ETIMEDOUT));
+        if timed_out && !ledger.has_guard() {
+            // AcqRel: as by the guard.
+            let _ = record.home.compare_exchange(parked, 0, AcqRel, Acquire);
+        }
+    }
+}

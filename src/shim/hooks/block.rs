@@ -1,0 +1,97 @@
+//! Doors in which a process sleeps until somebody wakes it: where its slot was lent meanwhile, it waits for one before
+//! it goes on. Otherwise that costs a load, and reading a clock in a program that was exec'ed, until it has slept for
+//! long. Not in read(2) and its like, which are called most often. Functions of one shape share a body.
+
+use crate::lent;
+
+/// The body of read(2) and readv(2).
+///
+/// # Safety
+/// As these.
+pub unsafe fn read<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -> R {
+    let ret = real(a, b, c);
+    lent::woken();
+    ret
+}
+
+/// The body of a function of one argument.
+///
+/// # Safety
+/// As that function.
+pub unsafe fn one<A, R>(real: impl Fn(A) -> R, a: A) -> R {
+    lent::sleeps();
+    let ret = real(a);
+    lent::woken_after_long();
+    ret
+}
+
+/// Of two.
+///
+/// # Safety
+/// As that function.
+pub unsafe fn two<A, B, R>(real: impl Fn(A, B) -> R, a: A, b: B) -> R {
+    lent::sleeps();
+    let ret = real(a, b);
+    lent::woken_after_long();
+    ret
+}
+
+/// Of three.
+///
+/// # Safety
+/// As that function.
+pub unsafe fn three<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -> R {
+    lent::sleeps();
+    let ret = real(a, b, c);
+    lent::woken_after_long();
+    ret
+}
+
+/// Of four.
+///
+/// # Safety
+/// As that function.
+pub unsafe fn four<A, B, C, D, R>(real: impl Fn(A, B, C, D) -> R, a: A, b: B, c: C, d: D) -> R {
+    lent::sleeps();
+    let ret = real(a, b, c, d);
+    lent::woken_after_long();
+    ret
+}
+
+/// Of five.
+///
+/// # Safety
+/// As that function.
+pub unsafe fn five<A, B, C, D, E, R>(
+    real: impl Fn(A, B, C, D, E) -> R,
+    a: A,
+    b: B,
+    c: C,
+    d: D,
+    e: E,
+) -> R {
+    lent::sleeps();
+    let ret = real(a, b, c, d, e);
+    lent::woken_after_long();
+    ret
+}
+
+/// Of six.
+///
+/// # Safety
+/// As that function.
+#[allow(clippy::too_many_arguments)] // they are the function's
+pub unsafe fn six<A, B, C, D, E, F, R>(
+    real: impl Fn(A, B, C, D, E, F) -> R,
+    a: A,
+    b: B,
+    c: C,
+    d: D,
+    e: E,
+    f: F,
+) -> R {
+    lent::sleeps();
+    let ret = real(a, b, c, d, e, f);
+    lent::woken_after_long();
+    ret
+}

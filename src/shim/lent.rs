@@ -1,0 +1,150 @@
+//! The slot of the job that this process is, or is in: is it lent?
+
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+
+use jsshim_engine::ledger::Shared;
+use jsshim_engine::record::{is_lent, Handle};
+use jsshim_engine::{join, park, proc, rundir, space, sys};
+
+use crate::environ;
+use crate::joining;
+use crate::real::Real;
+use crate::state::STATE;
+
+/// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: it is not known which job this is.
+#[link_section = ".bss._lent"]
+static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+/// That job.
+#[link_section = ".bss._lent"]
+static JOB: AtomicU64 = AtomicU64::new(0);
+/// Its ledger.
+#[link_section = ".bss._lent"]
+static LEDGER: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
+/// When this process was last seen in such a call, in ms; 0: never.
+#[link_section = ".bss._lent"]
+static SEEN: AtomicU64 = AtomicU64::new(0);
+/// Of a process that is in no job of a pool.
+static NEVER: AtomicU32 = AtomicU32::new(0);
+
+/// A slot is lent after a longer sleep only, in ms.
+const LONG: u64 = 80;
+
+#[link_section = "jsshim_doors"]
+static CLOCK: Real<unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int> =
+    Real::new("clock_gettime\0");
+
+/// In a forked child: it is this job. What it forks in turn is a part of that, unless it is told otherwise. The record is
+/// not looked at: that would map its page.
+pub fn is_job(job: Handle) {
+    if let Some(ledger) = STATE.client().map(|client| client.ledger()) {
+        set(ledger, job);
+    }
+}
+
+fn set(ledger: &Shared, job: Handle) {
+    let Some(record) = ledger.record(job.index) else { return };
+    JOB.store(job.pack(), Relaxed);
+    LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
+    // Release: who sees the word sees the rest.
+    WORD.store((&raw const record.home).cast_mut(), Release);
+}
+
+/// Before a call in which this process may sleep for long.
+#[inline]
+pub fn sleeps() {
+    if WORD.load(Relaxed).is_null() && SEEN.load(Relaxed) == 0 {
+        SEEN.store(millis(), Relaxed);
+    }
+}
+
+/// After such a call: who has slept for long may be in a job whose slot is lent.
+#[inline]
+pub fn woken_after_long() {
+    if WORD.load(Relaxed).is_null() {
+        let now = millis();
+        if now.saturating_sub(SEEN.swap(now, Relaxed)) > LONG {
+            find();
+        }
+    }
+    woken();
+}
+
+/// After a call in which this process may have slept.
+#[inline]
+pub fn woken() {
+    // Relaxed: a word of the ledger stays where it is, and what it says is looked at again.
+    let word = WORD.load(Relaxed);
+    // SAFETY: in the ledger's mapping, which is never unmapped.
+    if !word.is_null() && is_lent(unsafe { (*word).load(Relaxed) }) {
+        wait();
+    }
+}
+
+/// A clock that costs a few ns to read, and stands still for a tick of the kernel's at a time.
+fn millis() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    if let Some(read) = CLOCK.get() {
+        // SAFETY: room for one timespec.
+        unsafe { read(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    }
+    (time.tv_sec as u64).wrapping_mul(1000).wrapping_add(time.tv_nsec as u64 / 1_000_000)
+}
+
+#[cold]
+#[inline(never)]
+fn wait() {
+    // A vfork child has the word of its parent.
+    if STATE.foreign() {
+        return;
+    }
+    let ledger = LEDGER.load(Acquire).cast_const();
+    // SAFETY: null, or a mapping that is never unmapped.
+    if let (Some(job), Some(ledger)) =
+        (Handle::unpack(JOB.load(Acquire)), unsafe { ledger.as_ref() })
+    {
+        park::wait(ledger, job);
+    }
+}
+
+/// In which job is a program that was exec'ed? Asked once, by one that has slept for long: to look it up costs more than
+/// many a job uses.
+#[cold]
+#[inline(never)]
+fn find() {
+    if STATE.foreign() {
+        return;
+    }
+    let all = environ::own(b"JSSHIM_COUNT=") == Some(b"processes");
+    let found = (!all && !space::is_elsewhere()).then(ledger).flatten();
+    let found = found.and_then(|ledger| Some((ledger, job_of(ledger)?)));
+    match found {
+        Some((ledger, job)) => set(ledger, job),
+        None => WORD.store((&raw const NEVER).cast_mut(), Release),
+    }
+}
+
+/// The ledger of the pool that the environment names.
+fn ledger() -> Option<&'static Shared> {
+    if let Some(client) = STATE.client() {
+        return Some(client.ledger());
+    }
+    let (id, _) = join::decode(STATE.pool()?)?;
+    let space = space::own();
+    rundir::search(joining::given_dir(), |dir| {
+        let ledger = Shared::open(rundir::ledger(dir, id, space).c()).ok()?;
+        (ledger.header.id() == id).then_some(ledger)
+    })
+}
+
+/// The job that this process is, or the nearest above it.
+fn job_of(ledger: &Shared) -> Option<Handle> {
+    proc::line_of(sys::getpid()).find_map(|pid| {
+        ledger.records().find_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let is_it = state.is_job() && r.pid.load(Acquire) == pid;
+            is_it.then_some(Handle { index, generation })
+        })
+    })
+}
