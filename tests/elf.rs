@@ -104,5 +104,5 @@ fn helper_is_static_and_small() {
     let headers = output("readelf", &["-lW", &helper]);
     assert!(!headers.contains("INTERP"), "{headers}");
     let size = fs::metadata(&helper).unwrap().len();
-    assert!(size < 100 * 1024, "{size} bytes");
+    assert!(size < 120 * 1024, "{size} bytes");
 }

@@ -259,6 +259,7 @@ impl Run {
 
     /// Slots are for jobs that compute, as they are where nobody says otherwise. In the other tests most jobs only sleep,
     /// and stand for such as compute.
+    #[allow(dead_code)]
     pub fn running(mut self) -> Run {
         self.running = true;
         self

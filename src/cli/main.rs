@@ -18,8 +18,9 @@ Environment:
   JSSHIM_GATE=MODE     auto: the parent waits for a slot (at most 1 s) while nothing else needs it,
                        else the child is held; parent: it waits even if threads or pipes may need it;
                        child: the child is held at once
-  JSSHIM_STALL=SECONDS a held job starts without a slot when all running ones have waited for others
-                       of the tree for so long (default 1); off: never
+  JSSHIM_COUNT=WORD    running: slots are for jobs that compute, and one that sleeps lends its own;
+                       processes: for all jobs that have started
+  JSSHIM_STALL=SECONDS how long a job must have slept until its slot is lent (default 0.1); off: never
   JSSHIM_STATS=1|FILE  numbers at the end of the program at the top: on stderr, or appended to FILE
   JSSHIM_TRACE=FILE    what runs when and where, appended to FILE (see --trace)
   JSSHIM_LOAD=F        no further start while the load average is above F (as make -l)

@@ -25,6 +25,7 @@
 //! All of it is async-signal-safe, and safe in the child of a fork: the mapping is shared.
 
 mod claim;
+mod debts;
 mod deserted;
 mod life;
 mod opening;
@@ -32,11 +33,10 @@ mod unguarded;
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
-use crate::keeper;
 use crate::lanes::Lanes;
 use crate::pool::{self, Id, Pool};
 use crate::proc;
-use crate::record::{Handle, Place, Reason, Record, UNRECORDED};
+use crate::record::{Handle, Reason, Record, UNRECORDED};
 use crate::slots::{next, Next, State, View};
 use crate::space;
 use crate::stats::Stats;
@@ -243,66 +243,6 @@ impl Shared {
         before.is_some()
     }
 
-    /// Starts a held job on a slot whose jobs sleep. Returns whether it started.
-    pub fn borrow(&self, h: Handle) -> bool {
-        let before = self.get(h).filter(|r| r.state().is_held());
-        let before = before.and_then(|_| self.step(h, State::Borrowed));
-        if before.is_none() {
-            return false;
-        }
-        // Relaxed: until it is seen a held job may start on a slot that falls free.
-        self.header.owed.store(1, Relaxed);
-        self.header.stats.borrowed();
-        if let (Some(State::Waiting), Some(record)) = (before, self.get(h)) {
-            record.wake();
-        }
-        true
-    }
-
-    /// A job waits from now on: the guard looks often, until nobody does.
-    pub fn tell_guard(&self) {
-        if self.header.looks.swap(1, AcqRel) == 0 {
-            self.call_guard();
-        }
-    }
-
-    /// Makes the guard look at once.
-    pub fn call_guard(&self) {
-        let guard = self.header.guard.load(Acquire);
-        // Elsewhere, the number is that of a stranger.
-        if guard > 0 && !space::is_elsewhere() {
-            let _ = sys::kill(guard, keeper::CALL);
-        }
-    }
-
-    /// Takes a slot whose jobs sleep, if there is one.
-    pub fn take_spare(&self) -> bool {
-        // Relaxed: the guard counts again soon.
-        let spare = &self.header.spare;
-        let mut seen = spare.load(Relaxed);
-        while let Some(less) = seen.checked_sub(1) {
-            match spare.compare_exchange(seen, less, Relaxed, Relaxed) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
-
-    /// The job that has borrowed for longest of those that compute, or wait to: the next token is due to it.
-    pub fn creditor(&self) -> Option<Handle> {
-        if self.header.owed.load(Relaxed) == 0 {
-            return None;
-        }
-        let owed = self.records().filter_map(|(index, r)| {
-            let (state, generation) = r.now();
-            let is_awake = || !r.sleeps(generation) || r.is_parked(generation);
-            let is_owed = state == State::Borrowed && is_awake();
-            is_owed.then(|| (r.since.load(Relaxed), Handle { index, generation }))
-        });
-        owed.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
-    }
-
     /// Frees a record that has nothing to give back.
     pub fn free(&self, h: Handle) {
         if self.step(h, State::Ending).is_some() {
@@ -371,7 +311,7 @@ impl Shared {
         if self.is_watched() {
             self.tell_end(h, record, None);
         }
-        self.pay(h, record, pool);
+        self.pay_debts(h, record, pool);
         let given = pool.give_all(record, h.generation);
         let owner = record.client.load(Relaxed);
         let client = self.record(owner);
@@ -466,79 +406,5 @@ impl Shared {
         self.settle(client, pool);
         let has_client = self.record(client).is_some_and(|r| r.state() == State::Client);
         has_client && record.now() == (State::Waiting, h.generation)
-    }
-
-    /// The held job of this client that has waited longest, if it has waited longer than `job`.
-    fn older(&self, record: &Record, job: Handle) -> Option<Handle> {
-        let age = |index: u32, r: &Record| (r.since.load(Relaxed), index);
-        let mine = age(job.index, record);
-        self.jobs_of(record.client.load(Relaxed))
-            .filter(|(h, state, r)| state.is_held() && age(h.index, r) < mine)
-            .min_by_key(|(h, _, r)| age(h.index, r))
-            .map(|(h, _, _)| h)
-    }
-
-    /// Passes the byte that has landed in a waiting job's record to the job to which it is due first: one that has
-    /// borrowed and computes; else an older sibling, since jobs of one client start in the order in which it made
-    /// them, and it may wait for them in that order. Returns whether the byte is gone.
-    pub fn pass_on(&self, job: Handle, pool: &Pool) -> bool {
-        let Some(record) = self.get(job) else { return false };
-        // Each round succeeds or loses against somebody who made progress, but in a broken ledger.
-        for _ in 0..RECORDS {
-            // Who cannot wake the older one starts first.
-            let older = || self.older(record, job).filter(|_| !space::is_elsewhere());
-            let Some(to) = self.creditor().or_else(older) else { return false };
-            if self.hand(&record.landing, job.generation, to, pool) {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Pays debts with the bytes of a job that ends.
-    fn pay(&self, h: Handle, record: &Record, pool: &Pool) {
-        for place in record.places() {
-            for _ in 0..RECORDS {
-                // An unmarked byte stays: its reader sees to it.
-                let full = place.is_marked(h.generation);
-                let Some(to) = self.creditor().filter(|_| full) else { break };
-                if self.hand(place, h.generation, to, pool) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Moves a byte to another job, which starts on it if it is held. `false`: the byte is still there; the other one
-    /// has come to a slot otherwise, or ended.
-    fn hand(&self, from: &Place, generation: u32, h: Handle, pool: &Pool) -> bool {
-        let Some(to) = self.get(h) else { return false };
-        to.gift.touch(h.generation);
-        let Some(byte) = from.take(generation) else { return true };
-        let given = to.gift.put(h.generation, byte);
-        // If it starts on the byte of another, this one is not due to it any more.
-        if self.accept_gift(h) && given {
-            return true;
-        }
-        // The byte is ours again, unless it went back to the pool.
-        if given && to.gift.take(h.generation).is_none() {
-            return true;
-        }
-        // Another may have ended the job it came from meanwhile, and freed its record.
-        let _ = from.put_back(generation, byte) || pool.give_byte(byte);
-        false
-    }
-
-    /// A held job with a byte from another starts; one that has borrowed has a slot of its own by it. Returns whether
-    /// the byte is its own now, whoever saw to that: another job or the guard may have been faster.
-    pub fn accept_gift(&self, h: Handle) -> bool {
-        let Some(record) = self.get(h).filter(|r| r.gift.is_full(h.generation)) else {
-            return false;
-        };
-        let before = self.step(h, State::Token);
-        if before == Some(State::Waiting) {
-            record.wake();
-        }
-        before.is_some() || record.now() == (State::Token, h.generation)
     }
 }

@@ -15,6 +15,7 @@
 mod activity;
 mod ends;
 mod lend;
+mod part;
 mod tree;
 mod verdict;
 mod waits;

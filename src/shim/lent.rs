@@ -99,11 +99,9 @@ fn wait() {
     if STATE.foreign() {
         return;
     }
-    let ledger = LEDGER.load(Acquire).cast_const();
     // SAFETY: null, or a mapping that is never unmapped.
-    if let (Some(job), Some(ledger)) =
-        (Handle::unpack(JOB.load(Acquire)), unsafe { ledger.as_ref() })
-    {
+    let ledger = unsafe { LEDGER.load(Acquire).cast_const().as_ref() };
+    if let (Some(ledger), Some(job)) = (ledger, Handle::unpack(JOB.load(Acquire))) {
         park::wait(ledger, job);
     }
 }

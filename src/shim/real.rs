@@ -48,7 +48,7 @@ impl<F: Copy> Real<F> {
             *at = *b;
             (rest, to) = (tail, next);
         }
-        assert!(rest.is_empty(), "a longer name");
+        assert!(rest.is_empty());
         Self { symbol: Symbol { name: bytes, at: AtomicUsize::new(0) }, kind: PhantomData }
     }
 
@@ -98,7 +98,8 @@ extern "C" {
 /// The functions behind all doors.
 fn all() -> &'static [Symbol] {
     let (first, end) = (&raw const FIRST, &raw const END);
-    let count = (end as usize).wrapping_sub(first as usize) / size_of::<Symbol>();
+    let size = (end as usize).wrapping_sub(first as usize);
+    let count = size.checked_div(size_of::<Symbol>()).unwrap_or(0);
     // SAFETY: nothing else is in the section, and a `Real` is a `Symbol`.
     unsafe { from_raw_parts(first, count) }
 }

@@ -35,7 +35,9 @@ mod engine {
     pub mod join;
     pub mod lanes;
     pub mod ledger;
+    pub mod lending;
     pub mod makeflags;
+    pub mod park;
     pub mod pool;
     pub mod proc;
     pub mod record;
@@ -169,7 +171,7 @@ pub mod stall {
         /// Each third round a job falls asleep and one wakes up, and the oldest held one starts on its slot.
         pub fn round(&mut self, ledger: &Shared) -> bool {
             self.0 = self.0.wrapping_add(1);
-            if self.0 % 3 != 0 {
+            if !self.0.is_multiple_of(3) {
                 return false;
             }
             let job = |is: fn(State) -> bool| {

@@ -67,6 +67,8 @@ impl Scene {
         let used: Vec<_> = (0..=records).map(|_| ledger.claim(0).expect("a record")).collect();
         used.into_iter().for_each(|h| ledger.free(h));
         let me = ledger.enter(host, LEDGER).expect("a client");
+        let header = &ledger.header;
+        [&header.owed, &header.looks, &header.spare].iter().for_each(|word| word.store(0, Relaxed));
         // A guard lives, or those who wait would ask again and again.
         ledger.header.guard.store(guard, Relaxed);
         Self { host, ledger, me, tokens }
@@ -240,7 +242,7 @@ fn a_gift_meets(what: impl Fn(&Scene, Handle, Handle) + Copy + Send + Sync + 'st
         let reader = scene.thread(kernel(|k| k.spawn(scene.host)), move |s| {
             let (pool, record) = (self::pool(), s.ledger.get(younger).expect("it is held"));
             assert!(pool.take(record, younger.generation) == Taken::Yes);
-            if !s.ledger.pass_on(younger, &s.pool) {
+            if !s.ledger.pass_on(younger, &pool) {
                 s.ledger.step(younger, State::Token);
             }
         });
@@ -273,6 +275,72 @@ fn a_gift_meets_the_end_of_the_older_one() {
 fn a_gift_meets_a_guard() {
     a_gift_meets(|s, _, older| {
         let _ = s.ledger.accept_gift(older);
+    });
+}
+
+/// A job on a token ends, and pays its byte to one that has borrowed, while something happens to that.
+fn a_debt_meets(what: impl Fn(&Scene, Handle) + Copy + Send + Sync + 'static) {
+    model(2, move || {
+        let scene = Scene::new(b"+", 4);
+        let pool = pool();
+        let [first, lender, borrower] = [(); 3].map(|()| scene.job(&pool));
+        assert_eq!(scene.state(lender), State::Token);
+        assert!(scene.ledger.borrow(borrower));
+        let ender = scene.thread(kernel(|k| k.spawn(scene.host)), move |s| {
+            assert!(s.ledger.end(lender, &self::pool()));
+        });
+        what(&scene, borrower);
+        ender.join().unwrap();
+        if let Some(record) = scene.ledger.get(borrower).filter(|r| r.state().runs()) {
+            let has_byte = record.has_token(borrower.generation);
+            assert_eq!(has_byte, record.state() == State::Token, "what it runs on");
+        }
+        for job in [first, borrower] {
+            scene.ledger.end(job, &pool);
+        }
+        scene.end_with(b"+");
+    });
+}
+
+#[test]
+fn a_debt_meets_the_end_of_who_has_borrowed() {
+    a_debt_meets(|s, borrower| assert!(s.ledger.end(borrower, &pool())));
+}
+
+#[test]
+fn a_debt_meets_sleep() {
+    a_debt_meets(|s, borrower| {
+        let record = s.ledger.get(borrower).expect("it runs");
+        record.set_sleeps(borrower.generation, true);
+        record.set_sleeps(borrower.generation, false);
+    });
+}
+
+#[test]
+fn a_debt_meets_a_guard() {
+    a_debt_meets(|s, borrower| {
+        let _ = s.ledger.accept_gift(borrower);
+    });
+}
+
+/// A slot is lent to a held job while a byte comes to it.
+#[test]
+fn a_loan_meets_a_token() {
+    model(2, || {
+        let scene = Scene::new(b"", 3);
+        let pool = pool();
+        let (first, held) = (scene.job(&pool), scene.job(&pool));
+        let helper = scene.helper(held);
+        gives_back(b'+');
+        let lent = scene.ledger.borrow(held);
+        let state = helper.join().unwrap();
+        assert!(matches!(state, State::Token | State::Borrowed) && (lent || state == State::Token));
+        let record = scene.ledger.get(held).expect("it runs");
+        assert_eq!(record.has_token(held.generation), record.state() == State::Token);
+        for job in [first, held] {
+            assert!(scene.ledger.end(job, &pool));
+        }
+        scene.end_with(b"+");
     });
 }
 

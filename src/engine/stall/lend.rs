@@ -8,7 +8,8 @@ use crate::record::{Handle, Record};
 use crate::slots::State;
 use crate::sys;
 
-use super::activity::{is_running, Activity, When, MOMENT};
+use super::activity::{is_running, Activity};
+use super::part::{When, MOMENT};
 use super::verdict::Look;
 
 /// What the guard keeps of that from one round to the next.

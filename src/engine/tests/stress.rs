@@ -1,10 +1,13 @@
 //! Threads as clients of one pool, through the real ledger and a real pipe: what the proptests of
 //! [`crate::slots`] show step by step must hold when the steps race.
 
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread;
 
 use crate::lanes::Kind;
 use crate::ledger::{Founding, Shared};
+use crate::park;
+
 use crate::pool::Pool;
 use crate::record::Handle;
 use crate::slots::State;
@@ -232,6 +235,83 @@ fn a_byte_is_due_first_to_who_has_borrowed_and_computes() {
     ledger.free(me);
     pool.close();
     scene.end();
+}
+
+/// A job that has borrowed, and is said to sleep while others wait.
+fn lent(scene: &Scene) -> Handle {
+    let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
+    let job = scene.ledger.claim(me.index).unwrap();
+    scene.ledger.step(job, State::Held);
+    assert!(scene.ledger.borrow(job));
+    scene.ledger.get(job).unwrap().set_sleeps(job.generation, true);
+    scene.ledger.header.looks.store(1, Release);
+    // This process, which takes no notice of being called.
+    scene.ledger.header.guard.store(sys::getpid(), Release);
+    job
+}
+
+fn leave(scene: Scene, job: Handle) {
+    let pool = scene.pool();
+    let client = scene.ledger.get(job).unwrap().client.load(Relaxed);
+    assert!(scene.ledger.end(job, &pool));
+    let generation = scene.ledger.record(client).unwrap().now().1;
+    scene.ledger.free(Handle { index: client, generation });
+    pool.close();
+    scene.end();
+}
+
+#[test]
+fn who_wakes_up_while_its_slot_is_lent_waits_until_it_is_let() {
+    let scene = Scene::new("park");
+    let job = lent(&scene);
+    let record = scene.ledger.get(job).unwrap();
+    thread::scope(|s| {
+        // Two threads of it, and a third that comes when they have gone on.
+        let two = [(); 2].map(|()| s.spawn(|| park::wait(scene.ledger, job)));
+        while !record.is_parked(job.generation) {
+            thread::yield_now();
+        }
+        assert!(record.sleeps(job.generation), "whoever waits does not compute");
+        assert_eq!(scene.ledger.creditor(), Some(job));
+        thread::sleep(std::time::Duration::from_millis(300));
+        assert!(two.iter().all(|t| !t.is_finished()), "there is a guard, and it has not let them");
+        record.unpark(job.generation);
+        two.into_iter().for_each(|t| t.join().unwrap());
+        assert!(!record.sleeps(job.generation));
+        park::wait(scene.ledger, job);
+    });
+    leave(scene, job);
+}
+
+#[test]
+fn who_wakes_up_does_not_wait_without_need() {
+    let scene = Scene::new("unpark");
+    let job = lent(&scene);
+    let header = &scene.ledger.header;
+    let record = scene.ledger.get(job).unwrap();
+    let goes_on = || {
+        park::wait(scene.ledger, job);
+        assert!(!record.sleeps(job.generation));
+        record.set_sleeps(job.generation, true);
+    };
+    // A slot is spare; it is no more afterwards.
+    header.spare.store(1, Relaxed);
+    goes_on();
+    assert_eq!(header.spare.load(Relaxed), 0);
+    // Nobody else waits.
+    header.looks.store(0, Relaxed);
+    goes_on();
+    // The guard has been killed.
+    header.looks.store(1, Relaxed);
+    header.guard.store(0, Relaxed);
+    goes_on();
+    // It never computes for long: one at a time goes on, while there is no debt.
+    header.guard.store(sys::getpid(), Relaxed);
+    record.set_sleeps(job.generation, false);
+    record.set_sleeps_lightly(job.generation);
+    park::wait(scene.ledger, job);
+    assert!(record.is_light(job.generation) && header.grace.load(Relaxed) == job.pack());
+    leave(scene, job);
 }
 
 /// Who reads the pool, or may, ends its record itself: a byte that comes meanwhile has a place.
