@@ -76,7 +76,6 @@ pub struct Run {
     feeds: bool,
     preload: Preload,
     nobody: bool,
-    running: bool,
     pub slots: Option<usize>,
     must_exceed: bool,
     must_fill: bool,
@@ -106,7 +105,6 @@ impl Run {
             feeds: false,
             preload: Preload::Host,
             nobody: false,
-            running: false,
             slots: None,
             must_exceed: true,
             must_fill: true,
@@ -254,14 +252,6 @@ impl Run {
     /// Runs with the library that often.
     pub fn times(mut self, times: usize) -> Run {
         self.times = times;
-        self
-    }
-
-    /// Slots are for jobs that compute, as they are where nobody says otherwise. In the other tests most jobs only sleep,
-    /// and stand for such as compute.
-    #[allow(dead_code)]
-    pub fn running(mut self) -> Run {
-        self.running = true;
         self
     }
 
