@@ -24,8 +24,9 @@ fn has_grace(ledger: &Shared, job: Handle) -> bool {
     }
 }
 
-/// Waits in a process of this job, in any of its threads. Async-signal-safe; a handler of the host runs meanwhile.
-pub fn wait(ledger: &Shared, job: Handle) {
+/// Waits in a process of this job, in any of its threads. `starts`: it is about to start something. Async-signal-safe; a
+/// handler of the host runs meanwhile.
+pub fn wait(ledger: &Shared, job: Handle, starts: bool) {
     let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return };
     // Relaxed: whether anybody waits is a hint.
     let is_wanted = ledger.header.looks.load(Relaxed) != 0;
@@ -33,7 +34,7 @@ pub fn wait(ledger: &Shared, job: Handle) {
         record.set_sleeps(job.generation, false);
         return;
     }
-    if record.is_light(job.generation) && has_grace(ledger, job) {
+    if !starts && record.is_light(job.generation) && has_grace(ledger, job) {
         return;
     }
     let Some(parked) = record.park(job.generation) else { return };

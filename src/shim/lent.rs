@@ -28,8 +28,8 @@ static SEEN: AtomicU64 = AtomicU64::new(0);
 /// Of a process that is in no job of a pool.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
-/// A slot is lent after a longer sleep only, in ms.
-const LONG: u64 = 80;
+/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::stall`]).
+const LONG: u64 = 10;
 
 #[link_section = "jsshim_doors"]
 static CLOCK: Real<unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int> =
@@ -74,12 +74,23 @@ pub fn woken_after_long() {
 /// After a call in which this process may have slept.
 #[inline]
 pub fn woken() {
+    woken_with(false);
+}
+
+#[inline]
+fn woken_with(starts: bool) {
     // Relaxed: a word of the ledger stays where it is, and what it says is looked at again.
     let word = WORD.load(Relaxed);
     // SAFETY: in the ledger's mapping, which is never unmapped.
     if !word.is_null() && is_lent(unsafe { (*word).load(Relaxed) }) {
-        wait();
+        wait(starts);
     }
+}
+
+/// Before a child is made: who starts something computes, whatever it has done before.
+#[inline]
+pub fn starts() {
+    woken_with(true);
 }
 
 /// A clock that costs a few ns to read, and stands still for a tick of the kernel's at a time.
@@ -94,7 +105,7 @@ fn millis() -> u64 {
 
 #[cold]
 #[inline(never)]
-fn wait() {
+fn wait(starts: bool) {
     // A vfork child has the word of its parent.
     if STATE.foreign() {
         return;
@@ -102,7 +113,7 @@ fn wait() {
     // SAFETY: null, or a mapping that is never unmapped.
     let ledger = unsafe { LEDGER.load(Acquire).cast_const().as_ref() };
     if let (Some(ledger), Some(job)) = (ledger, Handle::unpack(JOB.load(Acquire))) {
-        park::wait(ledger, job);
+        park::wait(ledger, job, starts);
     }
 }
 

@@ -14,6 +14,7 @@ use jsshim_engine::text::Text;
 use crate::bounds;
 use crate::joining;
 use crate::leaving;
+use crate::lent;
 use crate::naming;
 use crate::state::{NONE, OFF, RECORDED, STARTING, STATE};
 use crate::telling;
@@ -45,6 +46,7 @@ pub fn begin_here() -> Ticket {
         return Ticket::Pass;
     }
     wait_own_turn();
+    lent::starts();
     if !STATE.asked.load(Relaxed) {
         ask();
     }

@@ -148,6 +148,8 @@ impl Ends {
 
     fn of_local_socket(&self, mine: &End, known: &Known<'_>) -> Other {
         match sys::unix_peer(mine.inode) {
+            // Nobody has accepted it yet.
+            Ok(Some(0)) => Other::Inside,
             Ok(Some(peer)) => self.holders(&End { inode: peer, ..*mine }, known, |_| true),
             // Waits for connections, or the kernel does not say.
             Ok(None) | Err(_) => Other::Inside,

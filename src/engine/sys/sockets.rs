@@ -22,7 +22,8 @@ struct Request {
 /// Where the attributes are in an answer: behind `struct nlmsghdr` and `struct unix_diag_msg`.
 const ATTRIBUTES: usize = 32;
 
-/// The socket that this one of the family AF_UNIX is connected to, by their inodes.
+/// The socket that this one of the family AF_UNIX is connected to, by their inodes; 0: to one that has not been
+/// accepted yet.
 ///
 /// # Errors
 /// ENOENT: there is no such socket. Others: the kernel does not tell.
@@ -102,6 +103,10 @@ mod tests {
         let path = std::env::temp_dir().join(format!("peer-{}", std::process::id()));
         let listener = UnixListener::bind(&path).unwrap();
         assert_eq!(unix_peer(inode(&listener)), Ok(None));
+        let client = UnixStream::connect(&path).unwrap();
+        assert_eq!(unix_peer(inode(&client)), Ok(Some(0)));
+        let server = listener.accept().unwrap().0;
+        assert_eq!(unix_peer(inode(&client)), Ok(Some(inode(&server))));
         std::fs::remove_file(path).unwrap();
         assert_eq!(unix_peer(1), Err(Errno::NOENT));
     }

@@ -267,7 +267,7 @@ fn who_wakes_up_while_its_slot_is_lent_waits_until_it_is_let() {
     let record = scene.ledger.get(job).unwrap();
     thread::scope(|s| {
         // Two threads of it, and a third that comes when they have gone on.
-        let two = [(); 2].map(|()| s.spawn(|| park::wait(scene.ledger, job)));
+        let two = [(); 2].map(|()| s.spawn(|| park::wait(scene.ledger, job, false)));
         while !record.is_parked(job.generation) {
             thread::yield_now();
         }
@@ -278,7 +278,7 @@ fn who_wakes_up_while_its_slot_is_lent_waits_until_it_is_let() {
         record.unpark(job.generation);
         two.into_iter().for_each(|t| t.join().unwrap());
         assert!(!record.sleeps(job.generation));
-        park::wait(scene.ledger, job);
+        park::wait(scene.ledger, job, false);
     });
     leave(scene, job);
 }
@@ -290,7 +290,7 @@ fn who_wakes_up_does_not_wait_without_need() {
     let header = &scene.ledger.header;
     let record = scene.ledger.get(job).unwrap();
     let goes_on = || {
-        park::wait(scene.ledger, job);
+        park::wait(scene.ledger, job, false);
         assert!(!record.sleeps(job.generation));
         record.set_sleeps(job.generation, true);
     };
@@ -309,7 +309,7 @@ fn who_wakes_up_does_not_wait_without_need() {
     header.guard.store(sys::getpid(), Relaxed);
     record.set_sleeps(job.generation, false);
     record.set_sleeps_lightly(job.generation);
-    park::wait(scene.ledger, job);
+    park::wait(scene.ledger, job, false);
     assert!(record.is_light(job.generation) && header.grace.load(Relaxed) == job.pack());
     leave(scene, job);
 }

@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use jsshim_engine::sys;
 
+use crate::lent;
 use crate::real::fail;
 use crate::state::STATE;
 use crate::ticket;
@@ -110,7 +111,12 @@ pub unsafe fn waitid(
 ) -> c_int {
     let mut own = MaybeUninit::<libc::siginfo_t>::zeroed();
     let to = if info.is_null() { own.as_mut_ptr() } else { info };
-    let wait = || real(kind, id, to, options);
+    let wait = || {
+        lent::sleeps();
+        let ret = real(kind, id, to, options);
+        lent::woken_after_long();
+        ret
+    };
     let ret = if kind == libc::P_ALL {
         ticket::before_wait();
         let shown = |ret: &c_int| {
@@ -148,7 +154,9 @@ pub unsafe fn waitid(
 unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_int {
     let mut own = 0;
     let to = if status.is_null() { &raw mut own } else { status };
+    lent::sleeps();
     let pid = real(to);
+    lent::woken_after_long();
     // SAFETY: after a success the word is filled in.
     if pid > 0 && unsafe { libc::WIFEXITED(*to) || libc::WIFSIGNALED(*to) } {
         ticket::ended(pid);
