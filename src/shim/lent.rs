@@ -59,6 +59,25 @@ pub fn sleeps() {
     }
 }
 
+/// [`sleeps`] before a read(2), which is called most often: only where this process was forked to work, and has not become
+/// another program.
+#[inline]
+pub fn reads() {
+    if STATE.is_fork() {
+        sleeps();
+    }
+}
+
+/// After it.
+#[inline]
+pub fn has_read() {
+    if STATE.is_fork() {
+        woken_after_long();
+    } else {
+        woken();
+    }
+}
+
 /// After such a call: who has slept for long may be in a job whose slot is lent.
 #[inline]
 pub fn woken_after_long() {

@@ -1,6 +1,6 @@
 //! Doors in which a process sleeps until somebody wakes it: where its slot was lent meanwhile, it waits for one before
-//! it goes on. Otherwise that costs a load, and reading a clock in a program that was exec'ed, until it has slept for
-//! long. Not in read(2) and its like, which are called most often. Functions of one shape share a body.
+//! it goes on. Otherwise that costs a load, and reading a clock in a process of which it is not known which job it is, until it
+//! has slept for long. Functions of one shape share a body.
 
 use crate::lent;
 
@@ -9,8 +9,9 @@ use crate::lent;
 /// # Safety
 /// As these.
 pub unsafe fn read<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -> R {
+    lent::reads();
     let ret = real(a, b, c);
-    lent::woken();
+    lent::has_read();
     ret
 }
 
