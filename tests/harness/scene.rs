@@ -123,7 +123,6 @@ impl Scene {
         command.env("JOB", programs::compiled("job")).env("JSSHIM_TEST_ID", &self.id);
         command.env("JSSHIM_TEST_JOBS", self.register.path()).env("JSSHIM_TEST_GO", text("go"));
         command.env("JSSHIM_DIR", text("shim")).env("JSSHIM_LIB", &library);
-        command.env("JSSHIM_COUNT", "processes");
         if shimmed && run.preload == Preload::Host {
             command.env("LD_PRELOAD", &library);
         }
