@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::bursts::Bursts;
 use super::pool::{self, Pool};
 use super::procs::{self, Mark};
 use super::register::Register;
-use super::{programs, report, Outcome, Preload, Run};
+use super::{programs, report, Limit, Outcome, Preload, Run};
 
-const TIMEOUT: Duration = Duration::from_secs(90);
 const NOBODY: u32 = 65534;
 /// The number that [`Run::feeds_a_pipe`] gives.
 const FED: RawFd = 9;
@@ -54,6 +54,7 @@ impl Scene {
             fs::write(path, text).unwrap();
         }
         fs::write(dir.join("stdin"), &run.stdin).unwrap();
+        Bursts::begin(&dir);
         let pool = run.pool.map(|(kind, slots)| Pool::new(kind, slots, &dir).unwrap());
         let feeds = run.feeds.then(|| io::pipe().unwrap());
         Scene { mark: Mark::new(&id), register: Register::new(&dir), id, dir, pool, feeds }
@@ -65,7 +66,7 @@ impl Scene {
         let status = match self.wait(run, shimmed, &mut host, &mut complaints) {
             Some(status) => status,
             None => {
-                complaints.push(format!("not finished after {TIMEOUT:?}"));
+                complaints.push(format!("not finished after {:?}", run.patience));
                 complaints.push(self.mark.describe());
                 self.mark.kill();
                 host.wait().unwrap()
@@ -84,6 +85,7 @@ impl Scene {
             stdout: fs::read(self.dir.join("stdout")).unwrap(),
             stderr: String::from_utf8_lossy(&fs::read(self.dir.join("stderr")).unwrap()).into(),
             jobs: self.register.counts(),
+            bursts: Bursts::of(&self.dir),
         };
         let all_end = !run.breaks;
         if all_end && (outcome.jobs.running != 0 || outcome.jobs.started != outcome.jobs.ended) {
@@ -123,6 +125,10 @@ impl Scene {
         command.env("JOB", programs::compiled("job")).env("JSSHIM_TEST_ID", &self.id);
         command.env("JSSHIM_TEST_JOBS", self.register.path()).env("JSSHIM_TEST_GO", text("go"));
         command.env("JSSHIM_DIR", text("shim")).env("JSSHIM_LIB", &library);
+        command.env("JSSHIM_TEST_BURSTS", Bursts::path(&self.dir));
+        if run.limit == Limit::Jobs {
+            command.env("JSSHIM_COUNT", "processes");
+        }
         if shimmed && run.preload == Preload::Host {
             command.env("LD_PRELOAD", &library);
         }
@@ -159,7 +165,7 @@ impl Scene {
         let start = Instant::now();
         let mut last = (0, start);
         let mut watching = run.settles.is_some();
-        while start.elapsed() < TIMEOUT {
+        while start.elapsed() < run.patience {
             let ended = self.register.counts().ended;
             if ended != last.0 {
                 last = (ended, Instant::now());

@@ -19,6 +19,24 @@ def sign(coming):
         register.write(struct.pack("4I", running, peak, started, ended))
 
 
+def burn(seconds):
+    """Uses so much processor time and notes the burst (harness/bursts.rs)."""
+    start, until = time.monotonic_ns(), time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    fd = os.open(os.environ["JSSHIM_TEST_BURSTS"], os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"%d %d\n" % (start, time.monotonic_ns()))
+    os.close(fd)
+
+
+def compute(item, seconds=0.1):
+    """A job that computes and does not sleep."""
+    sign(True)
+    burn(seconds)
+    sign(False)
+    return item * item
+
+
 def work(item, nap=0.05):
     sign(True)
     until = time.process_time() + 0.005
