@@ -23,6 +23,7 @@ mod faults;
 mod guards;
 mod harness;
 mod hosts;
+mod idle;
 mod libjobserver;
 mod libjobserver_examples;
 mod neighbours;
@@ -113,6 +114,7 @@ fn main() {
         ends::tests(),
         guards::tests(),
         stalls::tests(),
+        idle::tests(),
         strangers::tests(),
         corrupt::tests(),
         cli::tests(),
