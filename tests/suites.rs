@@ -9,6 +9,7 @@
 //! behind.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::harness::pool::Kind;
 use crate::harness::programs::{artifact, on_path, script, tool};
@@ -27,6 +28,8 @@ pub fn tests() -> Vec<Test> {
         mksh,
         make_of_debian,
         make_4_4,
+        make_on_two_slots,
+        coreutils_on_two_slots,
     ]
 }
 
@@ -52,6 +55,8 @@ struct Suite {
     make: String,
     /// Parts that run side by side. They sleep most of the time.
     width: usize,
+    /// What the slots bound: the jobs that compute, or all.
+    running: bool,
     /// Results that there must be at least, or this shows nothing.
     least: usize,
     parts: Vec<String>,
@@ -60,11 +65,17 @@ struct Suite {
 impl Suite {
     fn new(driver: &'static str, from: Option<&'static str>, parts: &str) -> Suite {
         let parts = parts.split_whitespace().map(str::to_owned).collect();
-        Suite { driver, from, make: String::new(), width: 4, least: 0, parts }
+        Suite { driver, from, make: String::new(), width: 4, running: false, least: 0, parts }
     }
 
     fn least(mut self, least: usize) -> Suite {
         self.least = least;
+        self
+    }
+
+    /// Those that sleep lend their slots, as they do by default.
+    fn running(mut self) -> Suite {
+        self.running = true;
         self
     }
 
@@ -88,6 +99,7 @@ impl Suite {
             Some(kind) => run.pool(kind, slots),
             None => run.env("JSSHIM_JOBS", &slots.to_string()).slots(slots),
         };
+        let run = if self.running { run.running().unlimited().patience(PATIENCE) } else { run };
         let folder = self.from.map(|from| tool(from, "")).unwrap_or_default();
         let outcome = run
             .any_peak()
@@ -156,6 +168,9 @@ fn difference(plain: &Results, shimmed: &Results, part: &str) -> String {
     let (lost, gained) = (only(plain, shimmed), only(shimmed, plain));
     format!("\nonly without the library:\n{lost}\nonly with it:\n{gained}")
 }
+
+/// For suites that wait for time to pass.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const PYTHON: &str = "
     test.test_subprocess test.test_signal test.test_asyncio.test_subprocess test.test_threadsignals
@@ -256,4 +271,29 @@ fn make_4_4() {
     let mut suite = Suite::new("make", Some("suite-make-4.4.1"), MAKE).least(30);
     suite.make = tool("make-4.4.1", "make");
     suite.same_results(&[FIFO]);
+}
+
+/// Fewer slots than parts that run side by side, each with its own jobs that wait for one another.
+const TWO: Variant = (Some(Kind::Fifo), 2, "auto");
+
+fn make_on_two_slots() {
+    let mut suite = Suite::new("make", Some("suite-debian-make"), MAKE).least(30).running();
+    suite.make = on_path("make");
+    suite.same_results(&[(Some(Kind::NonBlocking), 2, "auto")]);
+}
+
+/// Each has a tail in the background that waits for what the test's foreground writes; `timeout` and `sleep` tell
+/// the time beside them.
+const COREUTILS: &str = "
+    tail/F-headers tail/F-vs-missing tail/F-vs-rename tail/append-only tail/assert-2 tail/assert
+    tail/descriptor-vs-rename tail/flush-initial tail/follow-name tail/follow-stdin
+    tail/inotify-hash-abuse tail/inotify-hash-abuse2 tail/inotify-only-regular
+    tail/inotify-dir-recreate tail/inotify-rotate-resources tail/overlay-headers tail/pid
+    tail/pipe-f tail/pipe-f2 tail/retry tail/symlink tail/tail-c tail/tail-n0f tail/truncate
+    tail/wait misc/timeout misc/timeout-parameters misc/tee misc/env-signal-handler dd/stats
+    split/filter";
+
+fn coreutils_on_two_slots() {
+    let suite = Suite::new("coreutils", Some("suite-coreutils"), COREUTILS).least(30);
+    suite.running().same_results(&[TWO]);
 }
