@@ -140,7 +140,8 @@ def test_one(i):
         [python.as_str(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n4", "test_it.py"];
     for (kind, slots) in [(Kind::Fifo, 1), (Kind::NonBlocking, 2)] {
         let run = alone(&command, kind, slots).file("test_it.py", program);
-        libraries(run).ignoring(" passed in ").exceeding().both();
+        // The thread that is woken is not the one that computes then.
+        libraries(run).ignoring(" passed in ").exceeding().unlimited().both();
     }
 }
 

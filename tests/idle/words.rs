@@ -74,7 +74,9 @@ print([p.exitcode for p in all])
 /// It is told once, and the jobs run as if nothing were set.
 fn junk() {
     for value in ["x", "0", "Processes", "running,processes", "process"] {
-        let run = || meeting(Kind::Fifo, 2).env("JSSHIM_COUNT", value);
+        let script = "for i in 1 2 3 4; do $JOB -b 60 -k 1 -i job$i & done; wait; exit 5";
+        let run = || alone(&["dash", "-c", script], Kind::Fifo, 2).env("JSSHIM_COUNT", value);
+        let run = || run().unordered().exceeding().strictly();
         run().warns().both();
         let said = |o: &Outcome| {
             let lines: Vec<_> = o.stderr.lines().filter(|l| l.contains("JSSHIM_COUNT")).collect();
