@@ -26,9 +26,6 @@ use crate::sync::{AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Peek};
 use crate::text::{number, Path};
 
-/// The inode of the first PID namespace (`PROC_PID_INIT_INO`), that of the machine.
-const FIRST_NAMESPACE: u64 = 0xefff_fffc;
-
 /// Asks the guard to look around at once. Ignored by default: the pid may be that of another process by now.
 pub const CALL: i32 = libc::SIGURG;
 
@@ -60,12 +57,11 @@ pub enum Orphans {
 }
 
 impl Orphans {
-    fn look() -> Self {
+    fn look(ledger: &Shared) -> Self {
         if sys::getpid() == 1 || sys::is_subreaper() {
             return Self::Here;
         }
-        let namespace = sys::stat(c"/proc/self/ns/pid", true).map(|st| st.st_ino);
-        if namespace == Ok(FIRST_NAMESPACE) {
+        if ledger.header.space() == space::FIRST {
             Self::Init
         } else {
             Self::Above
@@ -115,7 +111,7 @@ impl Keeper {
     /// Finds out where orphans go, and tells the others if they come here.
     #[inline(never)]
     pub fn look(&self, ledger: &Shared) -> u32 {
-        let orphans = Orphans::look();
+        let orphans = Orphans::look(ledger);
         self.orphans.store(orphans as u32, Release);
         if orphans == Orphans::Here {
             ledger.header.minds.store(1, Release);

@@ -11,50 +11,82 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::proc;
 use crate::sys;
 
+/// The name of the PID namespace of the machine, the oldest of all.
+pub const FIRST: u64 = 1;
+/// The inode of that (`PROC_PID_INIT_INO` in the kernel), which no other one ever gets.
+const FIRST_INODE: u64 = 0xefff_fffc;
+
+/// In a name that no pidfd has told.
+const BY_PROC: u64 = 1 << 63;
+
 /// PIDFS_MAGIC of the kernel's include/uapi/linux/magic.h.
 const PIDFS: i64 = 0x5049_4446;
 
 /// Names the PID namespace of the caller: equal for all its processes, different from that of any namespace that is
 /// or was while this machine runs, and greater than that of an older one. 0 if it cannot be told.
 ///
-/// It is the number of the namespace's first process among all that ever were (the inode of a pidfd, Linux 6.9). The
-/// inode of a namespace would not do: it is that of the next one as soon as the namespace is gone. Before, it is taken
-/// together with the start of that process, which needs /proc.
+/// That of the machine is known by its inode. Of any other the inode would not do: it is that of the next one as soon as
+/// the namespace is gone. It is named by the number of its first process among all that ever were (the inode of a pidfd,
+/// Linux 6.9). Before, the inode is taken together with the start of that process, which needs /proc.
 ///
-/// Async-signal-safe; four system calls.
+/// Async-signal-safe; one system call on the machine itself, five in a container.
 #[inline(never)]
 pub fn own() -> u64 {
-    let Ok(fd) = sys::pidfd_open(1) else { return by_proc() };
+    match inode() {
+        FIRST_INODE => FIRST,
+        0 if is_first_by_pidfd() => FIRST,
+        inode => by_pidfd().unwrap_or_else(|| by_proc(inode)),
+    }
+}
+
+/// The inode of the caller's PID namespace; 0 without /proc.
+fn inode() -> u64 {
+    sys::stat(c"/proc/self/ns/pid", true).map_or(0, |st| st.st_ino)
+}
+
+/// The same without /proc (Linux 6.11).
+#[inline(never)]
+fn is_first_by_pidfd() -> bool {
+    let inode = |fd| {
+        let inode = sys::file_id(fd).map(|(_, ino)| ino);
+        sys::close(fd);
+        inode
+    };
+    sys::pidfd_open(sys::getpid()).is_ok_and(|fd| {
+        let namespace = sys::pid_namespace(fd);
+        sys::close(fd);
+        namespace.and_then(inode) == Ok(FIRST_INODE)
+    })
+}
+
+#[inline(never)]
+fn by_pidfd() -> Option<u64> {
+    let fd = sys::pidfd_open(1).ok()?;
     let is_unique = sys::file_system(fd) == Ok(PIDFS);
     let id = sys::file_id(fd);
     sys::close(fd);
-    match id {
-        Ok((_, ino)) if is_unique => ino,
-        _ => by_proc(),
-    }
+    id.ok().filter(|_| is_unique).map(|(_, ino)| ino)
 }
 
 #[inline(never)]
-fn by_proc() -> u64 {
-    let inode = sys::stat(c"/proc/self/ns/pid", true).map_or(0, |st| st.st_ino);
-    let start = proc::stat(1).map_or(0, |s| s.start);
+fn by_proc(inode: u64) -> u64 {
     if inode == 0 {
         return 0;
     }
-    start << 32 | inode & 0xffff_ffff
+    let start = proc::stat(1).map_or(0, |s| s.start);
+    BY_PROC | start << 32 | inode & 0xffff_ffff
 }
 
 /// Is this the namespace of the caller? Also where the caller cannot ask any more as was asked at joining, since it has
-/// bound itself by a filter: what [`own`] falls back to then is no answer to that.
+/// bound itself by a filter, or runs in valgrind, which knows no pidfds: the two kinds of names cannot be compared.
 pub fn is_own(space: u64) -> bool {
-    /// The inodes of namespaces begin here (`PROC_DYNAMIC_FIRST` and below it in the kernel); those of pidfds do not get
-    /// so far.
-    const NAMESPACES: u32 = 0xe000_0000;
-    let is_by_proc = |space: u64| space as u32 >= NAMESPACES;
     let own = own();
-    let same = own == space || own == 0;
-    // Each of the two may have been asked in the other way: under valgrind there are no pidfds.
-    same || is_by_proc(own) && !is_by_proc(space) || is_by_proc(space) && by_proc() == space
+    let is_by_proc = |name: u64| name & BY_PROC != 0;
+    match (is_by_proc(own), is_by_proc(space)) {
+        (false, true) => own == 0 || own != FIRST && by_proc(inode()) == space,
+        (true, false) => space != FIRST,
+        _ => own == space || own == 0,
+    }
 }
 
 /// See [`is_elsewhere`].
@@ -102,7 +134,11 @@ mod tests {
         let here = own();
         assert!(here != 0);
         assert_eq!(std::thread::spawn(own).join().unwrap(), here);
-        assert!(by_proc() != 0 && by_proc() == by_proc());
+        assert_eq!(here == FIRST, inode() == FIRST_INODE);
+        assert!(!is_first_by_pidfd() || here == FIRST);
+        assert!(by_pidfd().is_none_or(|name| name > FIRST && name & BY_PROC == 0));
+        let told = by_proc(inode());
+        assert!(told & BY_PROC != 0 && told == by_proc(inode()) && by_proc(0) == 0);
         assert!(enter(here) && !is_elsewhere() && !moves_children());
         assert!(is_own(here) && !is_own(here + 1));
     }

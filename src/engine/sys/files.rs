@@ -172,6 +172,13 @@ pub fn file_system(fd: c_int) -> Result<i64> {
     }
 }
 
+/// A descriptor of the PID namespace of a process, by a pidfd (`PIDFD_GET_PID_NAMESPACE`, Linux 6.11).
+pub fn pid_namespace(pidfd: c_int) -> Result<c_int> {
+    const PIDFD_GET_PID_NAMESPACE: c_int = 0xff05;
+    // SAFETY: no memory is involved.
+    unsafe { call!(libc::SYS_ioctl, pidfd, PIDFD_GET_PID_NAMESPACE, 0usize).map(|fd| fd as c_int) }
+}
+
 /// Clears `O_NONBLOCK` on a description that is the caller's own.
 pub fn set_blocking(fd: c_int) -> Result<()> {
     let flags = fcntl(fd, libc::F_GETFL, 0)?;

@@ -21,6 +21,11 @@ pub fn lease(_: c_int, _: bool) -> Result<()> {
     Err(Errno::INVAL)
 }
 
+/// There are no pidfds by which it could be asked for.
+pub fn pid_namespace(_: c_int) -> Result<c_int> {
+    Err(Errno::INVAL)
+}
+
 /// Of no type that counts.
 pub fn file_system(_: c_int) -> Result<i64> {
     Err(Errno::INVAL)
