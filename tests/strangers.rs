@@ -2,6 +2,7 @@
 //! kind of fault that they showed.
 
 mod arguments;
+mod daemons;
 mod guards;
 mod namespaces;
 mod pools;
@@ -20,6 +21,7 @@ pub fn tests() -> Vec<Test> {
         namespaces::tests(),
         sandboxes::tests(),
         surroundings::tests(),
+        daemons::tests(),
     ];
     kinds.into_iter().flatten().collect()
 }

@@ -137,7 +137,10 @@ fn pool(
     let mut lead = |pool: &Pool| {
         command.env("JSSHIM_POOL", OsStr::from_bytes(join::encode(pool).bytes()));
     };
-    let slots = match join::find(Settings { makeflags: flags, pool: told, ..Settings::default() }) {
+    let given = std::env::var_os("JSSHIM_DIR");
+    let dir = given.as_ref().map(|d| d.as_bytes());
+    let settings = Settings { makeflags: flags, pool: told, dir, ..Settings::default() };
+    let slots = match join::find(settings) {
         Found::Pool(pool, _) => {
             if let Some(n) = jobs {
                 eprintln!("jsshim: the pool above is joined; -j {n} is not used");
@@ -148,7 +151,7 @@ fn pool(
         // The library says what is wrong, in the program that needs a slot.
         Found::Unusable(_) => return Ok(None),
         Found::One if jobs.is_none() => 1,
-        Found::One | Found::None => slots(jobs)?,
+        Found::One | Found::None | Found::Over => slots(jobs)?,
     };
     let own = make(slots, library, trace)?;
     lead(&own);

@@ -265,9 +265,19 @@ impl Client {
         Some(())
     }
 
+    /// Has the pool gone, and with it everybody who was in the ledger? This process, which has not been in it yet, was
+    /// forked by one of them.
+    pub fn is_left_behind(&self) -> bool {
+        let gone = self.known() == 0 && self.ledger().is_closed();
+        gone && self.pool.pollable().inspect(|_| self.pool.close()).is_none()
+    }
+
     /// A record for a new job. `None`: the table is full.
     pub fn claim(&self) -> Option<Handle> {
         let me = self.me()?;
+        if let Some((guard, fd)) = self.ledger().header.kept_by() {
+            self.pool.reach_by(guard, fd);
+        }
         self.ledger().claim(me)
     }
 

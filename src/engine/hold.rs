@@ -36,6 +36,11 @@ static READER: AtomicI32 = AtomicI32::new(0);
 /// that is too late for every wake-up.
 const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
 
+/// How long it waits for what may change at once, so often, so many ms: a pool that has gone, or a pipe that the host is
+/// about to close.
+const PATIENCE: u32 = 20;
+const AGAIN_MILLIS: u32 = 5;
+
 /// How often it does so where no signal could wake it, or no guard, in ms.
 const BLIND_MILLIS: i64 = 100;
 
@@ -104,6 +109,7 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         pool,
         inputs: Inputs::new(inputs, pool),
         deaf: before.is_err() || mask.is_err() || timer.is_err(),
+        patience: PATIENCE,
     };
     let started = ledger.step(job, State::Waiting).is_none();
     if !started {
@@ -154,6 +160,8 @@ struct Queue<'a> {
     inputs: Inputs,
     /// No signal can end a blocking read.
     deaf: bool,
+    /// How often it looks once more for a pool that has gone.
+    patience: u32,
 }
 
 impl Queue<'_> {
@@ -167,8 +175,14 @@ impl Queue<'_> {
                 guard();
             }
             looked = true;
+            if let Some((guard, fd)) = self.ledger.header.kept_by() {
+                self.pool.reach_by(guard, fd);
+            }
             let blind = self.deaf || !self.ledger.has_guard();
             let Some(fd) = reader(self.pool, self.inputs.any() || blind) else {
+                if self.awaits_pool() {
+                    continue;
+                }
                 return Reason::PoolGone;
             };
             READING.store(fd, Release);
@@ -199,7 +213,7 @@ impl Queue<'_> {
         match taken {
             Ok(1) if self.ledger.pass_on(self.job, self.pool) => None,
             Ok(1) => Some(Reason::None),
-            Ok(_) => Some(Reason::PoolGone),
+            Ok(_) => (!self.awaits_pool()).then_some(Reason::PoolGone),
             // The inherited description may be a non-blocking one.
             Err(Errno::AGAIN) if !self.inputs.any() && !blind => {
                 wait_readable(fd, most);
@@ -209,6 +223,16 @@ impl Queue<'_> {
             Err(Errno::AGAIN | Errno::INTR | Errno::BADF) => None,
             Err(_) => Some(Reason::PoolGone),
         }
+    }
+
+    /// The pool has gone with its make. Its guard may be about to make another one of it, for daemons: waits a moment.
+    fn awaits_pool(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        let waits = self.patience > 0 && self.ledger.has_guard();
+        if waits {
+            sys::sleep_millis(AGAIN_MILLIS);
+        }
+        waits
     }
 
     /// [`take`] that never blocks, after a while in which a token may have come.
@@ -227,7 +251,7 @@ impl Queue<'_> {
 /// A descriptor to read the pool by: blocking on a description of our own, except for a job that must
 /// watch its input too; else a copy of the inherited one, as it is.
 fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
-    if let Ok(fd) = pool::open(&pool.path, pool.id, libc::O_RDONLY) {
+    if let Ok(fd) = pool.open(libc::O_RDONLY) {
         if !nonblocking {
             let _ = sys::set_blocking(fd);
         }

@@ -19,6 +19,8 @@
 //! pool's when the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and
 //! make's warning. What is looked at on the way is looked at by stat(2); only what has passed is opened.
 
+mod left;
+
 use core::ffi::CStr;
 
 use crate::makeflags::{self, Auth, RawPath};
@@ -39,6 +41,8 @@ pub struct Settings<'a> {
     pub pool: Option<&'a [u8]>,
     /// The read end as it was when the process started.
     pub end: End,
+    /// `JSSHIM_DIR`.
+    pub dir: Option<&'a [u8]>,
 }
 
 /// What the descriptor that MAKEFLAGS names for reading was when the process started. Where make has
@@ -95,6 +99,8 @@ pub enum Found {
     Pool(Pool, u32),
     /// Nothing names a pool.
     None,
+    /// One of our own was named, and its build has ended.
+    Over,
     /// Nothing names a pool, and the make above runs one job at a time.
     One,
     /// A pool is named but cannot be joined: only the implicit slot is ours, as for make.
@@ -133,14 +139,14 @@ impl Problem {
 /// Finds the pool of this process.
 pub fn find(env: Settings<'_>) -> Found {
     let flags = makeflags::parse(env.makeflags.unwrap_or(b""));
+    let told = env.pool.and_then(split);
     match look(flags.auth, env) {
         Ok(Some(hit)) => Found::Pool(hit.pool(), flags.load_milli.unwrap_or(0)),
         // `make -j1` hands down no pool, but means one job.
         Ok(None) if flags.jobs == Some(1) => Found::One,
+        Ok(None) | Err(_) if left::is_of_ended_root(told) => Found::Over,
         Ok(None) => Found::None,
-        Err(problem) if is_gone(problem, env.pool.and_then(split).is_some()) => {
-            Found::Unusable(Problem::Gone)
-        }
+        Err(problem) if is_gone(problem, flags.auth, env) => Found::Unusable(Problem::Gone),
         Err(problem) => Found::Unusable(problem),
     }
 }
@@ -216,7 +222,7 @@ impl<'a> Hit<'a> {
 #[inline(never)]
 fn look<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Looked<Option<Hit<'a>>> {
     let told = env.pool.and_then(split);
-    if let Some(hit) = told.and_then(|told| by_word(told, auth, env.end)) {
+    if let Some(hit) = told.and_then(|told| by_word(told, auth, env)) {
         return Ok(Some(hit));
     }
     match auth {
@@ -232,13 +238,12 @@ fn look<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Looked<Option<Hit<'a>>
     .map(Some)
 }
 
-/// Has this process outlived its make? It is an orphan then, and a way to the pool that was `known` leads
-/// nowhere. Orphans go to init, or to a manager of sessions (systemd(1) of a user), the leader of another.
-fn is_gone(problem: Problem, known: bool) -> bool {
-    let lost = problem == Problem::Closed && known || problem == Problem::Fifo(libc::ENOENT);
-    let parent = sys::getppid();
-    let manager = || sys::getsid(parent) == Ok(parent) && sys::getsid(0) != Ok(parent);
-    lost && (parent == 1 || manager())
+/// Has this process, or who has started it, outlived their make? A way to the pool that was known leads nowhere then.
+fn is_gone(problem: Problem, auth: Option<Auth<'_>>, env: Settings<'_>) -> bool {
+    let told = env.pool.and_then(split);
+    let known = told.is_some() || matches!(env.end, End::Was(..));
+    (problem == Problem::Closed && known || problem == Problem::Fifo(libc::ENOENT))
+        && left::is_by_orphans(auth, told)
 }
 
 #[inline(never)]
@@ -272,7 +277,11 @@ fn identify(path: &CStr) -> Looked<Id> {
 /// The pool of the private word: by the descriptors that MAKEFLAGS names, if they are just that, by the path in the
 /// word, by the fifo in MAKEFLAGS, or by an ancestor that has it open.
 #[inline(never)]
-fn by_word<'a>((id, path): (Id, &'a [u8]), auth: Option<Auth<'a>>, end: End) -> Option<Hit<'a>> {
+fn by_word<'a>(
+    (id, path): (Id, &'a [u8]),
+    auth: Option<Auth<'a>>,
+    Settings { end, dir, .. }: Settings<'a>,
+) -> Option<Hit<'a>> {
     let told = Way::Told(path);
     if let Some(Auth::Fds { read, write }) = auth {
         if inherited(read, write).is_some_and(|seen| pool::is_same(seen, id) && end.was(id)) {
@@ -284,7 +293,9 @@ fn by_word<'a>((id, path): (Id, &'a [u8]), auth: Option<Auth<'a>>, end: End) -> 
         Some(Auth::Fifo(raw)) => Hit::by(Way::Fifo(raw), id),
         _ => None,
     };
-    Hit::by(told, id).or_else(by_fifo).or_else(|| Hit::by(farthest_anywhere(id)?, id))
+    let found = Hit::by(told, id).or_else(by_fifo);
+    let found = found.or_else(|| Hit::by(farthest_anywhere(id)?, id));
+    found.or_else(|| Hit::by(left::by_guard(id, dir)?, id))
 }
 
 /// A fifo whose path is too long for the ledger: it is reached by a descriptor of the make that has made it.
@@ -307,7 +318,9 @@ fn by_fds<'a>(r: i32, w: i32, doubted: bool, end: End) -> Looked<Hit<'a>> {
     if let Some(id) = inherited.filter(proven) {
         return Ok(Hit { id, way: way_to(r, id), inherited: Some((r, w)) });
     }
-    let closed = end == End::None || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
+    // What has the number now may be a file of the host's.
+    let lost = matches!(end, End::Was(..)) && End::of(r) != end;
+    let closed = end == End::None || lost || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
     by_identity(end, r).filter(|_| !doubted).or_else(|| by_maker(r, w)).ok_or(problem)
 }
@@ -374,14 +387,15 @@ fn by_maker(r: i32, w: i32) -> Option<Hit<'static>> {
 }
 
 /// The pool that this process had when it started and has lost since, where an ancestor still has it, at
-/// any number.
+/// any number; or anybody: a daemon has no ancestors.
 #[inline(never)]
 fn by_identity(end: End, r: i32) -> Option<Hit<'static>> {
     let End::Was(dev, ino) = end else { return None };
     if End::of(r) == end {
         return None;
     }
-    let way = farthest_anywhere((dev, ino, 0))?;
+    let id = (dev, ino, 0);
+    let way = farthest_anywhere(id).or_else(|| left::by_anybody(id))?;
     Hit::by(way, (dev, ino, way.birth()))
 }
 

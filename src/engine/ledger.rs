@@ -50,7 +50,7 @@ pub use life::Founding;
 
 /// Records in a ledger, the unused record 0 included.
 pub const RECORDS: usize = 4096;
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x04");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x05");
 const OPEN: u32 = 1;
 const CLOSING: u32 = 2;
 const CLOSED: u32 = 3;
@@ -105,6 +105,10 @@ pub struct Header {
     pub grace: AtomicU64,
     /// Slots whose jobs slept when the guard looked last, and that nobody has taken since.
     pub spare: AtomicU32,
+    /// The session of the build that the pool was made for; 0: one from outside this PID namespace.
+    pub session: AtomicI32,
+    /// That build has ended. Only daemons of it are left, and the guard keeps the pool for them.
+    pub outlived: AtomicU32,
     /// The PID namespace of all pids in it ([`crate::space::own`]); 0 if its maker could not tell.
     space: AtomicU64,
     /// See [`proc::boot`].
@@ -155,6 +159,14 @@ impl Header {
             Err(_) => {}
         }
         path
+    }
+
+    /// The guard that keeps the pool for daemons which have outlived their build, and its descriptor.
+    pub fn kept_by(&self) -> Option<(i32, i32)> {
+        if self.outlived.load(Acquire) == 0 {
+            return None;
+        }
+        Some((self.guard.load(Acquire), self.guard_fd.load(Acquire)))
     }
 
     /// The path by which the pool was found, if it is a proper string.

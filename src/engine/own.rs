@@ -95,7 +95,7 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
 /// As open(2).
 pub fn ends(pool: &Pool) -> Result<(i32, i32)> {
     let end = |how| {
-        let fd = pool::move_high(pool::open(&pool.path, pool.id, how)?);
+        let fd = pool::move_high(pool.open(how)?);
         let inheritable = sys::set_blocking(fd).and(sys::fcntl(fd, libc::F_SETFD, 0));
         inheritable.map(|_| fd).inspect_err(|_| sys::close(fd))
     };

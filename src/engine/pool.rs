@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::proc;
 use crate::record::{Place, Record};
-use crate::sync::AtomicI32;
+use crate::sync::{AtomicI32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{number, Path};
 
@@ -33,6 +33,8 @@ pub struct Pool {
     fd: AtomicI32,
     /// The one by which a byte is written back just now, or -1.
     giving: AtomicI32,
+    /// Where the path may lead nowhere any more: the guard's pid, and in the lower half its descriptor; or 0.
+    guard: AtomicU64,
 }
 
 /// In [`Pool::fd`]; descriptors are smaller (`fs.nr_open`, proc(5)).
@@ -97,6 +99,13 @@ pub fn fd_path(pid: i32, fd: i32) -> Path {
     path
 }
 
+/// The make that has made a pool, by the path of it: `/proc/PID/fd/N`, or the name of its fifo. 0: it is not known.
+pub fn maker(path: &Path) -> i32 {
+    let fifo = || path.name().strip_prefix(b"GMfifo");
+    let pid = path.bytes().strip_prefix(b"/proc/").or_else(fifo).and_then(number);
+    pid.and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
+}
+
 /// Does this path lead to this pipe? Looks without opening it.
 pub fn is_at(path: &Path, id: Id) -> bool {
     path.fits() && sys::stat(path.c(), true).is_ok_and(|st| (st.st_dev, st.st_ino) == (id.0, id.1))
@@ -144,18 +153,11 @@ pub fn move_high(fd: i32) -> i32 {
     copy_high(fd).inspect(|_| sys::close(fd)).unwrap_or(fd)
 }
 
-/// The make that has made a pool, by the path of it: `/proc/PID/fd/N`, or the name of its fifo; 0: it is no make's.
-pub fn make_of(path: &Path) -> i32 {
-    let name = path.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"");
-    let pid = path.bytes().strip_prefix(b"/proc/").or(name.strip_prefix(b"GMfifo"));
-    pid.and_then(number).and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
-}
-
 impl Pool {
     /// A pool that has been identified.
     pub fn new(id: Id, path: Path, inherited: Option<(i32, i32)>) -> Self {
         let (fd, giving) = (AtomicI32::new(-1), AtomicI32::new(-1));
-        Self { id, path, inherited, fd, giving }
+        Self { id, path, inherited, fd, giving, guard: AtomicU64::new(0) }
     }
 
     /// The same pool in another place.
@@ -170,7 +172,35 @@ impl Pool {
             (&raw mut (*at).inherited).write(self.inherited);
             (&raw mut (*at).fd).write(AtomicI32::new(-1));
             (&raw mut (*at).giving).write(AtomicI32::new(-1));
+            (&raw mut (*at).guard).write(AtomicU64::new(0));
         }
+    }
+
+    /// Where the path leads nowhere, this guard has the pool under this number.
+    pub fn reach_by(&self, guard: i32, fd: i32) {
+        let way = u64::from(guard.unsigned_abs()) << 32 | u64::from(fd.unsigned_abs());
+        // Looked at first: a forked child that writes copies the page.
+        if self.guard.load(Acquire) != way {
+            self.guard.store(way, Release);
+        }
+    }
+
+    /// Opens it by its path, or where that has gone, by the guard.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(&self, how: i32) -> Result<i32> {
+        let opened = open(&self.path, self.id, how);
+        if opened.is_err() && self.guard.load(Acquire) != 0 {
+            return self.open_by_guard(how);
+        }
+        opened
+    }
+
+    #[inline(never)]
+    fn open_by_guard(&self, how: i32) -> Result<i32> {
+        let way = self.guard.load(Acquire);
+        open(&fd_path((way >> 32) as i32, way as i32), self.id, how)
     }
 
     /// A description of our own for reading, non-blocking, kept until [`Pool::close`]. Identity is checked each
@@ -182,7 +212,7 @@ impl Pool {
         }
         let writes = self.write_end().is_some();
         let (how, mark) = if writes { (libc::O_RDWR, WRITES) } else { (libc::O_RDONLY, 0) };
-        let fd = move_high(open(&self.path, self.id, how)?);
+        let fd = move_high(self.open(how)?);
         match self.fd.compare_exchange(kept, fd | mark, AcqRel, Acquire) {
             Ok(_) => Ok(fd),
             Err(other) => {
@@ -338,7 +368,7 @@ impl Pool {
         if let Some(fd) = for_writing.and_then(|fd| self.ours(fd)) {
             return Some((fd, End::Kept));
         }
-        match open(&self.path, self.id, libc::O_RDWR) {
+        match self.open(libc::O_RDWR) {
             Ok(fd) => {
                 self.giving.store(fd, Release);
                 Some((fd, End::Opened))
@@ -349,7 +379,7 @@ impl Pool {
 
     /// Makes `to` a write end that the next program has as well; or closes it. Async-signal-safe.
     pub fn hand_down(&self, to: i32) {
-        let opened = open(&self.path, self.id, libc::O_WRONLY).ok();
+        let opened = self.open(libc::O_WRONLY).ok();
         let done = match opened.or_else(|| self.write_end()) {
             Some(fd) if fd == to => sys::fcntl(fd, libc::F_SETFD, 0).map(drop),
             Some(fd) => sys::dup_to(fd, to, 0),

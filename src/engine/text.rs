@@ -144,6 +144,11 @@ impl<const N: usize> Text<N> {
         folder
     }
 
+    /// Of a path, the last part.
+    pub fn name(&self) -> &[u8] {
+        self.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"")
+    }
+
     /// The text for C.
     pub fn c(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")

@@ -3,6 +3,7 @@
 //!
 //! Processes that are new in the ledger are noticed at the next tick.
 
+mod daemons;
 mod detach;
 mod pool;
 
@@ -14,7 +15,7 @@ use jsshim_engine::guard::{FILE, KEPT};
 use jsshim_engine::keeper;
 use jsshim_engine::lanes::Kind;
 use jsshim_engine::ledger::{Shared, LIFE, NEXT, RECORDS};
-use jsshim_engine::pool::{make_of, Pool, Taken};
+use jsshim_engine::pool::{maker, Pool, Taken};
 use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
@@ -27,6 +28,7 @@ use jsshim_engine::trace;
 use crate::double::{self, Role};
 use crate::stale::{self, Neighbours};
 
+use daemons::End;
 use detach::{called, close_from, detach};
 
 /// How long a new record may go unnoticed, in ms.
@@ -117,6 +119,8 @@ struct Guard<'a> {
     was_in: bool,
     /// Since when a pool that cannot be opened is empty while nothing is out; 0: it is not.
     drained: u64,
+    /// What is known of the end of the build.
+    end: End,
 }
 
 /// What a guard was told by the environment.
@@ -153,7 +157,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
     }
     proc::settle();
     let id = header.id();
-    let owner = if header.root.load(Acquire) == 0 { make_of(&header.path()) } else { 0 };
+    let owner = if header.root.load(Acquire) == 0 { maker(&header.path()) } else { 0 };
     let Ok(watches) = Watches::new() else { sys::exit(1) };
     // SAFETY: zeros are false.
     let Ok(needy) = (unsafe { sys::map_zeroed() }) else { sys::exit(1) };
@@ -183,6 +187,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         out: false,
         was_in: false,
         drained: 0,
+        end: End::of(owner),
     };
     if !guard.hold(&header.path()) {
         guard.hold_by_another();
@@ -255,6 +260,7 @@ impl Guard<'_> {
         (3..last).filter(|fd| !spared.contains(fd)).for_each(sys::close);
         close_from(last.saturating_add(1));
         self.watches.forget_all();
+        self.end.forget();
         (self.double_fd, self.kept) = (-1, None);
         self.use_pool(held);
     }
@@ -274,6 +280,9 @@ impl Guard<'_> {
                 return;
             }
             self.keep_open();
+            if busy {
+                self.see_to_daemons();
+            }
             // Another guard has taken over.
             if self.ledger.header.guard.load(Acquire) != sys::getpid() || self.makes_room() {
                 sys::exit(0);
@@ -282,7 +291,7 @@ impl Guard<'_> {
             self.pay();
             self.rest(sys::cpu_time().saturating_sub(begun));
             let most = if soon { SOON_MILLIS } else { TICK_MILLIS };
-            self.watches.sleep(&[self.double_fd, self.calls], most);
+            self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], most);
             sys::discard_pending(sys::sigset(keeper::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());

@@ -12,7 +12,7 @@ use jsshim_engine::pool::Pool;
 use jsshim_engine::room::Room;
 use jsshim_engine::speaker::{self, is_bmake, is_gnu_make, is_lto};
 use jsshim_engine::text::Path;
-use jsshim_engine::{own, pool, sys};
+use jsshim_engine::{own, sys};
 
 use crate::early::export;
 use crate::joining::{self, program_says};
@@ -120,7 +120,7 @@ fn find() -> Option<Pool> {
 
 fn as_fifo(flags: Option<&[u8]>) {
     let Some(pool) = find() else { return };
-    if let Ok(fd) = pool::open(&pool.path, pool.id, libc::O_RDWR) {
+    if let Ok(fd) = pool.open(libc::O_RDWR) {
         sys::close(fd);
         announce(flags, &WriteAuth::Fifo(pool.path.bytes()));
     }

@@ -71,11 +71,13 @@ pub fn find(place: &mut Place) -> bool {
         }
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, wanted()),
+        // What was wanted was wanted for that build.
+        Found::Over if !speaks => make(place, own::default_slots()),
         // It sees to it in its own way.
-        Found::One | Found::None => false,
+        Found::One | Found::None | Found::Over => false,
         &Found::Unusable(problem) => {
             warn_of(problem);
-            make(place, if problem == Problem::Gone { wanted() } else { 1 })
+            make(place, if problem == Problem::Gone { own::default_slots() } else { 1 })
         }
     }
 }
@@ -87,7 +89,8 @@ fn warn_of(problem: Problem) {
 
 /// What the environment says of the pool, or has said when the process started.
 pub fn settings() -> Settings<'static> {
-    Settings { makeflags: STATE.flags(), pool: STATE.pool(), end: STATE.end() }
+    let (makeflags, pool, end) = (STATE.flags(), STATE.pool(), STATE.end());
+    Settings { makeflags, pool, end, dir: given_dir() }
 }
 
 /// The `-j` of MAKEFLAGS, if the pool is named there: make says it for those who look.

@@ -318,11 +318,18 @@ fn write_pool(scratch: &mut Scratch) -> *const c_char {
 #[inline(never)]
 fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *const c_char {
     let path = fd_path(sys::getppid(), read);
-    if !pool::is_at(&path, (dev, ino, 0)) {
-        return write_pool(scratch);
+    let mut birth = 0;
+    if pool::is_at(&path, (dev, ino, 0)) {
+        birth = sys::birth(path.c());
+    } else {
+        let found = write_pool(scratch);
+        if !found.is_null() {
+            return found;
+        }
+        // Who looks for it knows at least what it is, and that it has gone.
     }
     let at = scratch.text(POOL_NAME);
-    let pool = Pool::new((dev, ino, sys::birth(path.c())), path, None);
+    let pool = Pool::new((dev, ino, birth), path, None);
     scratch.append(join::encode(&pool).bytes());
     at
 }

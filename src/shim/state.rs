@@ -47,6 +47,8 @@ pub struct State {
     /// The process to which all this belongs; a `vfork` child sees it too and is another one.
     owner: AtomicI32,
     phase: AtomicU32,
+    /// Which of the two clients counts.
+    which: AtomicU32,
     /// The job on the implicit slot while there is no ledger, or one of the words above.
     pub first: AtomicI32,
     /// This process is a fork of another, and has not become a program of its own.
@@ -85,10 +87,10 @@ pub struct State {
     pub me: AtomicU64,
     /// The jobs that are in the ledger.
     pub jobs: Jobs,
-    client: UnsafeCell<MaybeUninit<Client>>,
+    clients: [UnsafeCell<MaybeUninit<Client>>; 2],
 }
 
-// SAFETY: `client` is written once, by the thread that moved the phase to JOINING, before ACTIVE is
+// SAFETY: each client is written once, by the thread that moved the phase to JOINING, before ACTIVE is
 // published; afterwards it is only shared. The rest is atomics.
 unsafe impl Sync for State {}
 
@@ -96,8 +98,9 @@ unsafe impl Sync for State {}
 pub static STATE: State = State {
     owner: AtomicI32::new(0),
     phase: AtomicU32::new(UNSEEN),
+    which: AtomicU32::new(0),
     first: AtomicI32::new(NONE),
-    client: UnsafeCell::new(MaybeUninit::uninit()),
+    clients: [const { UnsafeCell::new(MaybeUninit::uninit()) }; 2],
     me: AtomicU64::new(0),
     jobs: Jobs::new(),
     held: AtomicU64::new(0),
@@ -148,8 +151,12 @@ impl State {
 
     /// The client, once there is one.
     pub fn client(&self) -> Option<&Client> {
+        if self.phase() != ACTIVE {
+            return None;
+        }
+        let place = self.clients.get(self.which.load(Relaxed) as usize)?;
         // SAFETY: written before ACTIVE was published, never again.
-        (self.phase() == ACTIVE).then(|| unsafe { (*self.client.get()).assume_init_ref() })
+        Some(unsafe { (*place.get()).assume_init_ref() })
     }
 
     /// Makes `find` set up the client, in exactly one thread (`true`: it has), and `enter` put into the
@@ -164,18 +171,44 @@ impl State {
         let phase = &self.phase;
         let unseen = phase.load(Relaxed) == UNSEEN;
         if unseen && phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire).is_ok() {
-            // SAFETY: only the thread that moved UNSEEN to JOINING comes here.
-            let place = unsafe { &mut *self.client.get() };
-            let found = find(place);
-            if found {
-                // SAFETY: `find` has filled it in.
-                enter(unsafe { place.assume_init_ref() });
-            }
-            phase.store(if found { ACTIVE } else { OFF }, Release);
+            self.fill(find, enter);
         } else {
             self.await_join();
         }
         self.client()
+    }
+
+    /// [`State::join`] once more, in a process that has no job and whose client `old` is of a pool that has gone. That
+    /// can be done once; a second time `old` is kept.
+    pub fn join_anew(
+        &self,
+        old: &Client,
+        find: impl FnOnce(&mut MaybeUninit<Client>) -> bool,
+        enter: fn(&Client),
+    ) -> Option<&Client> {
+        let is_old = |client: &Client| core::ptr::eq(client, old);
+        let first = self.which.load(Relaxed) == 0 && self.client().is_some_and(is_old);
+        if first && self.phase.compare_exchange(ACTIVE, JOINING, AcqRel, Acquire).is_ok() {
+            self.job.store(0, Relaxed);
+            self.which.store(1, Relaxed);
+            self.fill(find, enter);
+        } else {
+            self.await_join();
+        }
+        self.client()
+    }
+
+    /// Only for the thread that has moved the phase to JOINING.
+    fn fill(&self, find: impl FnOnce(&mut MaybeUninit<Client>) -> bool, enter: fn(&Client)) {
+        let Some(place) = self.clients.get(self.which.load(Relaxed) as usize) else { return };
+        // SAFETY: only that thread comes here, once for each place.
+        let place = unsafe { &mut *place.get() };
+        let found = find(place);
+        if found {
+            // SAFETY: `find` has filled it in.
+            enter(unsafe { place.assume_init_ref() });
+        }
+        self.phase.store(if found { ACTIVE } else { OFF }, Release);
     }
 
     /// The client, if there is or will be one: waits for a thread that is setting it up.

@@ -69,7 +69,7 @@ fn ask() {
 /// Apart from [`begin`], so that a process with one job at a time needs little stack.
 #[inline(never)]
 fn begin_recorded() -> Ticket {
-    let Some(client) = STATE.join(joining::find, record_first) else {
+    let Some(client) = join() else {
         return Ticket::Pass;
     };
     let Some(job) = client.claim() else {
@@ -77,6 +77,15 @@ fn begin_recorded() -> Ticket {
         return Ticket::Pass;
     };
     slot(client, job, joining::gate_mode())
+}
+
+/// The client. A daemon that was forked by a build which has ended since joins anew.
+fn join() -> Option<&'static Client> {
+    let client = STATE.join(joining::find, record_first)?;
+    if client.is_left_behind() {
+        return STATE.join_anew(client, joining::find, record_first);
+    }
+    Some(client)
 }
 
 /// Makes sure that somebody looks after a job that is held, or after a token that is about to be taken.

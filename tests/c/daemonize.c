@@ -5,6 +5,7 @@
  *   exec    the same, and the program anew                  spawn   posix_spawn and setsid, and the program anew
  *   stays   as fork, but it keeps what it inherits for a while, as make's manual warns; no jobs
  *   keeps   as fork, with a job before in each process, so that each has the library's own descriptors
+ *   nohup   as keeps, but in the session of the build: no daemon, but a job in the background; its last jobs are long
  * It closes what it inherits beyond the standard descriptors: make 4.3 would wait for those of its pool without
  * the library, too. */
 #include "jobs.h"
@@ -15,9 +16,11 @@
 
 extern char **environ;
 
+static char *nap_ms = "20";
+
 static pid_t start_job(void)
 {
-	char *argv[] = { getenv("JOB"), "-b", "2", "-s", "20", NULL };
+	char *argv[] = { getenv("JOB"), "-b", "2", "-s", nap_ms, NULL };
 	pid_t pid;
 
 	if (posix_spawn(&pid, argv[0], NULL, NULL, argv, environ) != 0)
@@ -67,14 +70,14 @@ static int serve(pid_t make)
 	return 0;
 }
 
-static void fork_away(int with_jobs)
+static void fork_away(int with_jobs, int leaves)
 {
 	for (int i = 0; i < 2; i++) {
 		if (with_jobs)
 			two_jobs();
 		if (fork() > 0)
 			_exit(0);
-		if (i == 0)
+		if (i == 0 && leaves)
 			setsid();
 	}
 	if (with_jobs)
@@ -85,6 +88,7 @@ int main(int argc, char **argv)
 {
 	pid_t make = atoi(getenv("MAKE_PID")), pid;
 	const char *how = argv[1];
+	int keeps = argc == 2 && (strcmp(how, "keeps") == 0 || strcmp(how, "nohup") == 0);
 	char *again[] = { argv[0], "serve", NULL };
 	posix_spawnattr_t attributes;
 	struct stat st;
@@ -103,7 +107,9 @@ int main(int argc, char **argv)
 			if (daemon(1, 1) < 0)
 				_exit(95);
 		} else {
-			fork_away(strcmp(how, "keeps") == 0);
+			fork_away(keeps, strcmp(how, "nohup") != 0);
+			if (strcmp(how, "nohup") == 0)
+				nap_ms = "400";
 		}
 		if (strcmp(how, "exec") == 0) {
 			execv(argv[0], again);

@@ -147,6 +147,10 @@ pub mod own {
     pub fn remove_unused(_: &crate::text::Path) -> bool {
         false
     }
+
+    pub fn default_slots() -> u32 {
+        1
+    }
 }
 
 /// Whom a process waits for, this kernel does not tell: jobs sleep as it comes.

@@ -22,12 +22,14 @@ pub fn look(report: &mut Report) {
         Some(Auth::Fds { read, .. }) => End::of(read),
         _ => End::Now,
     };
-    match &join::find(Settings { makeflags: value.as_deref(), pool: told, end }) {
+    let dir = variable("JSSHIM_DIR");
+    let dir = dir.as_ref().map(|d| d.as_bytes());
+    match &join::find(Settings { makeflags: value.as_deref(), pool: told, end, dir }) {
         Found::Pool(pool, _) => joined(report, pool, &flags, told),
         Found::One => {
             report.ok("pool", "the make above runs one job at a time: a pool of one slot is made")
         }
-        Found::None => own(report),
+        Found::None | Found::Over => own(report),
         Found::Unusable(problem) => {
             let problem = problem.text();
             let problem = String::from_utf8_lossy(problem.bytes());

@@ -5,10 +5,12 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::opening::map;
 use super::{Header, Shared, CLOSED, CLOSING, MAGIC, OPEN};
-use crate::pool::Id;
+use crate::own;
+use crate::pool::{self, Id};
 use crate::proc;
 use crate::rundir::Lock;
 use crate::slots::State;
+use crate::space;
 use crate::sync::{fence, AtomicI32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{self, Path};
@@ -176,6 +178,15 @@ fn lock(path: &CStr) -> Result<Option<Lock>> {
     }
 }
 
+/// The session of the root of a pool, or of the make that has made it; 0 if that is in another PID namespace, or not to be
+/// found.
+fn session_of_build(root: i32, path: &Path) -> i32 {
+    let ours =
+        own::maker(path.name()).map(|(pid, of, _)| if of == space::own() { pid } else { -1 });
+    let builder = if root != 0 { root } else { ours.unwrap_or_else(|| pool::maker(path)) };
+    sys::getsid(builder).unwrap_or(0)
+}
+
 impl Header {
     #[inline(never)]
     fn found(&self, f: &Founding, file: &libc::stat) {
@@ -191,6 +202,7 @@ impl Header {
             let born = proc::stat(root).map_or(0, |s| s.start as u32);
             self.root_born.store(born, Relaxed);
         }
+        self.session.store(session_of_build(root, &f.path), Relaxed);
         self.space.store(f.space.load(Acquire), Relaxed);
         self.boot.store(proc::boot(), Relaxed);
         self.slots.store(f.slots, Relaxed);

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::sync::atomic::Ordering::Acquire;
 
 use crate::ledger::Shared;
-use crate::pool::make_of;
+use crate::pool::maker;
 use crate::proc;
 use crate::slots::State;
 use crate::sys;
@@ -135,7 +135,7 @@ impl Look {
         }
         // Where the pool is the one of a make or of a launcher, the build begins there.
         self.tree.add(ledger.header.root.load(Acquire));
-        self.tree.add(make_of(&ledger.header.path()));
+        self.tree.add(maker(&ledger.header.path()));
         self.tree.grow();
         self.ends.list(&self.tree);
         self.listed = true;

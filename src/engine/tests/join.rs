@@ -29,7 +29,8 @@ fn a_live_pipe_is_joined_through_an_own_description() {
 fn a_pipe_that_came_later_is_not_the_pool() {
     let [r, w] = sys::pipe2(libc::O_CLOEXEC).unwrap();
     let word = format!(" --jobserver-auth={r},{w}");
-    let find = |end| find(Settings { makeflags: Some(word.as_bytes()), pool: None, end });
+    let find =
+        |end| find(Settings { makeflags: Some(word.as_bytes()), end, ..Settings::default() });
     assert!(matches!(find(End::of(r)), Found::Pool(..)));
     assert!(matches!(find(End::None), Found::Unusable(Problem::Closed)));
     sys::close(r);

@@ -32,9 +32,8 @@ impl Guard<'_> {
     /// Finds a way to the pool: an own pool lives while somebody has it open, and that is us.
     pub(super) fn hold(&mut self, path: &Path) -> bool {
         // One of our own that another PID namespace has made is kept, too.
-        let name = path.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"");
-        let own = own::maker(name).is_some();
-        let how = if own { libc::O_RDWR } else { libc::O_RDONLY };
+        let ours = own::maker(path.name()).is_some() || self.is_outlived();
+        let how = if ours { libc::O_RDWR } else { libc::O_RDONLY };
         let opened = pool::open_same(path, self.pool.id, how);
         if let Ok(fd) = opened {
             if self.held >= 0 {
@@ -75,6 +74,9 @@ impl Guard<'_> {
     /// Has a make's pool open for writing until the ledger is closed: each client may take a token, and end without
     /// a word.
     pub(super) fn keep_open(&mut self) {
+        if self.is_outlived() {
+            return self.keep(false);
+        }
         if self.held < 0 {
             return self.keep_unopened();
         }

@@ -1,0 +1,219 @@
+//! A pool that daemons have outlived.
+//!
+//! A daemon that a build leaves behind, as gradle, sccache and many others do, goes on with the pool of that build for
+//! as long as it lives: on as many slots as somebody wanted for that one build, or if the pool was make's, on none,
+//! since make has taken its tokens out. So once the build has ended, and nobody is left but daemons, the guard
+//! makes the pool as large as one of our own is where nobody says how large, and keeps it open as one of our own.
+//!
+//! - The build has ended with the root of our own pool, or with the make that made its.
+//! - A daemon is a process of another session (setsid(2)) than the build's. Jobs in the background and what nohup(1)
+//!   starts are of the build's; as long as one is there that has the pool, or is told of it, nothing changes.
+//!
+//! Who still counts a pool reads what is put into it. So make must have ended as a process; where it may be in a PID
+//! namespace that cannot be seen from here, nobody must have had the pool open for writing for a while.
+
+use core::sync::atomic::Ordering::{Acquire, Release};
+
+use jsshim_engine::client::POOL_NAME;
+use jsshim_engine::pool::{self, maker};
+use jsshim_engine::record::Record;
+use jsshim_engine::slots::State;
+use jsshim_engine::{hold, join, own, proc, space, sys};
+
+use super::{Guard, Make, SCARCE};
+
+/// How often it is asked whether the build has ended, in ns.
+const LOOK_NANOS: u64 = 50_000_000;
+/// The same where somebody of it is there still.
+const OTHERS_NANOS: u64 = 1_000_000_000;
+/// For how long nobody must have had make's pool open for writing where make cannot be seen, in ns.
+const UNSEEN_NANOS: u64 = 1_000_000_000;
+
+/// What is known of the end of the build.
+pub(super) struct End {
+    /// When to look next.
+    due: u64,
+    /// Since when it seems to have ended; 0: it does not.
+    since: u64,
+    /// A pidfd of the make that made the pool, while it lives; or -1.
+    make: i32,
+    /// That has ended: its pid may be another's by now.
+    gone: bool,
+    /// How many slots the pool is to have; 0: nobody has asked.
+    wanted: u32,
+}
+
+impl End {
+    /// Of a pool that this process has made; 0: it is not known, or no make.
+    pub(super) fn of(make: i32) -> Self {
+        let scarce = make <= 0 || sys::open_files_limit() < SCARCE;
+        let pidfd = if scarce { -1 } else { sys::pidfd_open(make).unwrap_or(-1) };
+        Self { due: 0, since: 0, make: pidfd, gone: false, wanted: 0 }
+    }
+
+    /// Readable when make ends; or -1.
+    pub(super) const fn wakes(&self) -> i32 {
+        self.make
+    }
+
+    /// Its descriptor has been closed.
+    pub(super) const fn forget(&mut self) {
+        self.make = -1;
+    }
+
+    fn has_ended(&mut self, make: i32) -> bool {
+        if self.make >= 0 && proc::has_ended_by(self.make, make) {
+            // It stays readable, and would let nobody sleep.
+            sys::close(self.make);
+            (self.make, self.gone) = (-1, true);
+        }
+        self.gone || self.make < 0 && !proc::lives(make)
+    }
+}
+
+impl Guard<'_> {
+    pub(super) fn is_outlived(&self) -> bool {
+        self.ledger.header.outlived.load(Acquire) != 0
+    }
+
+    /// Makes a pool that only daemons have any more as large as the machine.
+    pub(super) fn see_to_daemons(&mut self) {
+        if self.is_outlived() {
+            return self.resize();
+        }
+        let now = sys::now();
+        let make = maker(&self.ledger.header.path());
+        if self.end.make >= 0 && self.end.has_ended(make) {
+            self.end.due = 0;
+        }
+        if now < self.end.due {
+            return;
+        }
+        self.end.due = now.saturating_add(LOOK_NANOS);
+        if self.held < 0 || !self.has_ended(now) || self.records_of_build() || !proc::is_ours() {
+            return;
+        }
+        if self.others_of_build() {
+            self.end.due = now.saturating_add(OTHERS_NANOS);
+        } else if self.take_on().is_some() {
+            self.resize();
+        }
+    }
+
+    /// Has the build ended that the pool was made for?
+    fn has_ended(&mut self, now: u64) -> bool {
+        if self.ledger.header.root.load(Acquire) != 0 {
+            return !self.root_lives();
+        }
+        let path = self.ledger.header.path();
+        let (ended, seen) = match (own::maker(path.name()), maker(&path)) {
+            // The guard of its namespace keeps its name.
+            (Some((pid, of, _)), _) => {
+                let seen = of == self.ledger.header.space();
+                (!pool::is_at(&path, self.pool.id) || seen && !proc::lives(pid), seen)
+            }
+            (None, 0) => (self.is_unwritten(), false),
+            (None, make) => {
+                let seen = self.ledger.header.space() == space::FIRST;
+                (self.end.has_ended(make) && (seen || self.is_unwritten()), seen)
+            }
+        };
+        self.end.since = match self.end.since {
+            _ if !ended => 0,
+            0 => now,
+            since => since,
+        };
+        ended && (seen || now.saturating_sub(self.end.since) > UNSEEN_NANOS)
+    }
+
+    /// Has nobody the pool open for writing, in whatever PID namespace?
+    fn is_unwritten(&self) -> bool {
+        let mut one = [libc::pollfd { fd: self.held, events: 0, revents: 0 }];
+        let [end] = &mut one;
+        self.kept == Some(false)
+            && sys::poll(core::slice::from_mut(end), 0).is_ok()
+            && end.revents & libc::POLLHUP != 0
+    }
+
+    fn is_of_build(&self, pid: i32) -> bool {
+        sys::getsid(pid) == Ok(self.ledger.header.session.load(Acquire))
+    }
+
+    /// Is a client or job of the build's session left, or one that is yet to say which process it is?
+    fn records_of_build(&self) -> bool {
+        let is_of_build = |r: &Record| match r.pid.load(Acquire) {
+            pid if pid > 0 => self.is_of_build(pid),
+            _ => true,
+        };
+        self.ledger.records().any(|(_, r)| r.state() != State::Free && is_of_build(r))
+    }
+
+    /// Is there a process of the build's session that has the pool open, or was told of it?
+    fn others_of_build(&self) -> bool {
+        let (dev, ino, _) = self.pool.id;
+        let has = |pid| hold::ends_at(pid, (dev, ino)) != (false, false);
+        let mut found = false;
+        proc::each_process(|pid| {
+            found = found || self.is_of_build(pid) && (has(pid) || self.was_told(pid));
+        });
+        found
+    }
+
+    fn was_told(&self, pid: i32) -> bool {
+        let names = |word: &[u8]| {
+            let told = word.strip_prefix(POOL_NAME).and_then(join::decode);
+            told.is_some_and(|(id, _)| pool::is_same(id, self.pool.id))
+        };
+        proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
+    }
+
+    /// From now on the pool is kept as one of our own.
+    fn take_on(&mut self) -> Option<()> {
+        let header = &self.ledger.header;
+        if header.root.load(Acquire) == 0 {
+            let both = pool::open(&self.pool.path, self.pool.id, libc::O_RDWR).ok()?;
+            // Under its number, by which others open it.
+            let moved = sys::dup_to(both, self.held, libc::O_CLOEXEC);
+            sys::close(both);
+            moved.ok()?;
+            header.slots.store(self.count_slots()?, Release);
+            // `-l` was that make's.
+            header.load_milli.store(0, Release);
+        }
+        (self.owner, self.make) = (0, Make::Builds);
+        header.outlived.store(1, Release);
+        Some(())
+    }
+
+    /// As many as tokens, and one. `None`: one is on its way.
+    fn count_slots(&self) -> Option<u32> {
+        let count = || {
+            let out = self.ledger.records().filter(|(_, r)| r.has_token(r.now().1)).count();
+            sys::level(self.held).ok().map(|level| level.saturating_add(out))
+        };
+        let before = count()?;
+        sys::sleep_millis(1);
+        (count()? == before).then(|| before.saturating_add(1) as u32)
+    }
+
+    /// Puts tokens in, or takes out those that are free. Who is killed in between has put in too few.
+    fn resize(&mut self) {
+        if self.end.wanted == 0 {
+            self.end.wanted = own::default_slots();
+        }
+        let slots = &self.ledger.header.slots;
+        loop {
+            let now = slots.load(Acquire);
+            if now < self.end.wanted {
+                slots.store(now.saturating_add(1), Release);
+                if sys::write(self.held, b"+") != Ok(1) {
+                    return slots.store(now, Release);
+                }
+            } else if now > self.end.wanted && sys::read(self.held, &mut [0]) == Ok(1) {
+                slots.store(now.saturating_sub(1), Release);
+            } else {
+                return;
+            }
+        }
+    }
+}

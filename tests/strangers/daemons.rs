@@ -1,0 +1,114 @@
+//! Daemons that outlive the build which has started them (c/daemonize.c shows those that a build starts and forgets).
+//!
+//! The wrong assumption was that whoever has a pool is part of the build that it was made for. A daemon of gradle kept
+//! the `-j1` of its first build for ever; below make, whose pool goes with it, its jobs were not held at all.
+
+use jsshim_engine::own;
+
+use crate::harness::programs::{artifact, python, script, tool};
+use crate::harness::{Outcome, Run};
+use crate::Test;
+
+/// How the first build is started, on how many slots, and which daemons it leaves behind (py/daemon.py). From a /proc of
+/// its own one cannot reach the pipe of a make, and one that keeps the pipe keeps make waiting, also without the library.
+const BUILDS: [(&str, &str, usize, &[&str]); 5] = [
+    ("launcher", "$CLI -j1 -- $ASK build $COUNT", 1, &["fork", "keeps", "threads", "space"]),
+    ("large_launcher", "$CLI -j$MORE -- $ASK build $COUNT", usize::MAX, &["fork", "space"]),
+    (
+        "library",
+        "JSSHIM_JOBS=1 LD_PRELOAD=$JSSHIM_LIB $ASK build $COUNT",
+        1,
+        &["exec", "shell", "late", "late_exec"],
+    ),
+    ("pipe", "make -s -j2", 2, &["fork", "exec", "threads", "child", "shell", "late"]),
+    ("fifo", "$MAKE -s -j2", 2, &["fork", "keeps", "threads", "child", "shell", "space"]),
+];
+
+pub fn tests() -> Vec<Test> {
+    let mut list = crate::tests![no_daemon_but_in_the_background, jobs_that_are_held_at_the_end];
+    for (build, text, slots, hows) in BUILDS {
+        for how in hows {
+            let name = format!("strangers::daemons::{how}_below_{build}");
+            list.push(crate::test(&name, move || outlives(how, text, slots)));
+        }
+    }
+    list
+}
+
+/// As many as the machine can run at once.
+fn machine() -> usize {
+    own::default_slots() as usize
+}
+
+fn scene(how: &str, text: &str) -> Run {
+    let more = machine() + 3;
+    let ask = format!("{} {} {how}", python(), script("py/daemon.py"));
+    Run::new(&["sh", "-c", text])
+        .file("Makefile", "all:\n\t+@LD_PRELOAD=$$JSSHIM_LIB $$ASK build $$COUNT\n")
+        .env("ASK", &ask)
+        .env("CLI", &artifact("jsshim").unwrap_or_default())
+        .env("MAKE", &tool("make-4.4.1", "make"))
+        .env("PATH", &std::env::var("PATH").unwrap_or_default())
+        .env("MORE", &more.to_string())
+        // The first one does not even look for the pool.
+        .env("COUNT", &if how.starts_with("late") { 1 } else { more + 2 }.to_string())
+        .env("MANY", &(more + 2).to_string())
+        .preload_inside()
+        .any_peak()
+}
+
+/// What runs at once, as daemon.py prints it after this word.
+fn peaks(o: &Outcome, word: &str) -> Vec<usize> {
+    let text = o.text();
+    let of = |line: &str| line.strip_prefix(word)?.trim().parse().ok();
+    text.lines().filter_map(of).collect()
+}
+
+fn outlives(how: &'static str, build: &str, slots: usize) {
+    // In a namespace of its own it takes a second until make is known to have gone.
+    let pause = if how == "space" { "2" } else { "0.4" };
+    let later = "$ASK later $MANY && $ASK later $MANY && $ASK stop 0";
+    let text = format!("{build} && sleep {pause} && {later}");
+    let judge = move |o: &Outcome| {
+        assert!(o.status.success());
+        // A child that sleeps has a slot, too.
+        let all = if how == "child" { machine().max(2) - 1 } else { machine() };
+        assert!(peaks(o, "build").iter().all(|peak| *peak <= slots), "{}", o.text());
+        let later = peaks(o, "later");
+        assert!(later.len() == 2 && later.iter().all(|peak| *peak <= all), "{}", o.text());
+        assert_eq!(later.iter().max(), Some(&all), "as many as the machine can run");
+    };
+    scene(how, &text).check(judge).once();
+}
+
+/// Of the build's session: it keeps the limit of the build.
+fn no_daemon_but_in_the_background() {
+    for build in ["$CLI -j1 -- $ASK build 5", "JSSHIM_JOBS=1 LD_PRELOAD=$JSSHIM_LIB $ASK build 5"] {
+        let text = format!("{build} && sleep 0.4 && $ASK later $MANY && $ASK stop 0");
+        let judge = |o: &Outcome| {
+            assert_eq!((o.text().as_str(), o.status.success()), ("build 1\nlater 1\n", true))
+        };
+        scene("background", &text).check(judge).once();
+    }
+}
+
+/// The one who asks leaves at once, and the build ends with that. They go on, all of them, on the slots of the build
+/// and then on more; below make without a slot, as make has it.
+fn jobs_that_are_held_at_the_end() {
+    let later = "sleep 1 && $ASK later $MANY && $ASK stop 0";
+    for build in ["$CLI -j1 -- $ASK leave 7", "JSSHIM_JOBS=1 LD_PRELOAD=$JSSHIM_LIB $ASK leave 7"] {
+        let judge = |o: &Outcome| {
+            assert!(o.status.success() && o.jobs.peak as usize <= machine(), "{}", o.text());
+            assert_eq!(peaks(o, "later"), [machine()]);
+        };
+        scene("fork", &format!("{build} && {later}")).check(judge).once();
+    }
+    for make in ["make", "$MAKE"] {
+        let judge = |o: &Outcome| {
+            assert!(o.status.success());
+            assert_eq!(peaks(o, "later"), [machine()]);
+        };
+        let text = format!("sed -i 's/build .*/leave 7/' Makefile && {make} -s -j2 && {later}");
+        scene("fork", &text).check(judge).once();
+    }
+}
