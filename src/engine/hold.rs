@@ -204,10 +204,16 @@ impl Queue<'_> {
     fn look(&mut self, fd: i32, blind: bool) -> Option<Reason> {
         let most = if blind { BLIND_MILLIS } else { -1 };
         if let Some(input) = self.inputs.wait(fd, most) {
-            if fed_by_sibling(self.ledger, self.record, input) {
+            let fed = fed_by_sibling(self.ledger, self.record, input);
+            let shared = fed && input != 0 && is_read_by_host(self.ledger, self.record, input);
+            if fed && !shared {
                 return Some(Reason::Partner);
             }
-            self.inputs.drop(input);
+            if shared && self.inputs.lingers() {
+                sys::sleep_millis(AGAIN_MILLIS);
+            } else {
+                self.inputs.drop(input);
+            }
         }
         let taken = if blind { self.take_blind(fd) } else { take(fd, self.job, self.record) };
         match taken {
@@ -290,11 +296,13 @@ struct Inputs {
     /// How many have not been given up, and how many there were.
     used: usize,
     len: usize,
+    /// How often one may be looked at again that the host reads as well.
+    patience: u32,
 }
 
 impl Inputs {
     fn new(candidates: &[i32], pool: &Pool) -> Self {
-        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0 };
+        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0, patience: PATIENCE };
         let pipe = |fd: i32| {
             let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
             let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
@@ -341,6 +349,11 @@ impl Inputs {
         full.filter(|_| token.revents == 0)
     }
 
+    fn lingers(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        self.patience > 0
+    }
+
     fn drop(&mut self, fd: i32) {
         for p in self.fds.iter_mut().skip(1).filter(|p| p.fd == fd) {
             p.fd = -1;
@@ -381,6 +394,14 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
             let writes = |fd| is_open_as(pid, fd, end);
             writes(1) || writes(2) || ours_to_read && ends_at(pid, end) == (false, true)
         })
+}
+
+/// Does the host read this pipe, too? Then a forked job has it from there, and it is the way of an elder job's results:
+/// what makes a pipeline closes its own end at once.
+fn is_read_by_host(ledger: &Shared, record: &Record, input: i32) -> bool {
+    let host = ledger.record(record.client.load(Acquire)).map_or(0, |r| r.pid.load(Acquire));
+    let Ok(end) = sys::file_id(input) else { return false };
+    host > 0 && ends_at(host, end).0
 }
 
 /// Is what a process has under this number the pipe or socket of this device and inode?

@@ -7,12 +7,14 @@
 
 use core::mem::size_of;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
-use jsshim_engine::sys;
+use jsshim_engine::{proc, sys};
 
 /// How long a fork waits for an earlier child to show what it is for, in ms.
 const SHOW_MILLIS: u32 = 20;
+/// The same for one that has not had a processor for so long.
+const BUSY_MILLIS: u32 = 200;
 const SITES: usize = 128;
 
 /// One call site.
@@ -23,6 +25,8 @@ pub struct Site {
     execs: AtomicU32,
     /// A child has gone on without exec for as long as one is given to show.
     seen_to_stay: AtomicU32,
+    /// The child that was forked last.
+    last: AtomicI32,
 }
 
 /// Children at once that go on as a sibling of theirs ([`Sites::hand_on`]) and of which the parent does not know yet.
@@ -130,7 +134,8 @@ fn pair(child: i32, heir: i32) -> u64 {
 
 impl Site {
     /// A fork from here has succeeded.
-    pub fn forked(&self) {
+    pub fn forked(&self, child: i32) {
+        self.last.store(child, Relaxed);
         self.forks.fetch_add(1, Relaxed);
     }
 
@@ -142,16 +147,22 @@ impl Site {
     /// Do its children go without exec? Waits a moment, once, where none has shown it yet; a site without
     /// children is taken for one that execs, which does no harm.
     pub fn is_worker(&self) -> bool {
-        for _ in 0..SHOW_MILLIS {
+        for waited in 0..BUSY_MILLIS {
             if self.is_known() || self.forks.load(Relaxed) == 0 {
                 return false;
             }
-            if self.seen_to_stay.load(Relaxed) != 0 {
+            let shown = waited >= SHOW_MILLIS && !self.waits_for_processor();
+            if shown || self.seen_to_stay.load(Relaxed) != 0 {
                 break;
             }
             sys::sleep_millis(1);
         }
         self.seen_to_stay.store(1, Relaxed);
         !self.is_known()
+    }
+
+    /// Has the last child hardly run yet, and would it, if the machine were not busy?
+    fn waits_for_processor(&self) -> bool {
+        proc::stat(self.last.load(Relaxed)).is_some_and(|s| s.state == b'R' && s.ticks == 0)
     }
 }

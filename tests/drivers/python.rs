@@ -15,6 +15,7 @@ pub const ROWS: &[Row] = &[
     // It waits until all of its workers are there, and the tests run in the workers.
     ("pytest_xdist", |_| xdist(XDIST).may_overdraw()),
     ("pytest_xdist_with_subprocesses", |_| xdist(XDIST_JOBS).may_overdraw()),
+    ("python_result_pipes", |_| file(RESULT_PIPES)),
     ("python_os_system", |_| file(SYSTEM)),
     ("python_thread_pool", |_| file(THREADS)),
 ];
@@ -47,6 +48,30 @@ if __name__ == '__main__':
 "
     )
 }
+
+/// A pipe for each worker, as R's mclapply and Ruby's parallel have: a younger one has inherited those of its elders. They
+/// go on when they have written to it.
+const RESULT_PIPES: &str = "
+import os, time, jobs
+def burn(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until: pass
+all = []
+for i in range(8):
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(r)
+        jobs.sign(True)
+        burn(0.1 if i == 0 else 0.03)
+        os.write(w, b'result')
+        burn(0.06)
+        jobs.sign(False)
+        os._exit(i)
+    os.close(w)
+    all.append((r, pid))
+for r, pid in all: print(os.read(r, 9), os.waitpid(pid, 0)[1] >> 8)
+";
 
 /// The manager serves from a process of its own that idles.
 const MANAGER: &str = "

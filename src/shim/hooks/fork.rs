@@ -126,7 +126,7 @@ impl Forking {
             return self.in_child();
         }
         if let Some(site) = self.site.filter(|_| pid > 0) {
-            site.forked();
+            site.forked(pid);
         }
         ticket::started(self.ticket, pid);
     }
