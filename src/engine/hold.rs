@@ -363,8 +363,7 @@ impl Inputs {
 }
 
 /// Is this input a pipe that a running job of the same client writes? Its standard output or error is
-/// one; so is any other descriptor, if each side has its own end only (a queue is in many hands). Where the client has
-/// the reading end, too, it reads the pipe itself: a result that a younger job has only inherited.
+/// one; so is any other descriptor, if each side has its own end only (a queue is in many hands).
 fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
     // The pids of the siblings are needed, and what /proc shows of them.
     if space::is_elsewhere() || !proc::is_ours() {
@@ -378,10 +377,6 @@ fn fed_by_sibling(ledger: &Shared, record: &Record, input: i32) -> bool {
     let inode = if socket { sys::unix_peer(st.st_ino) } else { Ok(Some(st.st_ino)) };
     let Ok(Some(inode)) = inode else { return false };
     let end = (st.st_dev, inode);
-    let client = ledger.record(record.client.load(Acquire)).map_or(0, |c| c.pid.load(Acquire));
-    if client > 0 && !socket && ends_at(client, end).0 {
-        return false;
-    }
     let ours_to_read = !socket && ends_at(0, end) == (true, false);
     let me = record.pid.load(Acquire);
     ledger
