@@ -127,7 +127,12 @@ fn setuid_command() {
 }
 
 fn library_missing() {
-    refuses("cp $CLI .; exec ./jsshim echo ran", 2, &["jsshim: ", "libjsshim.so", "neither"]);
+    let alone = "cp $CLI .; touch file; XDG_DATA_HOME=$PWD/file exec ./jsshim echo ran";
+    refuses(
+        alone,
+        2,
+        &["jsshim: cannot unpack the library to ", "/file/jsshim/", "Not a directory"],
+    );
 }
 
 fn helper_missing() {

@@ -24,6 +24,7 @@ mod guards;
 mod harness;
 mod hosts;
 mod idle;
+mod launcher;
 mod libjobserver;
 mod libjobserver_examples;
 mod neighbours;
@@ -118,6 +119,7 @@ fn main() {
         strangers::tests(),
         corrupt::tests(),
         cli::tests(),
+        launcher::tests(),
         daemons::tests(),
         doctor::tests(),
         ship::tests(),

@@ -1,61 +1,67 @@
 //! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
 
+mod brought;
+mod completions;
 mod doctor;
 mod elf;
+mod inherited;
+mod manual;
+mod output;
 mod program;
 mod report;
 mod run;
 mod status;
+mod variables;
+
+use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-const ENVIRONMENT: &str = "\
-Environment:
-  JSSHIM_JOBS=N        slots of a pool of our own (default: the CPUs this process may use)
-  JSSHIM_DEBUG=1       a line on stderr for each event: pid, program, event, jobs
-  JSSHIM_SKIP=GLOBS    programs that are not gated, by name: 'cmake,ld*'
-  JSSHIM_ONLY=GLOBS    gate these programs only
-  JSSHIM_GATE=MODE     auto: the parent waits for a slot (at most 1 s) while nothing else needs it,
-                       else the child is held; parent: it waits even if threads or pipes may need it;
-                       child: the child is held at once
-  JSSHIM_COUNT=WORD    running: slots are for jobs that compute, and one that sleeps lends its own;
-                       processes: for all jobs that have started
-  JSSHIM_STALL=SECONDS how long a job must have slept until its slot is lent (default 0.1); off: never
-  JSSHIM_STATS=1|FILE  numbers at the end of the program at the top: on stderr, or appended to FILE
-  JSSHIM_TRACE=FILE    what runs when and where, appended to FILE (see --trace)
-  JSSHIM_LOAD=F        no further start while the load average is above F (as make -l)
-  JSSHIM_DIR=DIR       run-time directory (default: /dev/shm/jsshim-UID, else /tmp/jsshim-UID)
-  JSSHIM_HELPER=FILE   jsshim-helper, if it is not next to the library
-  JSSHIM_ENV=respect   put nothing back into an environment that a tool has scrubbed
-  JSSHIM_POOL          set by jsshim itself: the pool of this tree
+const USAGE: &str = "\
+jsshim [-j N] [--trace FILE] [--] CMD [ARG]...
+       jsshim status [--watch | --json]
+       jsshim report FILE -o OUT
+       jsshim doctor [--json] [CMD [ARG]...]
+       jsshim completions SHELL";
 
-Exit status: that of CMD; 127 if CMD is not found, 126 if it cannot be run, 2 for wrong usage.";
-
-/// Makes CMD and all below it take a slot of make's job server for each concurrent job.
+/// Run a command whose jobs queue on make's job server
 ///
-/// A program that has the name of a subcommand is run by `jsshim -- NAME`.
+/// CMD and everything below it get libjsshim(7): each process that starts several children at once takes a slot of
+/// the pool of GNU make(1) for each of them, and gives it back when the child ends.
+///
+/// Below a make with -j its pool is joined. Where there is none above, one is made, and a make or cargo that is
+/// started below joins it, too.
+///
+/// The words status, report, doctor and completions name tools if they come first. A program of such a name is run
+/// by `jsshim -- status`.
 #[derive(Parser)]
-#[command(version, after_help = ENVIRONMENT, disable_help_subcommand = true)]
+#[command(name = "jsshim", version, after_help = variables::help(), override_usage = USAGE)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     tool: Option<Tool>,
-    /// Slots of the pool that is made if there is none above
+    /// Slots of the pool that is made if there is none above, 1 to 65536 (default: JSSHIM_JOBS, or else the CPUs that
+    /// this process may use, by affinity and by the quota of its cgroup)
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     jobs: Option<u32>,
-    /// Write what runs when and where to FILE, for `jsshim report`, Perfetto and chrome://tracing
-    #[arg(long, value_name = "FILE")]
+    /// Write what runs when, and on which slot, to FILE, for `jsshim report`, Perfetto and chrome://tracing
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     trace: Option<std::path::PathBuf>,
+    /// Print the page jsshim(1)
+    #[arg(long, hide = true, exclusive = true)]
+    manual: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<std::ffi::OsString>,
+    #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
 }
 
 /// What else can be asked for. The first word decides.
 #[derive(Subcommand)]
 enum Tool {
-    Report(report::Args),
     Status(status::Args),
+    Report(report::Args),
     Doctor(doctor::Args),
     /// Print the completions of a shell
     Completions {
@@ -66,17 +72,38 @@ enum Tool {
 
 fn main() {
     let cli = Cli::parse();
-    let failure = match cli.tool {
-        Some(Tool::Report(args)) => std::process::exit(report::main(&args)),
-        Some(Tool::Status(args)) => std::process::exit(status::main(&args)),
-        Some(Tool::Doctor(args)) => std::process::exit(doctor::main(&args)),
-        Some(Tool::Completions { shell }) => return complete(shell),
-        None => run::run(cli.jobs, cli.trace.as_deref(), &cli.command),
+    let status = match cli.tool {
+        Some(Tool::Report(args)) => report::main(&args),
+        Some(Tool::Status(args)) => status::main(&args),
+        Some(Tool::Doctor(args)) => doctor::main(&args),
+        Some(Tool::Completions { shell }) => {
+            output::print(&completions::script(shell, &mut Cli::command()));
+            0
+        }
+        None if cli.manual => {
+            output::print(&manual::page(Cli::command()));
+            0
+        }
+        None => {
+            let failure = run::run(cli.jobs, cli.trace.as_deref(), &cli.command);
+            let meant = meant(failure.status, &cli.command);
+            output::say(format_args!("{}{}", failure.message, meant.unwrap_or_default()));
+            failure.status
+        }
     };
-    eprintln!("jsshim: {}", failure.message);
-    std::process::exit(failure.status);
+    std::process::exit(status);
 }
 
-fn complete(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "jsshim", &mut std::io::stdout());
+/// Was a tool meant, of which the name is not typed right?
+fn meant(status: i32, command: &[OsString]) -> Option<String> {
+    let word = command.first()?.to_str().filter(|word| status == 127 && !word.contains('/'))?;
+    let is_near = |name: &str| strsim::damerau_levenshtein(word, name) <= 1 + name.len() / 7;
+    let tools = Cli::command();
+    let names = tools.get_subcommands().map(|tool| tool.get_name());
+    let name = match word {
+        "help" => "--help",
+        "version" => "--version",
+        _ => names.into_iter().find(|name| is_near(name))?,
+    };
+    Some(format!("; did you mean 'jsshim {name}'?"))
 }

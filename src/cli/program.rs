@@ -1,7 +1,7 @@
 //! The program that is to run, and whether the library can be loaded into it.
 
 use std::ffi::{CString, OsStr};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use jsshim_engine::search;
 use jsshim_engine::target::Kind;
 
+use crate::brought;
+use crate::elf::Elf;
+use crate::output::reason;
 use crate::run::{failure, Result};
 
 /// Where distributions have libraries, and what `$LIB` stands for in their ld.so.
@@ -18,18 +21,31 @@ const LIBDIRS: [&str; 3] = [
     "lib",
 ];
 
-/// The library next to this program, or where an installation puts it.
+/// The library next to this program, where an installation puts it, or the one that this program brings.
 pub fn library() -> Result<PathBuf> {
-    let exe = std::env::current_exe().map_err(|e| failure(2, format!("/proc: {e}")))?;
+    let exe = std::env::current_exe().map_err(|e| failure(2, format!("/proc: {}", reason(&e))))?;
     let dir = exe.parent().unwrap_or(Path::new("/"));
     let beside = dir.join("libjsshim.so");
     let installed = LIBDIRS.iter().map(|lib| dir.join("..").join(lib).join("jsshim/libjsshim.so"));
     let found = std::iter::once(beside).chain(installed).find(|p| p.is_file());
     let found = found.and_then(|p| p.canonicalize().ok());
-    found.ok_or_else(|| {
-        let dir = dir.display();
-        failure(2, format!("libjsshim.so is neither in {dir} nor in {dir}/../lib/*/jsshim"))
-    })
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    match brought::library() {
+        Some(Ok(library)) => Ok(library),
+        Some(Err((place, e))) => {
+            let (place, e) = (place.display(), reason(&e));
+            Err(failure(2, format!("cannot unpack the library to {place}: {e}")))
+        }
+        None => {
+            let dir = dir.display();
+            Err(failure(
+                2,
+                format!("libjsshim.so is neither in {dir} nor in {dir}/../lib/*/jsshim"),
+            ))
+        }
+    }
 }
 
 /// The program of this name, by PATH as execvp(3) does.
@@ -39,14 +55,60 @@ pub fn find(name: &OsStr) -> Result<(PathBuf, Kind)> {
     let dirs = std::env::var_os("PATH");
     match search::find(&file, dirs.as_ref().map(|d| d.as_bytes()), false) {
         Ok((path, kind)) => Ok((OsStr::from_bytes(path.c().to_bytes()).into(), kind)),
-        Err(e) if e.0 == libc::ENOENT && !Path::new(name).exists() => {
-            Err(failure(127, format!("{shown}: command not found")))
-        }
-        Err(e) => {
-            let e = std::io::Error::from_raw_os_error(e.0);
-            Err(failure(126, format!("{shown}: cannot be run: {e}")))
-        }
+        Err(e) => Err(match candidate(name) {
+            None => failure(127, format!("{shown}: command not found")),
+            Some(path) => {
+                let why = why_not(&path)
+                    .unwrap_or_else(|| reason(&std::io::Error::from_raw_os_error(e.0)));
+                failure(126, format!("{shown}: cannot be run: {why}"))
+            }
+        }),
     }
+}
+
+/// What is there under this name, but cannot be run.
+fn candidate(name: &OsStr) -> Option<PathBuf> {
+    let is_path = name.as_bytes().contains(&b'/');
+    let dirs = std::env::var_os("PATH").filter(|_| !is_path && !name.is_empty());
+    let along = dirs.iter().flat_map(std::env::split_paths).map(|dir| dir.join(name));
+    let itself = is_path.then(|| PathBuf::from(name));
+    // In a directory that may not be looked into, too.
+    let is_there = |path: &PathBuf| {
+        path.symlink_metadata().err().is_none_or(|e| e.raw_os_error() == Some(libc::EACCES))
+    };
+    itself.into_iter().chain(along).find(is_there)
+}
+
+/// What is wrong with a file that the kernel does not run.
+fn why_not(path: &Path) -> Option<String> {
+    let meta = path.metadata().ok()?;
+    if meta.is_dir() {
+        return Some("it is a directory".to_owned());
+    }
+    if meta.permissions().mode() & 0o111 == 0 {
+        return Some("it is not executable".to_owned());
+    }
+    let needed = match interpreter_line(path) {
+        Some(line) => {
+            let word = line.split(|b| matches!(b, b' ' | b'\t')).find(|w| !w.is_empty())?;
+            if word.ends_with(b"\r") {
+                return Some("its first line ends with a carriage return (CRLF), which the kernel takes for a part of its interpreter's name".to_owned());
+            }
+            PathBuf::from(OsStr::from_bytes(word))
+        }
+        None => Elf::read(path)?.loader?,
+    };
+    let is_missing = !needed.exists();
+    is_missing.then(|| format!("its interpreter {} is missing", needed.display()))
+}
+
+/// What follows `#!`, to the end of the line.
+pub fn interpreter_line(path: &Path) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    BufReader::new(file.take(256)).read_until(b'\n', &mut line).ok()?;
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    line.strip_prefix(b"#!").map(<[u8]>::to_vec)
 }
 
 /// Why the loader would not preload our library into this program, if it would not.

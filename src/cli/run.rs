@@ -17,6 +17,8 @@ use jsshim_engine::target::Kind;
 use jsshim_engine::{own, rundir, speaker, spec, text};
 
 use crate::elf::Elf;
+use crate::inherited;
+use crate::output::{reason, say};
 use crate::program::{find, library, out_of_reach};
 
 /// Why the command was not run.
@@ -40,7 +42,8 @@ pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Fai
     match prepare(jobs, trace, command) {
         Err(f) => f,
         Ok(mut command) => {
-            let e = command.exec();
+            inherited::hand_on(&mut command);
+            let e = reason(&command.exec());
             failure(126, format!("cannot run {}: {e}", command.get_program().display()))
         }
     }
@@ -52,11 +55,13 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
     let (path, kind) = find(name)?;
     let unreached = out_of_reach(&path, kind);
     if let Some(why) = unreached {
-        eprintln!("jsshim: {} {why}; it runs, but its jobs do not queue", name.display());
+        let name = name.display();
+        say(format_args!("{name} {why}; it runs, but its jobs do not queue"));
     }
     let makeflags = std::env::var_os("MAKEFLAGS").map(OsString::into_vec);
     if makeflags.as_deref().is_some_and(|f| makeflags::parse(f).dry_run) {
-        eprintln!("jsshim: MAKEFLAGS has n (dry run): {} is not run", name.display());
+        let name = name.display();
+        say(format_args!("MAKEFLAGS has n (dry run): {name} is not run"));
         std::process::exit(0);
     }
     let needs_words = needs_words(&path, unreached.is_some());
@@ -107,7 +112,7 @@ fn asked_trace() -> Result<Option<PathBuf>> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    let cannot = |e| failure(2, format!("{}: {e}", path.display()));
+    let cannot = |e: std::io::Error| failure(2, format!("{}: {}", path.display(), reason(&e)));
     let path = std::path::absolute(path).map_err(cannot)?;
     if path.as_os_str().len() > text::Path::ROOM {
         return Err(failure(2, format!("{}: the path is too long", path.display())));
@@ -120,7 +125,7 @@ fn fresh_trace(path: &Path) -> Result<PathBuf> {
     let path = absolute(path)?;
     match std::fs::write(&path, "[\n") {
         Ok(()) => Ok(path),
-        Err(e) => Err(failure(2, format!("cannot write {}: {e}", path.display()))),
+        Err(e) => Err(failure(2, format!("cannot write {}: {}", path.display(), reason(&e)))),
     }
 }
 
@@ -143,7 +148,7 @@ fn pool(
     let slots = match join::find(settings) {
         Found::Pool(pool, _) => {
             if let Some(n) = jobs {
-                eprintln!("jsshim: the pool above is joined; -j {n} is not used");
+                say(format_args!("the pool above is joined; -j {n} is not used"));
             }
             lead(&pool);
             return Ok(None);
@@ -184,9 +189,7 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
     let given = std::env::var_os("JSSHIM_DIR");
     let given = given.as_ref().map(|d| d.as_bytes());
     if given.is_some_and(rundir::is_too_long) {
-        eprintln!(
-            "jsshim: the path in JSSHIM_DIR is too long; the usual run-time directory is used"
-        );
+        say("the path in JSSHIM_DIR is too long; the usual run-time directory is used");
     }
     let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
     let put =
@@ -239,8 +242,8 @@ fn words_of(pool: &Pool, old: Option<&[u8]>) -> Result<OsString> {
     Ok(OsString::from_vec(out.as_bytes().to_vec()))
 }
 
-fn error(errno: Errno) -> std::io::Error {
-    std::io::Error::from_raw_os_error(errno.0)
+fn error(errno: Errno) -> String {
+    reason(&std::io::Error::from_raw_os_error(errno.0))
 }
 
 /// The environment as C has it, for the guard.

@@ -1,7 +1,6 @@
 //! The command: what it is, and whether its jobs will queue.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -75,10 +74,7 @@ fn interpreted(report: &mut Report, path: &Path) -> PathBuf {
 
 /// The interpreter of a script; the program that env(1) would run, if that is it.
 fn interpreter(path: &Path) -> Option<PathBuf> {
-    let mut line = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
-    BufReader::new(std::io::Read::take(file, 256)).read_until(b'\n', &mut line).ok()?;
-    let line = line.strip_prefix(b"#!")?;
+    let line = program::interpreter_line(path)?;
     let is_blank = |b: &u8| b.is_ascii_whitespace();
     let mut words = line.split(is_blank).filter(|w| !w.is_empty());
     let first = PathBuf::from(OsStr::from_bytes(words.next()?));

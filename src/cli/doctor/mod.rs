@@ -9,16 +9,23 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
+use crate::output::{has_colours, painted, print, Paint};
+
 /// Tell what would happen to CMD here, and why
 ///
-/// Exit status: 0 all is fine, 1 something will not work as wished, 2 it cannot work.
+/// The pool that would be joined and the way to it; what CMD is (dynamically linked, static, setuid, Go, a script, a
+/// speaker of the protocol); whether the library can be loaded into it; the helper, the run-time directory, /proc and
+/// the kernel. Nothing is run.
+///
+/// The exit status is 0 if all is fine, 1 if something will not work as wished, 2 if it cannot work.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "CMD")]
+    #[arg(value_hint = clap::ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 
@@ -76,25 +83,28 @@ impl Report {
     }
 
     fn print(&self) {
+        let (colours, mut all) = (has_colours(), String::new());
         for Finding { level, topic, text } in &self.0 {
-            let mark = match level {
-                Level::Ok => "ok",
-                Level::Note => "note",
-                Level::Warning => "WARN",
-                Level::Failure => "FAIL",
+            let (paint, mark) = match level {
+                Level::Ok => (Paint::Green, "ok"),
+                Level::Note => (Paint::Bold, "note"),
+                Level::Warning => (Paint::Yellow, "WARN"),
+                Level::Failure => (Paint::Red, "FAIL"),
             };
-            println!("{mark:<5} {topic:<12} {text}");
+            let mark = painted(paint, &format!("{mark:<5}"), colours && *level != Level::Note);
+            all += &format!("{mark} {topic:<12} {text}\n");
         }
-        println!(
-            "{}",
-            ["All is fine.", "Not all will work as wished.", "It cannot work."]
-                [self.status() as usize]
-        );
+        let (paint, verdict) = match self.status() {
+            0 => (Paint::Green, "All is fine."),
+            1 => (Paint::Yellow, "Not all will work as wished."),
+            _ => (Paint::Red, "It cannot work."),
+        };
+        print(&format!("{all}{}\n", painted(paint, verdict, colours)));
     }
 
     fn print_json(&self) {
         let whole = serde_json::json!({ "status": self.status(), "findings": self.0 });
-        println!("{whole:#}");
+        print(&format!("{whole:#}\n"));
     }
 }
 

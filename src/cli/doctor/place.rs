@@ -9,6 +9,7 @@ use jsshim_engine::{ledger, rundir, spec, sys, text};
 
 use super::{variable, Report};
 use crate::elf::Elf;
+use crate::output::reason;
 use crate::program;
 
 /// The library and its helper; tells of both.
@@ -20,13 +21,20 @@ pub fn library(report: &mut Report) -> Option<PathBuf> {
             return None;
         }
     };
-    let exe = std::env::current_exe().unwrap_or_default();
-    match loads(&library, &exe) {
+    match loads(&library, &any_program()) {
         Ok(()) => report.ok("library", format!("{} loads", library.display())),
         Err(why) => report.fail("library", format!("{} does not load: {why}", library.display())),
     }
     helper(report, &library);
     Some(library)
+}
+
+/// One with a loader: this program may be static.
+fn any_program() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let usual = ["/bin/sh", "/usr/bin/env", "/usr/bin/make"].map(PathBuf::from);
+    let has_loader = |path: &PathBuf| Elf::read(path).is_some_and(|e| e.loader.is_some());
+    std::iter::once(exe.clone()).chain(usual).find(has_loader).unwrap_or(exe)
 }
 
 /// Would the loader of this program load the library? It is asked to list what it would load (ld.so(8),
@@ -35,7 +43,7 @@ pub fn loads(library: &Path, program: &Path) -> Result<(), String> {
     let loader = Elf::read(program).and_then(|e| e.loader).ok_or("the program has no loader")?;
     let mut command = Command::new(&loader);
     command.arg("--list").arg(program).env("LD_PRELOAD", library).stdin(Stdio::null());
-    let out = command.output().map_err(|e| format!("{}: {e}", loader.display()))?;
+    let out = command.output().map_err(|e| format!("{}: {}", loader.display(), reason(&e)))?;
     let listed = String::from_utf8_lossy(&out.stdout);
     if listed.contains(&*library.to_string_lossy()) {
         return Ok(());
@@ -64,7 +72,10 @@ fn helper(report: &mut Report, library: &Path) {
         Ok(status) => {
             report.fail("helper", format!("{} is not jsshim-helper ({status})", path.display()));
         }
-        Err(e) => report.fail("helper", format!("{}: {e}; jobs cannot be held", path.display())),
+        Err(e) => {
+            let (path, e) = (path.display(), reason(&e));
+            report.fail("helper", format!("{path}: {e}; jobs cannot be held"));
+        }
     }
 }
 
@@ -97,7 +108,7 @@ pub fn run_dir(report: &mut Report) {
     let dir = match rundir::make_in(given, with_room).or_else(|_| rundir::find(given)) {
         Ok(dir) => PathBuf::from(OsStr::from_bytes(dir.bytes())),
         Err(e) => {
-            let e = std::io::Error::from_raw_os_error(e.0);
+            let e = reason(&std::io::Error::from_raw_os_error(e.0));
             let place =
                 told.map_or("/dev/shm and /tmp".into(), |d| d.to_string_lossy().into_owned());
             let must = "it must be a directory of yours with mode 0700";

@@ -8,13 +8,16 @@ mod sums;
 use std::fs;
 use std::path::PathBuf;
 
-/// Makes a page of a trace: a lane for each slot, how many were in use, the longest waits
+use crate::output::{reason, say};
+
+/// Make a page of a trace: a lane for each slot, how many were in use, the longest waits
 #[derive(clap::Args)]
 pub struct Args {
     /// The file of JSSHIM_TRACE or --trace
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     file: PathBuf,
     /// Where to write it: a page if the name ends in .html, a picture if in .svg
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", value_hint = clap::ValueHint::FilePath)]
     output: PathBuf,
 }
 
@@ -23,7 +26,7 @@ pub fn main(args: &Args) -> i32 {
     match write(args) {
         Ok(()) => 0,
         Err(why) => {
-            eprintln!("jsshim: {why}");
+            say(why);
             2
         }
     }
@@ -36,10 +39,10 @@ fn write(args: &Args) -> Result<(), String> {
         Some("svg") => page::svg,
         _ => return Err(format!("{output}: neither .html nor .svg")),
     };
-    let text = fs::read(&args.file).map_err(|e| format!("{file}: {e}"))?;
+    let text = fs::read(&args.file).map_err(|e| format!("{file}: {}", reason(&e)))?;
     let pools = read::pools(&String::from_utf8_lossy(&text));
     if pools.iter().all(|pool| pool.parts.is_empty()) {
         return Err(format!("{file}: no job is in this trace"));
     }
-    fs::write(&args.output, render(&pools)).map_err(|e| format!("{output}: {e}"))
+    fs::write(&args.output, render(&pools)).map_err(|e| format!("{output}: {}", reason(&e)))
 }

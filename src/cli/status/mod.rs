@@ -5,7 +5,13 @@ mod model;
 mod table;
 mod watch;
 
-/// Shows the pools of this user, who holds their slots, and who waits: the longest waiters first
+use crate::output::{has_colours, painted, print, reason, say, Paint};
+use table::{Line, Tone};
+
+/// Show the pools of this user, who holds their slots, and who waits
+///
+/// Slots in use, free and in all; each job with its process, program, state and client, the longest waiters first; and
+/// processes that do not queue.
 #[derive(clap::Args)]
 pub struct Args {
     /// Show it again every second, until q is pressed
@@ -22,25 +28,30 @@ pub fn main(args: &Args) -> i32 {
         return match watch::run() {
             Ok(()) => 0,
             Err(e) => {
-                eprintln!("jsshim: status --watch needs a terminal: {e}");
+                say(format_args!("status --watch needs a terminal: {}", reason(&e)));
                 2
             }
         };
     }
     let status = collect::status();
     if args.json {
-        print(&serde_json::to_string_pretty(&status).expect("plain data"));
+        print(&(serde_json::to_string_pretty(&status).expect("plain data") + "\n"));
     } else if status.pools.is_empty() {
-        print("no pool is in use");
+        print("no pool is in use\n");
     } else {
+        let colours = has_colours();
         let lines = status.pools.iter().flat_map(|pool| table::lines(pool, None));
-        print(&lines.map(|line| line.text).collect::<Vec<_>>().join("\n"));
+        print(&lines.map(|line| in_colour(&line, colours) + "\n").collect::<String>());
     }
     0
 }
 
-/// To stdout; a reader that has gone is no error.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
+fn in_colour(line: &Line, colours: bool) -> String {
+    let paint = match line.tone {
+        Tone::Plain => return line.text.clone(),
+        Tone::Head => Paint::Bold,
+        Tone::Held => Paint::Yellow,
+        Tone::Warning => Paint::Red,
+    };
+    painted(paint, &line.text, colours)
 }
