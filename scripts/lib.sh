@@ -1,4 +1,4 @@
-# Sourced by the other scripts: where things are, and how Debian's source packages are fetched.
+# Sourced by the other scripts: where things are, and how Debian's packages are fetched.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -45,11 +45,39 @@ signed_by() {
     [ -z "$keyring" ] || echo "[signed-by=/${keyring#*/}]"
 }
 
-# fetch_source SUITE PACKAGE DIR: unpacks Debian's source package into DIR, which must not exist.
-# apt checks it against the suite's signature. It works in a state directory of its own, so that
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# install_packages PACKAGE...: those that are missing.
+install_packages() {
+    [ $# -gt 0 ] || return 0
+    local out tries=0
+    say "installing $*"
+    # apt waits for another one's dpkg lock, but not for its package lists.
+    until out=$(as_root apt-get -qq update 2>&1); do
+        [[ $out = *"get lock"* && $((tries += 1)) -le 60 ]] || die "apt-get update failed: $out"
+        sleep 5
+    done
+    out=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install "$@" 2>&1) ||
+        die "apt-get install failed: $out"
+}
+
+cargo_version() { cargo --version 2>/dev/null | cut -d' ' -f2; }
+
+check_rust() {
+    local need have
+    need=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+    have=$(cargo_version || true)
+    dpkg --compare-versions "${have:-0}" ge "$need" || die "cargo $need or later is needed, found ${have:-none}.
+    Debian 12's own is too old. With rustup: 'rustup update stable'. Without it: 'apt-get install rustup'
+    and 'rustup default stable' on Debian 13 or later, and the installer from https://rustup.rs before."
+}
+
+# download_source SUITE PACKAGE DIR: puts the files of Debian's source package into DIR/source, and makes DIR.
+# apt checks them against the suite's signature. It works in a state directory of its own, so that
 # the machine's sources stay as they are and no other apt-get is in the way.
-fetch_source() {
-    local suite=$1 package=$2 dir=$3 tmp=$3.fetch mirror
+download_source() {
+    local suite=$1 package=$2 tmp=$3 mirror
     mirror=$(debian_mirror)
     rm -rf "$tmp"
     mkdir -p "$tmp"/state/lists/partial "$tmp"/cache/archives/partial "$tmp"/source
@@ -73,9 +101,15 @@ fetch_source() {
         cd "$tmp/source"
         apt-get -qq -c="$tmp/apt.conf" update
         apt-get -qq -c="$tmp/apt.conf" --download-only source "$package"
-        # No second check: the uploader's key is not on every machine, the suite's is.
-        dpkg-source --no-check -q -x ./*.dsc "$tmp/tree"
     )
+}
+
+# fetch_source SUITE PACKAGE DIR: unpacks Debian's source package into DIR, which must not exist.
+fetch_source() {
+    local dir=$3 tmp=$3.fetch
+    download_source "$1" "$2" "$tmp"
+    # No second check: the uploader's key is not on every machine, the suite's is.
+    (cd "$tmp/source" && dpkg-source --no-check -q -x ./*.dsc "$tmp/tree")
     mv "$tmp/tree" "$dir"
     rm -rf "$tmp"
 }

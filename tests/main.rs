@@ -24,11 +24,13 @@ mod guards;
 mod harness;
 mod hosts;
 mod idle;
+mod installing;
 mod launcher;
 mod libjobserver;
 mod libjobserver_examples;
 mod neighbours;
 mod ninja;
+mod packaging;
 mod proof;
 mod python;
 mod security;
@@ -119,10 +121,12 @@ fn main() {
         strangers::tests(),
         corrupt::tests(),
         cli::tests(),
+        installing::tests(),
         launcher::tests(),
         daemons::tests(),
         doctor::tests(),
         ship::tests(),
+        packaging::tests(),
         examples::tests(),
         docs::tests(),
         arch::tests(),
