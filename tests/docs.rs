@@ -3,14 +3,19 @@
 
 use std::fs;
 
-use crate::harness::programs::{artifact, output, script};
+use crate::harness::programs::{artifact, base, output, script};
 use crate::harness::Run;
 use crate::tidy::files;
 use crate::Test;
 
 pub fn tests() -> Vec<Test> {
-    let mut list = crate::tests![scripts_are_named_as_they_are, tools_are_named_as_they_are];
-    for page in pages() {
+    let mut list = crate::tests![
+        scripts_are_named_as_they_are,
+        tools_are_named_as_they_are,
+        readme_is_short,
+        readmes_in_a_clean_copy,
+    ];
+    for page in pages().into_iter().filter(|page| !IN_A_CLEAN_COPY.contains(&page.as_str())) {
         let name = page.rsplit('/').next().unwrap_or(&page).replace('.', "_");
         let folder = if page.contains("examples/") { "examples_" } else { "" };
         let name = format!("docs::commands_of_{folder}{name}");
@@ -24,8 +29,12 @@ pub fn plain_tests() -> Vec<Test> {
     crate::tests![every_message_is_explained, links_lead_somewhere]
 }
 
+/// First the build without a network, which nothing of the other can change.
+const IN_A_CLEAN_COPY: [&str; 2] = ["packaging/README.md", "README.md"];
+
 fn pages() -> Vec<String> {
     let mut list = vec!["README.md".to_owned(), "examples/README.md".to_owned()];
+    list.push("packaging/README.md".to_owned());
     let docs = fs::read_dir(script("../docs")).unwrap().flatten();
     list.extend(docs.map(|e| format!("docs/{}", e.file_name().to_string_lossy())));
     list.retain(|page| page.ends_with(".md"));
@@ -91,6 +100,68 @@ fn commands_of(page: &str) {
             .any_peak();
         run.check(|o| assert!(o.status.success(), "a command of the page fails")).once();
     }
+}
+
+/// Every command as it is printed, in a copy of the tree in which nothing is built, at another place: vendored, and
+/// then without what this machine's cargo has. The binaries are the same, byte for byte, and name no place. What is
+/// installed goes to a /usr/local that ends with the shell, and the launcher also by cargo, alone.
+fn readmes_in_a_clean_copy() {
+    let Some(cli) = artifact("jsshim") else { return };
+    let commands = IN_A_CLEAN_COPY
+        .map(|page| blocks(&read(page)).into_iter().filter(|b| !is_picture(b)).collect::<String>());
+    let [vendored, usual] = commands.map(|text| {
+        let line = |line: &str| {
+            format!("echo '+' {:?} >&2\n{line}\n", line.replace(['$', '`', '\''], "_"))
+        };
+        text.lines().map(line).collect::<String>()
+    });
+    let vendored = vendored.replacen("\ncargo build", "\nno_network\ncargo build", 1);
+    let text = [CLEAN, &vendored, COMPARED, &usual, ALONE].concat();
+    let file = base().join("clean-copy.sh");
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let built = format!("BUILT={}", cli.trim_end_matches("/jsshim"));
+    let root = format!("ROOT={}", fs::canonicalize(script("..")).unwrap().display());
+    let bash = ["bash", "-euo", "pipefail", file];
+    let line =
+        [&["-k9", "900", "env", "-u", "MAKEFLAGS", &built, &root, "unshare", "-m"], &bash[..]]
+            .concat();
+    let told = output("timeout", &line);
+    assert!(told.ends_with("whole\n"), "{told}");
+}
+
+const CLEAN: &str = r#"
+exec </dev/null
+own=${CARGO_HOME:-$HOME/.cargo}
+dir=$(mktemp -d); trap 'rm -rf "$dir"' EXIT
+mkdir -p "$dir/some/where"; cd "$dir/some/where"
+tar -C "$ROOT" -c --exclude=./target --exclude=./.git . | tar -x
+unset CARGO_TARGET_DIR
+mount -t tmpfs none /usr/local
+export JSSHIM_DIR=$dir/run PATH=/usr/local/bin:$PATH
+mkdir -m 700 "$JSSHIM_DIR"
+no_network() { export CARGO_HOME=$dir/cargo CARGO_NET_OFFLINE=true; }
+"#;
+
+const COMPARED: &str = r#"
+for file in libjsshim.so jsshim-helper jsshim libjobserver.so libjobserver.a; do
+    cmp "$BUILT/$file" "target/release/$file"
+    for place in "$dir" "$ROOT" "$own" "$HOME/" /registry/src vendor/; do
+        if grep -qaF "$place" "target/release/$file"; then echo "$file names $place" >&2; exit 1; fi
+    done
+done
+"#;
+
+const ALONE: &str = r#"
+CARGO_INSTALL_ROOT=$dir/alone cargo install --locked --path src/cli 2>&1
+test "$(ls "$dir/alone/bin")" = jsshim
+HOME=$dir/home "$dir/alone/bin/jsshim" -j2 -- sh -c 'test -n "$JSSHIM_POOL"; echo whole'
+"#;
+
+/// A page and a half of a terminal.
+fn readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 75, "{lines} lines");
 }
 
 const PREPARED: &str = r#"

@@ -19,10 +19,11 @@ pub fn tests() -> Vec<Test> {
     crate::tests![
         needs_libc_only,
         shows_its_hooks_only,
-        readme_names_every_door,
+        manual_names_every_door,
         runs_on_an_old_libc,
         asks_for_no_executable_stack,
         helper_is_static_and_small,
+        launcher_needs_no_libc,
     ]
 }
 
@@ -52,18 +53,20 @@ fn shows_its_hooks_only() {
     assert!(more.is_empty() && less.is_empty(), "shown besides: {more:?}, missing: {less:?}");
 }
 
-fn readme_names_every_door() {
-    let readme = fs::read_to_string(source().join("../README.md")).unwrap();
-    let section = readme.split("## Doors\n").nth(1).expect("a section on doors");
-    let section = section.split("\n## ").next().unwrap_or(section);
-    for kind in DOORS.iter().map(|(kind, _)| kind).collect::<BTreeSet<_>>() {
-        let row = section.lines().find(|line| line.starts_with(&format!("| {kind} |")));
-        let row = row.unwrap_or_else(|| panic!("no row for {kind}"));
-        let named: BTreeSet<_> = row.split('`').skip(1).step_by(2).collect();
-        let doors: BTreeSet<_> =
-            DOORS.iter().filter(|(k, _)| k == kind).map(|(_, name)| *name).collect();
-        assert_eq!(named, doors, "{kind}");
-    }
+fn manual_names_every_door() {
+    let page = fs::read_to_string(source().join("../man/libjsshim.7")).unwrap();
+    let section = page.split(".SH FUNCTIONS\n").nth(1).expect("a section on functions");
+    let section = section.split(".PP\n").next().unwrap_or(section);
+    let named: BTreeSet<_> = section.split(".TP\n.B ").skip(1).flat_map(row).collect();
+    let doors: BTreeSet<_> = DOORS.iter().copied().collect();
+    assert_eq!(named, doors);
+}
+
+/// The kind of a row, with each of its functions.
+fn row(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut words = text.split_whitespace();
+    let kind = words.next().unwrap_or_default();
+    words.map(move |name| (kind, name))
 }
 
 /// One symbol of a newer version, and programs of an older chroot do not start at all.
@@ -95,6 +98,19 @@ fn asks_for_no_executable_stack() {
         let stack = headers.lines().find(|line| line.contains("GNU_STACK"));
         assert!(stack.is_some_and(|line| line.contains(" RW ")), "{name}: {stack:?}");
     }
+}
+
+/// It asks for no version of glibc, and so runs where the library does: here in a root directory of its own.
+fn launcher_needs_no_libc() {
+    let Some(launcher) = artifact("jsshim") else {
+        return;
+    };
+    let headers = output("readelf", &["-ldW", "--dyn-syms", &launcher]);
+    assert!(!headers.contains("INTERP") && !headers.contains("(NEEDED)"), "{headers}");
+    assert!(!headers.contains("@GLIBC_"), "{headers}");
+    let alone = "d=$(mktemp -d); cp $0 $d/jsshim; unshare -r chroot $d /jsshim --version; rm -r $d";
+    let version = format!("jsshim {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(output("sh", &["-c", alone, &launcher]), version);
 }
 
 fn helper_is_static_and_small() {

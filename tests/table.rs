@@ -48,7 +48,7 @@ const SLOTS: [(&str, &str, usize, &str); 6] = [
     ("none, beside a thread", "threaded", 1, "auto"),
 ];
 
-/// One thing that is not as without the library. `README.md` quotes these.
+/// One thing that is not as without the library. `docs/LIMITS.md` quotes these.
 struct Documented {
     what: &'static str,
     /// A line of the row with this title, as it is compared; `None` if it is not.
