@@ -28,8 +28,10 @@ static SEEN: AtomicU64 = AtomicU64::new(0);
 /// Of a process that is in no job of a pool.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
-/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::stall`]).
-const LONG: u64 = 10;
+/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::stall`]), of a clock that stands still for up to ten.
+const LONG: u64 = 8;
+/// After so long a wait for a child, which a shell has many of.
+const LONGER: u64 = 20;
 
 #[link_section = "jsshim_doors"]
 static CLOCK: Real<unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int> =
@@ -81,9 +83,20 @@ pub fn has_read() {
 /// After such a call: who has slept for long may be in a job whose slot is lent.
 #[inline]
 pub fn woken_after_long() {
+    woken_after(LONG);
+}
+
+/// After a wait for a child.
+#[inline]
+pub fn has_reaped() {
+    woken_after(LONGER);
+}
+
+#[inline]
+fn woken_after(long: u64) {
     if WORD.load(Relaxed).is_null() {
         let now = millis();
-        if now.saturating_sub(SEEN.swap(now, Relaxed)) > LONG {
+        if now.saturating_sub(SEEN.swap(now, Relaxed)) > long {
             find();
         }
     }

@@ -72,7 +72,7 @@ impl Activity {
         if due && now >= part.next {
             part.judge(ledger, look, &roots, when);
         }
-        part.note(record, h.generation);
+        part.tell(record, h.generation, now);
     }
 
     /// Of the jobs that wait to come back, the one that does so for longest.
@@ -156,7 +156,7 @@ impl Activity {
             let part = self.parts.get_mut(index as usize).filter(|_| is_running(state));
             if let Some(part) = part.filter(|_| look.jobs.has(pid)) {
                 part.falls_asleep(now);
-                part.note(record, generation);
+                part.tell(record, generation, now);
             }
         }
     }

@@ -45,6 +45,8 @@ impl Lender {
             // SAFETY: zeros know nothing. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
+        // AcqRel: whoever has taken one before is seen awake below, and nobody takes one until they are counted again.
+        header.spare.swap(0, AcqRel);
         let now = sys::now();
         let Some(activity) = self.activity.as_deref_mut() else { return waits };
         activity.look(ledger, look, When { now, limit: self.limit, hurry: parked });

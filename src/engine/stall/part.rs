@@ -242,8 +242,19 @@ impl Roots<'_> {
     }
 }
 impl Part {
+    /// Writes down whether it sleeps. One that woke up just before it was written may not have seen it; but then it has run
+    /// since, and is awake.
+    pub fn tell(&mut self, record: &Record, generation: u32, now: u64) {
+        let before = self.told;
+        self.note(record, generation);
+        if self.told && !before && self.tick(now) {
+            self.wakes_up(now);
+            self.note(record, generation);
+        }
+    }
+
     /// Writes down whether it sleeps. Until it has left its wait the word has another use.
-    pub fn note(&mut self, record: &Record, generation: u32) {
+    fn note(&mut self, record: &Record, generation: u32) {
         self.told = self.sleeps && record.state().runs();
         match self.sleeps {
             _ if !record.state().runs() => {}

@@ -114,7 +114,7 @@ pub unsafe fn waitid(
     let wait = || {
         lent::sleeps();
         let ret = real(kind, id, to, options);
-        lent::woken_after_long();
+        lent::has_reaped();
         ret
     };
     let ret = if kind == libc::P_ALL {
@@ -156,7 +156,7 @@ unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_
     let to = if status.is_null() { &raw mut own } else { status };
     lent::sleeps();
     let pid = real(to);
-    lent::woken_after_long();
+    lent::has_reaped();
     // SAFETY: after a success the word is filled in.
     if pid > 0 && unsafe { libc::WIFEXITED(*to) || libc::WIFSIGNALED(*to) } {
         ticket::ended(pid);
