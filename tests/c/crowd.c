@@ -19,6 +19,7 @@ struct shared {
 	sem_t sem;
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
+	pthread_barrier_t all; /* nobody takes what wakes the others */
 };
 
 static struct shared *shared;
@@ -126,6 +127,7 @@ static void prepare(void)
 {
 	pthread_mutexattr_t mutex;
 	pthread_condattr_t cond;
+	pthread_barrierattr_t all;
 	int ends[2];
 
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -140,6 +142,9 @@ static void prepare(void)
 	pthread_condattr_init(&cond);
 	pthread_condattr_setpshared(&cond, PTHREAD_PROCESS_SHARED);
 	pthread_cond_init(&shared->cond, &cond);
+	pthread_barrierattr_init(&all);
+	pthread_barrierattr_setpshared(&all, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&shared->all, &all, count);
 }
 
 static void worker(long ms)
@@ -149,6 +154,7 @@ static void worker(long ms)
 		shared->waiting++;
 		wait_for(round);
 		burn(ms);
+		pthread_barrier_wait(&shared->all);
 	}
 	sign(0);
 	_exit(0);

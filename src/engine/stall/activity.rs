@@ -67,7 +67,11 @@ impl Activity {
             part.wakes_up(now);
         }
         let rested = now.saturating_sub(part.still);
-        let is_long = || rested >= when.least() || part.spent.is_quiet(now);
+        if when.long {
+            part.nap(now);
+        }
+        let drowsy = when.long && part.drowsy;
+        let is_long = || rested >= when.least() || drowsy || part.spent.is_quiet(now);
         let due = if part.sleeps { !part.known } else { is_long() };
         if due && now >= part.next {
             part.judge(ledger, look, &roots, when);

@@ -12,6 +12,10 @@ use super::activity::{is_running, Activity};
 use super::part::{When, MOMENT};
 use super::verdict::Look;
 
+/// So many times as long as a job must have slept somebody has waited for long: then also who uses more than a little,
+/// but sleeps for most of the time, lends its slot. It may poll for what waits.
+const LONG: u64 = 10;
+
 /// What the guard keeps of that from one round to the next.
 pub struct Lender {
     /// So long a job must have used no processor, in ns.
@@ -19,12 +23,14 @@ pub struct Lender {
     activity: Option<&'static mut Activity>,
     /// When the jobs were counted last.
     last: u64,
+    /// Since when somebody waits, and no slot has been spare.
+    waiting: u64,
 }
 
 impl Lender {
     /// One that lends the slot of a job that has slept for so long, in ns.
     pub fn new(limit: u64) -> Self {
-        Self { limit, activity: None, last: 0 }
+        Self { limit, activity: None, last: 0, waiting: u64::MAX }
     }
 
     /// Looks at all running jobs, and starts held ones where slots sleep. Returns whether a job waits.
@@ -49,7 +55,9 @@ impl Lender {
         header.spare.swap(0, AcqRel);
         let now = sys::now();
         let Some(activity) = self.activity.as_deref_mut() else { return waits };
-        activity.look(ledger, look, When { now, limit: self.limit, hurry: parked });
+        self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
+        let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
+        activity.look(ledger, look, When { now, limit: self.limit, hurry: parked, long });
         let mut census = count(activity, ledger, false);
         header.owed.store(census.owed | u32::from(parked), Relaxed);
         let past = if self.last == 0 { 0 } else { now.saturating_sub(self.last) };
@@ -66,6 +74,7 @@ impl Lender {
         }
         let mut spare = census.spare();
         if spare > 0 {
+            self.waiting = u64::MAX;
             spare = count(activity, ledger, true).spare();
             spare = come_back(activity, ledger, spare, now);
             spare = if ledger.too_loaded() { spare } else { lend(ledger, spare) };

@@ -36,6 +36,8 @@ pub struct When {
     pub limit: u64,
     /// Somebody waits to come back: where a job waits for others, a moment is enough.
     pub hurry: bool,
+    /// Somebody has waited for long.
+    pub long: bool,
 }
 
 impl When {
@@ -105,6 +107,12 @@ pub struct Part {
     pub next: u64,
     /// Of a client: does it run in a job of the ledger?
     pub inside: bool,
+    /// Of the looks of this second, how many there were, and at how many all of it slept and no clock had moved; and
+    /// whether that was so for most of the second before.
+    looks: u32,
+    naps: u32,
+    second: u64,
+    pub drowsy: bool,
 }
 
 impl Part {
@@ -114,6 +122,7 @@ impl Part {
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
         (self.sleeps, self.known, self.inside) = (false, false, false);
         (self.burst, self.light, self.told) = (0, 0, false);
+        (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
     }
 
     pub fn pids(&self) -> &[i32] {
@@ -159,6 +168,18 @@ impl Part {
     fn count(&mut self, spent: u64, now: u64) {
         self.spent.add(spent, now);
         self.burst = self.burst.saturating_add(spent);
+    }
+
+    /// Counts for how long it sleeps in between, though it uses more than a little: somebody has waited for long.
+    pub fn nap(&mut self, now: u64) {
+        let asleep = |pid: &i32| proc::stat(*pid).is_none_or(|s| matches!(s.state, b'S' | b'Z'));
+        let naps = self.still < now && self.pids().iter().all(asleep);
+        self.looks = self.looks.saturating_add(1);
+        self.naps = self.naps.saturating_add(naps.into());
+        if now.saturating_sub(self.second) >= 2 * HALF {
+            self.drowsy = self.naps > self.looks / 2;
+            (self.looks, self.naps, self.second) = (0, 0, now);
+        }
     }
 
     /// It sleeps, or does so again.
@@ -267,16 +288,17 @@ impl Part {
         let When { limit, now, .. } = when;
         let rested = now.saturating_sub(self.still);
         let new = self.find(roots, now);
-        if new && !self.sleeps && !self.spent.is_quiet(now) {
+        if new && !self.sleeps && !when.long && !self.spent.is_quiet(now) {
             self.still = now;
             return;
         }
-        if self.overflown || !self.spent.is_little() && rested < when.least() {
+        let drowsy = when.long && self.drowsy;
+        if self.overflown || !drowsy && !self.spent.is_little() && rested < when.least() {
             self.sleeps = false;
             return;
         }
         self.next = now.saturating_add(when.least().min(PAUSE));
-        let long = rested >= limit || self.sleeps || self.spent.is_quiet(now);
+        let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
         match look.rest(self.pids(), ledger) {
             // On a processor this moment, for as long as its clocks will say.
             Mood::Runs => {}
