@@ -46,12 +46,15 @@ enum Top {
 
 use Top::{Jsshim, Make, Make44, MakePlus};
 
+/// Who has the pool, and its slots.
+type Place = (Top, usize);
+
 /// Where a situation is tried. A make of one slot has no pool.
-const PLACES: [(Top, usize); 4] = [(Jsshim, 1), (Make, 2), (MakePlus, 2), (Make44, 4)];
+const PLACES: [Place; 4] = [(Jsshim, 1), (Make, 2), (MakePlus, 2), (Make44, 4)];
 
 /// The script runs `hosts` times side by side, each time with its number as `$1`: as that many recipes of a make
 /// with so many slots, or in the background of a shell.
-fn side_by_side((top, slots): (Top, usize), hosts: usize, script: &str) -> Run {
+fn side_by_side((top, slots): Place, hosts: usize, script: &str) -> Run {
     let numbers: Vec<_> = (1..=hosts).map(|n| n.to_string()).collect();
     let numbers = numbers.join(" ");
     let jobs = format!("-j{slots}");

@@ -12,11 +12,11 @@ from load import BENCH, TOOLBOX, tool
 class Row:
     """A shell script, which finds in $W how many it shall start at once and in $N how many slots there are, and
     the files beside it. It may take `most` times what it takes without the library, and compute above the slots
-    for the part `above` of the time."""
+    for the part `above` of the time. `make` is what has the pool, and `user` who runs it if that would be root."""
 
-    def __init__(self, name, script, files, most=1.3, prepare=None, above=None, make=False):
+    def __init__(self, name, script, files, most=1.3, prepare=None, above=None, make=False, user=None):
         self.name, self.script, self.files = name, script, files
-        self.most, self.prepare, self.above, self.make = most, prepare, above, make
+        self.most, self.prepare, self.above, self.make, self.user = most, prepare, above, make, user
 
 
 MAKEFILE = "all: 1 2 3 4 5\n1 2 3 4 5:\n\t@sh recipe $@\n"
@@ -211,12 +211,12 @@ SOURCE = "".join(
     for n in range(1, 60)
 )
 
-POSTGRES = """PATH=$(echo /usr/lib/postgresql/*/bin):$PATH; d=../idle-postgres
-as="${POSTGRES_USER:+setpriv --reuid=$POSTGRES_USER --regid=$POSTGRES_USER --clear-groups}"
-$as pg_ctl -D $d -l $d/log -w -o "-k $PWD/../idle-postgres -c listen_addresses=" start >out
-for i in 1 2 3 4 5; do psql -q -h $PWD/../idle-postgres -U postgres -c 'select count(*) from generate_series(1, 20000)' postgres >>out & done; wait %2 %3 %4 %5 %6 2>/dev/null
-wait; $as pg_ctl -D $d -m fast -w stop >>out
+POSTGRES = """PATH=$(echo /usr/lib/postgresql/*/bin):$PATH; d=$PWD/../idle-postgres
+pg_ctl -D $d -l $d/log -w -o "-k $d -c listen_addresses=" start >out
+for i in 1 2 3 4 5; do psql -q -h $d -U postgres -c 'select count(*) from generate_series(1, 20000)' postgres >out$i & done
+wait; exec pg_ctl -D $d -m fast -w stop >>out
 """
+NOBODY = 65534
 
 
 def prepare_git():
@@ -228,17 +228,15 @@ def prepare_git():
 
 
 def prepare_postgres():
-    """A cluster of an ordinary user's, since PostgreSQL does not run as root."""
-    folder, user = f"{BENCH}/idle-postgres", 65534
-    bins = os.path.dirname(glob.glob("/usr/lib/postgresql/*/bin/initdb")[0])
+    """PostgreSQL does not run as root."""
+    folder, as_user = f"{BENCH}/idle-postgres", []
+    initdb = glob.glob("/usr/lib/postgresql/*/bin/initdb")[0]
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    as_user = []
     if os.getuid() == 0:
-        os.chown(folder, user, user)
-        os.environ["POSTGRES_USER"] = str(user)
-        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    argv = [*as_user, f"{bins}/initdb", "-D", folder, "-U", "postgres", "-A", "trust", "-N"]
+        os.chown(folder, NOBODY, NOBODY)
+        as_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    argv = [*as_user, initdb, "-D", folder, "-U", "postgres", "-A", "trust", "-N"]
     subprocess.run(argv, cwd="/", check=True, stdout=subprocess.DEVNULL)
 
 
@@ -282,7 +280,7 @@ def rows():
     yield Row("celery prefork", CELERY, {"tasks.py": TASKS, "work.py": CELERY_TASKS})
     yield Row("tmux, panes sleep", TMUX, {})
     if glob.glob("/usr/lib/postgresql/*/bin/initdb") and shutil.which("psql"):
-        yield Row("PostgreSQL, 5 psql", POSTGRES, {}, prepare=prepare_postgres)
+        yield Row("PostgreSQL, 5 psql", POSTGRES, {}, prepare=prepare_postgres, user=NOBODY)
     yield Row("cluster of 4", python, hosts(CLUSTER))
     yield Row("spawn and tracker", python, hosts(SPAWN))
     yield Row("8 at a barrier", python, hosts(BARRIER), **kept)

@@ -5,7 +5,7 @@
  *           many processes had been running since the look before. What is left after SECONDS, or after the
  *           command, is killed; then the status is -1, or as it was. The library's own processes do not count.
  *   burn MS   uses so much processor time
- *   pairs N   writes a byte into a pipe and reads it, N times; prints the time of one */
+ *   pairs N   writes a byte into a pipe and reads it, N times; prints the processor time of one */
 #define PROGRAM "watch"
 #include "common.h"
 #include <dirent.h>
@@ -24,12 +24,12 @@ static void doze(long ms)
 	nanosleep(&t, NULL);
 }
 
-static int slurp(char *buf, int size, const char *format, int pid, const char *task)
+static int slurp(char *buf, int size, const char *format, int pid, const char *name)
 {
 	char path[64];
 	int fd, n;
 
-	snprintf(path, sizeof path, format, pid, task);
+	snprintf(path, sizeof path, format, pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, buf, size - 1);
 	if (fd >= 0)
@@ -95,14 +95,23 @@ static int look(int *stayed)
 	return n;
 }
 
+static int is_the_librarys(pid_t pid)
+{
+	char text[32];
+
+	return slurp(text, sizeof text, "/proc/%d/%s", pid, "comm") > 0 && !strncmp(text, "jsshim-", 7);
+}
+
+/* The library's own processes give back what the others had, and end of themselves, if they can. */
 static void kill_all(void)
 {
 	int stayed;
 
-	for (int tries = 0; tries < 500; tries++) {
+	for (int tries = 0; tries < 1500; tries++) {
 		look(&stayed);
 		for (int i = 0; i < count; i++)
-			kill(tree[i], SIGKILL);
+			if (tries > 1000 || !is_the_librarys(tree[i]))
+				kill(tree[i], SIGKILL);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
 		if (!count)
@@ -141,28 +150,33 @@ static void run(long seconds, char **command)
 	putchar('\n');
 }
 
-static void burn(long ms)
+/* Of this process, in ns. */
+static long long processor_time(void)
 {
 	struct timespec t;
 
-	do
-		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	while (t.tv_sec * 1000 + t.tv_nsec / 1000000 < ms);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void burn(long ms)
+{
+	while (processor_time() < ms * 1000000LL)
+		;
 }
 
 static void pairs(long n)
 {
-	long long from;
+	long long from = processor_time();
 	int ends[2];
 	char byte = 0;
 
 	if (pipe(ends))
 		die("pipe");
-	from = now();
 	for (long i = 0; i < n; i++)
 		if (write(ends[1], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1)
 			die("pair");
-	printf("%.3f\n", (double)(now() - from) / n);
+	printf("%.3f\n", (double)(processor_time() - from) / n);
 }
 
 int main(int argc, char **argv)

@@ -57,10 +57,8 @@ const SUPERVISORD: &str = "
     $ctl stop sleeper:* | sort; kill $s; wait $s; echo $?; wait";
 
 fn supervisord() {
-    for place in [(MakePlus, 2), (Jsshim, 2)] {
-        let run = side_by_side(place, 1, SUPERVISORD).file("conf", SUPERVISORD_CONF);
-        libraries(run).both();
-    }
+    let run = side_by_side((MakePlus, 2), 1, SUPERVISORD).file("conf", SUPERVISORD_CONF);
+    libraries(run).both();
 }
 
 /// Four workers, forked beforehand, and a queue in a folder.

@@ -98,7 +98,7 @@ if __name__ == '__main__':
 }
 
 fn multiprocessing_fork() {
-    python_on(&[1, 2, 4], &pool("fork", 8), Run::exceeding);
+    python_on(&[1, 2], &pool("fork", 8), Run::exceeding);
 }
 
 fn multiprocessing_spawn() {
@@ -313,7 +313,7 @@ for read, pid in workers:
 ";
 
 fn result_pipes() {
-    python_on(&[1, 2, 4], RESULT_PIPES, |run| run.exceeding().strictly().times(2));
+    python_on(&[1, 2, 4], RESULT_PIPES, |run| run.exceeding().strictly());
 }
 
 /// The same by IO.popen, which has a pipe in each direction.
