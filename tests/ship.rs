@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
         the_package_in_a_small_system,
         man_pages_are_sound,
         completions_load,
+        the_demo_shows_it,
         every_option_has_its_place_in_the_man_page,
     ]
 }
@@ -188,6 +189,30 @@ fn every_option_has_its_place_in_the_man_page() {
     let tools = tools.filter_map(|l| l.split_whitespace().next());
     let missing: Vec<_> = named.chain(tools).filter(|w| !pages.contains(w)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// With a project of a few lines in the place of zstd, and where nothing may be installed.
+fn the_demo_shows_it() {
+    let text = "
+        mkdir -p tree/target/demo/zstd/{lib/{common,compress,decompress,dictBuilder},programs} bin; cd tree
+        cp -r $ROOT/scripts $ROOT/Cargo.toml .; cd target/demo/zstd
+        for dir in lib/common lib/compress lib/decompress lib/dictBuilder programs; do
+            for i in 1 2 3 4; do echo \"#include <stdlib.h>\" >$dir/$(basename $dir)$i.c; done
+        done
+        echo '#include <stdio.h>
+        int main(int argc, char **argv) {
+            FILE *f = argc > 2 ? fopen(argv[2], \"r\") : stdin;
+            for (int c; (c = getc(f)) != EOF;) putchar(c);
+        }' >programs/main.c; cd ../../..
+        for name in apt-get sudo; do printf '#!/bin/sh\nexit 9\n' >../bin/$name; chmod +x ../bin/$name; done
+        PATH=$PWD/../bin:$PATH scripts/demo >said; cat said >&2
+        awk '$1 == \"plain\" { print $2, ($3 > 2), $6 } $1 == \"shim\" { print $2, $3, ($4 >= 0), $6 }' said
+        grep -x 'All 46 files of the two runs are the same, byte for byte.' said
+        grep -c '<svg' target/demo/report.html
+        PATH=$PWD/../bin:$PATH scripts/demo --plain-only | tail -n1 | cut -d' ' -f1";
+    let wanted =
+        "45 1 0\n45 2 1 0\nAll 46 files of the two runs are the same, byte for byte.\n1\nplain\n";
+    once(run(text).check(move |o| assert_eq!(o.text(), wanted)));
 }
 
 /// In their shells, without a word.

@@ -29,16 +29,20 @@ fn build(root: &Path, out: &Path) -> PathBuf {
     let mut cargo = Command::new(var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "-p", "jsshim", "-p", "jsshim-helper", "--target-dir"]);
     cargo.arg(&target).current_dir(root);
-    let mut built = target.clone();
-    if let (Ok(wanted), Ok(host)) = (var("TARGET"), var("HOST")) {
-        if wanted != host {
-            cargo.args(["--target", &wanted]);
-            built.push(wanted);
-        }
+    let wanted = var("TARGET").unwrap_or_default();
+    if var("HOST").is_ok_and(|host| host != wanted) {
+        cargo.args(["--target", &wanted]);
     }
     match cargo.status() {
-        Ok(status) if status.success() => built.join("release"),
+        Ok(status) if status.success() => {}
         status => panic!("{cargo:?}: {status:?}"),
+    }
+    // There where a target is named, here or in a configuration.
+    let named = target.join(wanted).join("release");
+    if named.exists() {
+        named
+    } else {
+        target.join("release")
     }
 }
 

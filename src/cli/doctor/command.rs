@@ -15,16 +15,19 @@ const TOPIC: &str = "command";
 
 /// Looks at the program of this name and its arguments.
 pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Option<&Path>) {
-    let (path, kind) = match program::find(name) {
+    let mut found = program::find(name);
+    if let Ok((path, Kind::Text)) = &found {
+        // As execvp(3) has it.
+        report.note(TOPIC, format!("{} has no #!: /bin/sh runs it", path.display()));
+        found = program::find(OsStr::new("/bin/sh"));
+    }
+    let (path, kind) = match found {
         Ok(found) => found,
         Err(f) => return report.fail(TOPIC, f.message),
     };
     let program = interpreted(report, &path);
     let shown = program.display();
     left_out(report, &program);
-    if kind == Kind::Text {
-        return report.warn(TOPIC, format!("{shown} has no #!: a shell can run it, jsshim cannot"));
-    }
     if let Some(why) = program::out_of_reach(&program, kind) {
         return report.warn(TOPIC, format!("{shown} {why}: it runs, but its jobs do not queue"));
     }
