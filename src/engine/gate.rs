@@ -18,6 +18,8 @@ use crate::sys::{self, Errno};
 
 /// The longest wait, in ms.
 const MOST_MILLIS: u64 = 1000;
+/// How often it is asked whether a held job could start on the slot of one that sleeps, in ms.
+const LOOK_MILLIS: u64 = 20;
 /// Descriptors that a gate watches at most; a host with more is not kept.
 const MOST_FDS: usize = 24;
 
@@ -123,7 +125,14 @@ impl Watch {
             }
             let left = until.saturating_sub(sys::now()) / 1_000_000;
             let fds = self.fds.get_mut(..self.used)?;
-            if left == 0 || !matches!(sys::poll(fds, left as i64), Ok(1..)) {
+            let polled = sys::poll(fds, left.min(LOOK_MILLIS) as i64);
+            if client.ledger().has_spare() {
+                return None;
+            }
+            if left > LOOK_MILLIS && polled == Ok(0) {
+                continue;
+            }
+            if !matches!(polled, Ok(1..)) {
                 // Time over, or a handler of the host ran. One of our jobs may have ended with it.
                 client.sweep(jobs);
                 return client.start_now(job, jobs, || ());

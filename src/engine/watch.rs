@@ -191,6 +191,7 @@ impl Shared {
         if let Some(record) = self.get(h) {
             record.since.store(sys::now(), Relaxed);
             self.take_wait_lane(h, record);
+            self.tell_guard();
         }
     }
 

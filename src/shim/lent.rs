@@ -4,6 +4,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
+use jsshim_engine::join::Found;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::record::{is_lent, Handle};
 use jsshim_engine::{join, park, proc, rundir, space, sys};
@@ -149,8 +150,8 @@ fn wait(starts: bool) {
     }
 }
 
-/// In which job is a program that was exec'ed? Asked once, by one that has slept for long: to look it up costs more than
-/// many a job uses.
+/// In which job is this process? Asked by one that has slept for long: to look it up costs more than many a job uses. A
+/// first job has no record before there is a second one: it asks again after the next sleep.
 #[cold]
 #[inline(never)]
 fn find() {
@@ -158,11 +159,19 @@ fn find() {
         return;
     }
     let all = environ::own(b"JSSHIM_COUNT=") == Some(b"processes");
-    let found = (!all && !space::is_elsewhere()).then(ledger).flatten();
-    let found = found.and_then(|ledger| Some((ledger, job_of(ledger)?)));
-    match found {
-        Some((ledger, job)) => set(ledger, job),
+    let ledger = (!all && !space::is_elsewhere()).then(ledger).flatten();
+    match ledger.map(|ledger| (ledger, job_of(ledger))) {
+        Some((ledger, Some(job))) => set(ledger, job),
+        Some((ledger, None)) => LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed),
+        None if STATE.is_fork() && !all => {}
         None => WORD.store((&raw const NEVER).cast_mut(), Release),
+    }
+}
+
+/// In a forked child: it may be a job, whatever its parent is.
+pub fn forked() {
+    if core::ptr::eq(WORD.load(Relaxed), &NEVER) {
+        WORD.store(null_mut(), Relaxed);
     }
 }
 
@@ -171,7 +180,15 @@ fn ledger() -> Option<&'static Shared> {
     if let Some(client) = STATE.client() {
         return Some(client.ledger());
     }
-    let (id, _) = join::decode(STATE.pool()?)?;
+    // SAFETY: null, or a mapping that is never unmapped.
+    if let Some(ledger) = unsafe { LEDGER.load(Acquire).cast_const().as_ref() } {
+        return Some(ledger);
+    }
+    let told = STATE.pool().and_then(join::decode).map(|(id, _)| id);
+    let id = told.or_else(|| match &join::find(joining::settings()) {
+        Found::Pool(pool, _) => Some(pool.id),
+        _ => None,
+    })?;
     let space = space::own();
     rundir::search(joining::given_dir(), |dir| {
         let ledger = Shared::open(rundir::ledger(dir, id, space).c()).ok()?;

@@ -243,6 +243,7 @@ impl State {
         }
         self.held.store(held.map_or(0, Handle::pack), Release);
         self.job.store(0, Release);
+        lent::forked();
     }
 
     /// In a forked child, after [`State::forked`]: which job it is, and whether it is to be named in a trace.

@@ -43,6 +43,12 @@ impl Shared {
         }
     }
 
+    /// Is there a slot whose jobs sleep? A held job would start on it.
+    pub fn has_spare(&self) -> bool {
+        // Relaxed: a hint.
+        self.header.spare.load(Relaxed) != 0
+    }
+
     /// Takes a slot whose jobs sleep, if there is one.
     pub fn take_spare(&self) -> bool {
         // Relaxed: the guard counts again soon.

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::ledger::Shared;
 use crate::lending::Census;
-use crate::record::{Handle, Record};
+use crate::record::{Handle, Record, UNTIMED};
 use crate::slots::State;
 use crate::sys;
 
@@ -38,7 +38,11 @@ impl Lender {
         let header = &ledger.header;
         let is = |state| ledger.records().any(|(_, r)| r.state() == state);
         let parked = |(_, r): (u32, &Record)| r.state().runs() && r.is_parked(r.now().1);
-        let (waits, parked) = (is(State::Waiting), ledger.records().any(parked));
+        // One that its client waits for, before it makes the process, can be held as soon as a slot is spare.
+        let gated =
+            |(_, r): (u32, &Record)| r.state() == State::Claim && r.since.load(Relaxed) != UNTIMED;
+        let waits = is(State::Waiting) || ledger.records().any(gated);
+        let parked = ledger.records().any(parked);
         if !waits && !parked && !is(State::Borrowed) {
             // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
