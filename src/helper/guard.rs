@@ -187,7 +187,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         out: false,
         was_in: false,
         drained: 0,
-        end: End::of(owner),
+        end: End::new(),
     };
     if !guard.hold(&header.path()) {
         guard.hold_by_another();

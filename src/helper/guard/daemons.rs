@@ -9,16 +9,18 @@
 //! - A daemon is a process of another session (setsid(2)) than the build's. Jobs in the background and what nohup(1)
 //!   starts are of the build's; as long as one is there that has the pool, or is told of it, nothing changes.
 //!
-//! Who still counts a pool reads what is put into it. So make must have ended as a process; where it may be in a PID
-//! namespace that cannot be seen from here, nobody must have had the pool open for writing for a while.
+//! Who still counts a pool reads what is put into it. So make must have ended as a process, and nobody have the pool open
+//! who was not told of it: that may be who has made it in truth. Where make is not known, or may be in a PID namespace
+//! that cannot be seen from here, nobody at all must have had the pool open for writing for a while.
 
 use core::sync::atomic::Ordering::{Acquire, Release};
 
 use jsshim_engine::client::POOL_NAME;
-use jsshim_engine::pool::{self, maker};
+use jsshim_engine::pool::{self, maker, Id};
 use jsshim_engine::record::Record;
 use jsshim_engine::slots::State;
-use jsshim_engine::{hold, join, own, proc, space, sys};
+use jsshim_engine::text::Path;
+use jsshim_engine::{hold, join, makeflags, own, proc, space, speaker, sys};
 
 use super::{Guard, Make, SCARCE};
 
@@ -35,39 +37,49 @@ pub(super) struct End {
     due: u64,
     /// Since when it seems to have ended; 0: it does not.
     since: u64,
-    /// A pidfd of the make that made the pool, while it lives; or -1.
-    make: i32,
-    /// That has ended: its pid may be another's by now.
+    /// The make that has made the pool; 0 if it is not known. `None`: nobody has looked for it.
+    make: Option<i32>,
+    /// A pidfd of it while it lives; or -1.
+    fd: i32,
+    /// It has ended: its pid may be another's by now.
     gone: bool,
     /// How many slots the pool is to have; 0: nobody has asked.
     wanted: u32,
 }
 
 impl End {
-    /// Of a pool that this process has made; 0: it is not known, or no make.
-    pub(super) fn of(make: i32) -> Self {
-        let scarce = make <= 0 || sys::open_files_limit() < SCARCE;
-        let pidfd = if scarce { -1 } else { sys::pidfd_open(make).unwrap_or(-1) };
-        Self { due: 0, since: 0, make: pidfd, gone: false, wanted: 0 }
+    pub(super) const fn new() -> Self {
+        Self { due: 0, since: 0, make: None, fd: -1, gone: false, wanted: 0 }
     }
 
     /// Readable when make ends; or -1.
     pub(super) const fn wakes(&self) -> i32 {
-        self.make
+        self.fd
     }
 
     /// Its descriptor has been closed.
     pub(super) const fn forget(&mut self) {
-        self.make = -1;
+        self.fd = -1;
+    }
+
+    /// Finds make while it lives, from the process by whose descriptor the pool was found: that may be a shell below it.
+    fn find(&mut self, path: &Path, id: Id) {
+        let is_it =
+            |pid: &i32| join::holds_anywhere(*pid, id).is_some() && speaker::file_speaks(*pid);
+        let make = proc::line_of(maker(path)).filter(is_it).last().unwrap_or(0);
+        self.make = Some(make);
+        if make > 0 && sys::open_files_limit() >= SCARCE {
+            self.fd = sys::pidfd_open(make).unwrap_or(-1);
+        }
     }
 
     fn has_ended(&mut self, make: i32) -> bool {
-        if self.make >= 0 && proc::has_ended_by(self.make, make) {
+        if self.fd >= 0 && proc::has_ended_by(self.fd, make) {
             // It stays readable, and would let nobody sleep.
-            sys::close(self.make);
-            (self.make, self.gone) = (-1, true);
+            sys::close(self.fd);
+            (self.fd, self.gone) = (-1, true);
         }
-        self.gone || self.make < 0 && !proc::lives(make)
+        self.gone || self.fd < 0 && !proc::lives(make)
     }
 }
 
@@ -82,8 +94,10 @@ impl Guard<'_> {
             return self.resize();
         }
         let now = sys::now();
-        let make = maker(&self.ledger.header.path());
-        if self.end.make >= 0 && self.end.has_ended(make) {
+        if self.end.make.is_none() && self.ledger.header.root.load(Acquire) == 0 {
+            self.end.find(&self.ledger.header.path(), self.pool.id);
+        }
+        if self.end.fd >= 0 && self.end.has_ended(self.end.make.unwrap_or(0)) {
             self.end.due = 0;
         }
         if now < self.end.due {
@@ -106,7 +120,7 @@ impl Guard<'_> {
             return !self.root_lives();
         }
         let path = self.ledger.header.path();
-        let (ended, seen) = match (own::maker(path.name()), maker(&path)) {
+        let (ended, seen) = match (own::maker(path.name()), self.end.make.unwrap_or(0)) {
             // The guard of its namespace keeps its name.
             (Some((pid, of, _)), _) => {
                 let seen = of == self.ledger.header.space();
@@ -128,6 +142,9 @@ impl Guard<'_> {
 
     /// Has nobody the pool open for writing, in whatever PID namespace?
     fn is_unwritten(&self) -> bool {
+        // Of a pool that had no writer when it was opened, the end of one is not told.
+        let writer = pool::open(&self.pool.path, self.pool.id, libc::O_WRONLY);
+        writer.into_iter().for_each(sys::close);
         let mut one = [libc::pollfd { fd: self.held, events: 0, revents: 0 }];
         let [end] = &mut one;
         self.kept == Some(false)
@@ -148,21 +165,30 @@ impl Guard<'_> {
         self.ledger.records().any(|(_, r)| r.state() != State::Free && is_of_build(r))
     }
 
-    /// Is there a process of the build's session that has the pool open, or was told of it?
+    /// Is there a process of the build's session that has the pool open, or was told of it? Or of another one that has it
+    /// open, and was told of none?
     fn others_of_build(&self) -> bool {
         let (dev, ino, _) = self.pool.id;
+        let (me, double) = (sys::getpid(), self.double);
         let has = |pid| hold::ends_at(pid, (dev, ino)) != (false, false);
+        let is_other = |pid| match self.is_of_build(pid) {
+            true => self.was_told(pid, false) || has(pid),
+            false => has(pid) && !self.was_told(pid, true),
+        };
         let mut found = false;
         proc::each_process(|pid| {
-            found = found || self.is_of_build(pid) && (has(pid) || self.was_told(pid));
+            found = found || pid != me && pid != double && is_other(pid);
         });
         found
     }
 
-    fn was_told(&self, pid: i32) -> bool {
+    /// Was a process started with a word of this pool, or with `make` one of make's? Those of two makes may be alike.
+    fn was_told(&self, pid: i32, make: bool) -> bool {
         let names = |word: &[u8]| {
             let told = word.strip_prefix(POOL_NAME).and_then(join::decode);
+            let flags = word.strip_prefix(b"MAKEFLAGS=").filter(|_| make).map(makeflags::parse);
             told.is_some_and(|(id, _)| pool::is_same(id, self.pool.id))
+                || flags.is_some_and(|flags| flags.auth.is_some())
         };
         proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
     }
