@@ -36,10 +36,13 @@ static READER: AtomicI32 = AtomicI32::new(0);
 /// that is too late for every wake-up.
 const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
 
-/// How long it waits for what may change at once, so often, so many ms: a pool that has gone, or a pipe that the host is
-/// about to close.
-const PATIENCE: u32 = 20;
-const AGAIN_MILLIS: u32 = 5;
+/// How long it waits for a pool that has gone: so often, so many ms.
+const GONE_LOOKS: u32 = 3;
+const GONE_MILLIS: u32 = 25;
+
+/// The same for a pipe that the host is about to close.
+const SHARED_LOOKS: u32 = 20;
+const SHARED_MILLIS: u32 = 5;
 
 /// How often it does so where no signal could wake it, or no guard, in ms.
 const BLIND_MILLIS: i64 = 100;
@@ -109,7 +112,7 @@ pub fn wait(ledger: &Shared, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         pool,
         inputs: Inputs::new(inputs, pool),
         deaf: before.is_err() || mask.is_err() || timer.is_err(),
-        patience: PATIENCE,
+        patience: GONE_LOOKS,
     };
     let started = ledger.step(job, State::Waiting).is_none();
     if !started {
@@ -210,7 +213,7 @@ impl Queue<'_> {
                 return Some(Reason::Partner);
             }
             if shared && self.inputs.lingers() {
-                sys::sleep_millis(AGAIN_MILLIS);
+                sys::sleep_millis(SHARED_MILLIS);
             } else {
                 self.inputs.drop(input);
             }
@@ -236,7 +239,7 @@ impl Queue<'_> {
         self.patience = self.patience.saturating_sub(1);
         let waits = self.patience > 0 && self.ledger.has_guard();
         if waits {
-            sys::sleep_millis(AGAIN_MILLIS);
+            sys::sleep_millis(GONE_MILLIS);
         }
         waits
     }
@@ -302,7 +305,7 @@ struct Inputs {
 
 impl Inputs {
     fn new(candidates: &[i32], pool: &Pool) -> Self {
-        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0, patience: PATIENCE };
+        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0, patience: SHARED_LOOKS };
         let pipe = |fd: i32| {
             let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
             let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;

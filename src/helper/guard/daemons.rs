@@ -43,7 +43,7 @@ pub(super) struct End {
     fd: i32,
     /// It has ended: its pid may be another's by now.
     gone: bool,
-    /// How many slots the pool is to have; 0: nobody has asked.
+    /// How many slots the pool is to have; 0: as many as it has.
     wanted: u32,
 }
 
@@ -91,7 +91,11 @@ impl Guard<'_> {
     /// Makes a pool that only daemons have any more as large as the machine.
     pub(super) fn see_to_daemons(&mut self) {
         if self.is_outlived() {
-            return self.resize();
+            // What another guard has begun is as it has left it.
+            if self.end.wanted != 0 {
+                self.resize();
+            }
+            return;
         }
         let now = sys::now();
         if self.end.make.is_none() && self.ledger.header.root.load(Acquire) == 0 {
@@ -116,10 +120,12 @@ impl Guard<'_> {
 
     /// Has the build ended that the pool was made for?
     fn has_ended(&mut self, now: u64) -> bool {
-        if self.ledger.header.root.load(Acquire) != 0 {
-            return !self.root_lives();
+        let (path, root) = (self.ledger.header.path(), self.ledger.header.root.load(Acquire));
+        if root != 0 {
+            // Its name says the same, unless the ledger is broken.
+            let named = own::maker(path.name()).is_some_and(|(pid, ..)| pid == root);
+            return named && !self.root_lives();
         }
-        let path = self.ledger.header.path();
         let (ended, seen) = match (own::maker(path.name()), self.end.make.unwrap_or(0)) {
             // The guard of its namespace keeps its name.
             (Some((pid, of, _)), _) => {
@@ -207,6 +213,7 @@ impl Guard<'_> {
             header.load_milli.store(0, Release);
         }
         (self.owner, self.make) = (0, Make::Builds);
+        self.end.wanted = own::default_slots();
         header.outlived.store(1, Release);
         Some(())
     }
@@ -224,9 +231,6 @@ impl Guard<'_> {
 
     /// Puts tokens in, or takes out those that are free. Who is killed in between has put in too few.
     fn resize(&mut self) {
-        if self.end.wanted == 0 {
-            self.end.wanted = own::default_slots();
-        }
         let slots = &self.ledger.header.slots;
         loop {
             let now = slots.load(Acquire);
