@@ -101,6 +101,17 @@ struct Watch {
     jobs: u64,
 }
 
+/// How soon the guard has to look again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// No job waits that may start.
+    Rest,
+    /// One is held.
+    Soon,
+    /// One has woken up, and waits to come back: it was at work.
+    Hurry,
+}
+
 /// See the module.
 pub struct Watchdog {
     limit: u64,
@@ -117,22 +128,22 @@ impl Watchdog {
         Self { limit, lender, breaker: Breaker::new(limit), look: None }
     }
 
-    /// Looks at all clients, and lets start what may. Returns whether to look again soon.
-    pub fn round(&mut self, ledger: &Shared) -> bool {
+    /// Looks at all clients, and lets start what may.
+    pub fn round(&mut self, ledger: &Shared) -> Pace {
         // Where /proc shows the pids of another PID namespace, nothing is to be seen of the jobs.
         if self.limit == 0 || !proc::is_ours() {
-            return false;
+            return Pace::Rest;
         }
         if self.look.is_none() {
             // SAFETY: zeros are an empty look. It is large, and takes no memory before it is used.
             self.look = unsafe { sys::map_zeroed() }.ok();
         }
-        let Some(look) = self.look.as_deref_mut() else { return false };
+        let Some(look) = self.look.as_deref_mut() else { return Pace::Rest };
         match &mut self.lender {
             Some(lender) => lender.round(ledger, look),
             None => {
                 self.breaker.round(ledger, look);
-                false
+                Pace::Rest
             }
         }
     }

@@ -20,7 +20,7 @@ use jsshim_engine::proc;
 use jsshim_engine::record::{Handle, Record, UNRECORDED};
 use jsshim_engine::slots::State;
 use jsshim_engine::space;
-use jsshim_engine::stall::{Count, Watchdog};
+use jsshim_engine::stall::{Count, Pace, Watchdog};
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Path;
 use jsshim_engine::trace;
@@ -38,8 +38,10 @@ const SOON_MILLIS: i64 = 10;
 /// Of a processor's time, one part of so many is for looking around, but there is a round at least each second
 /// tick: where many jobs end, not each end is looked at by itself. Most are seen to by their clients.
 const SHARE: u64 = 50;
-/// What may be made up for of rounds that were not made, in ns.
-const CREDIT_NANOS: u64 = 50_000_000;
+/// After a round while a job waits to come back no longer than so many times what it took.
+const HURRY: u64 = 12;
+/// Unused time that carries over, in ns: a share of it is for what comes all at once.
+const CREDIT_NANOS: u64 = 1_000_000_000;
 
 /// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
 const STUCK_NANOS: u64 = 500_000_000;
@@ -287,10 +289,10 @@ impl Guard<'_> {
             if self.ledger.header.guard.load(Acquire) != sys::getpid() || self.makes_room() {
                 sys::exit(0);
             }
-            let soon = busy && self.watchdog.round(self.ledger);
+            let pace = if busy { self.watchdog.round(self.ledger) } else { Pace::Rest };
             self.pay();
-            self.rest(sys::cpu_time().saturating_sub(begun));
-            let most = if soon { SOON_MILLIS } else { TICK_MILLIS };
+            self.rest(sys::cpu_time().saturating_sub(begun), pace);
+            let most = if pace == Pace::Rest { TICK_MILLIS } else { SOON_MILLIS };
             self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], most);
             sys::discard_pending(sys::sigset(keeper::CALL));
             if sys::getppid() != self.double {
@@ -306,11 +308,13 @@ impl Guard<'_> {
     }
 
     /// After a round that took so much of a processor's time.
-    fn rest(&mut self, took: u64) {
+    fn rest(&mut self, took: u64, pace: Pace) {
         let now = sys::now();
         let earliest = self.due.max(now.saturating_sub(CREDIT_NANOS));
         self.due = earliest.saturating_add(took.saturating_mul(SHARE));
-        let millis = (self.due.saturating_sub(now) / 1_000_000).min(TICK_MILLIS.unsigned_abs());
+        let hurry = if pace == Pace::Hurry { took.saturating_mul(HURRY) } else { u64::MAX };
+        let nanos = self.due.saturating_sub(now).min(hurry);
+        let millis = (nanos / 1_000_000).min(TICK_MILLIS.unsigned_abs());
         // The end of its double is no end of a job.
         let mut others = [self.double_fd, self.calls].map(|fd| libc::pollfd {
             fd,

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 use jsshim_engine::join::Found;
 use jsshim_engine::ledger::Shared;
+use jsshim_engine::pool::Id;
 use jsshim_engine::record::{is_lent, Handle};
 use jsshim_engine::{join, park, proc, rundir, space, sys};
 
@@ -151,7 +152,8 @@ fn wait(starts: bool) {
 }
 
 /// In which job is this process? Asked by one that has slept for long: to look it up costs more than many a job uses. A
-/// first job has no record before there is a second one: it asks again after the next sleep.
+/// first job has no record before there is a second one, and its pool may have no ledger: it asks again after the next
+/// sleep.
 #[cold]
 #[inline(never)]
 fn find() {
@@ -159,12 +161,14 @@ fn find() {
         return;
     }
     let all = environ::own(b"JSSHIM_COUNT=") == Some(b"processes");
-    let ledger = (!all && !space::is_elsewhere()).then(ledger).flatten();
-    match ledger.map(|ledger| (ledger, job_of(ledger))) {
-        Some((ledger, Some(job))) => set(ledger, job),
-        Some((ledger, None)) => LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed),
-        None if STATE.is_fork() && !all => {}
-        None => WORD.store((&raw const NEVER).cast_mut(), Release),
+    let id = (!all && !space::is_elsewhere()).then(pool).flatten();
+    if let Some(ledger) = id.and_then(ledger) {
+        LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
+        if let Some(job) = job_of(ledger) {
+            set(ledger, job);
+        }
+    } else if all || id.is_none() && !STATE.is_fork() {
+        WORD.store((&raw const NEVER).cast_mut(), Release);
     }
 }
 
@@ -175,8 +179,19 @@ pub fn forked() {
     }
 }
 
-/// The ledger of the pool that the environment names.
-fn ledger() -> Option<&'static Shared> {
+/// The pool that the environment names.
+fn pool() -> Option<Id> {
+    if let Some(client) = STATE.client() {
+        return Some(client.pool.id);
+    }
+    let told = STATE.pool().and_then(join::decode).map(|(id, _)| id);
+    told.or_else(|| match &join::find(joining::settings()) {
+        Found::Pool(pool, _) => Some(pool.id),
+        _ => None,
+    })
+}
+
+fn ledger(id: Id) -> Option<&'static Shared> {
     if let Some(client) = STATE.client() {
         return Some(client.ledger());
     }
@@ -184,11 +199,6 @@ fn ledger() -> Option<&'static Shared> {
     if let Some(ledger) = unsafe { LEDGER.load(Acquire).cast_const().as_ref() } {
         return Some(ledger);
     }
-    let told = STATE.pool().and_then(join::decode).map(|(id, _)| id);
-    let id = told.or_else(|| match &join::find(joining::settings()) {
-        Found::Pool(pool, _) => Some(pool.id),
-        _ => None,
-    })?;
     let space = space::own();
     rundir::search(joining::given_dir(), |dir| {
         let ledger = Shared::open(rundir::ledger(dir, id, space).c()).ok()?;

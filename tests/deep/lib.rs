@@ -165,6 +165,13 @@ pub mod stall {
         Processes,
     }
 
+    #[derive(Clone, Copy, PartialEq)]
+    pub enum Pace {
+        Rest,
+        Soon,
+        Hurry,
+    }
+
     pub struct Watchdog(u32);
 
     impl Watchdog {
@@ -173,10 +180,10 @@ pub mod stall {
         }
 
         /// Each third round a job falls asleep and one wakes up, and the oldest held one starts on its slot.
-        pub fn round(&mut self, ledger: &Shared) -> bool {
+        pub fn round(&mut self, ledger: &Shared) -> Pace {
             self.0 = self.0.wrapping_add(1);
             if !self.0.is_multiple_of(3) {
-                return false;
+                return Pace::Rest;
             }
             let job = |is: fn(State) -> bool| {
                 ledger.records().find_map(|(index, r)| {
@@ -190,7 +197,7 @@ pub mod stall {
             if let Some((h, _)) = job(|state| state == State::Waiting) {
                 ledger.borrow(h);
             }
-            false
+            Pace::Rest
         }
     }
 }

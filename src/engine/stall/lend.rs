@@ -11,6 +11,7 @@ use crate::sys;
 use super::activity::{is_running, Activity};
 use super::part::{When, MOMENT};
 use super::verdict::Look;
+use super::Pace;
 
 /// So many times as long as a job must have slept somebody has waited for long: then also who uses more than a little,
 /// but sleeps for most of the time, lends its slot. It may poll for what waits.
@@ -33,8 +34,8 @@ impl Lender {
         Self { limit, activity: None, last: 0, waiting: u64::MAX }
     }
 
-    /// Looks at all running jobs, and starts held ones where slots sleep. Returns whether a job waits.
-    pub fn round(&mut self, ledger: &Shared, look: &mut Look) -> bool {
+    /// Looks at all running jobs, and starts held ones where slots sleep.
+    pub fn round(&mut self, ledger: &Shared, look: &mut Look) -> Pace {
         let header = &ledger.header;
         let is = |state| ledger.records().any(|(_, r)| r.state() == state);
         let parked = |(_, r): (u32, &Record)| r.state().runs() && r.is_parked(r.now().1);
@@ -48,7 +49,7 @@ impl Lender {
             header.owed.store(0, Relaxed);
             header.looks.store(0, Release);
             self.last = 0;
-            return false;
+            return Pace::Rest;
         }
         header.looks.store(1, Release);
         if self.activity.is_none() {
@@ -58,7 +59,7 @@ impl Lender {
         // AcqRel: whoever has taken one before is seen awake below, and nobody takes one until they are counted again.
         header.spare.swap(0, AcqRel);
         let now = sys::now();
-        let Some(activity) = self.activity.as_deref_mut() else { return waits };
+        let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
         activity.look(ledger, look, When { now, limit: self.limit, hurry: parked, long });
@@ -85,7 +86,11 @@ impl Lender {
         }
         // Relaxed: it is counted again soon.
         header.spare.store(spare, Relaxed);
-        waits || parked
+        match (waits, parked) {
+            (_, true) => Pace::Hurry,
+            (true, false) => Pace::Soon,
+            (false, false) => Pace::Rest,
+        }
     }
 }
 

@@ -44,8 +44,10 @@ pub struct Look {
     /// Every process of the ledger, all below, and above them all who have loaded the library.
     tree: Tree,
     ends: Ends,
-    /// Processes above clients that have not.
+    /// Clients and processes above them that have loaded the library, and that have not; since when that is known.
+    loaded: Tree,
     bare: Tree,
+    asked: u64,
     /// `ends` is of this round.
     pub listed: bool,
 }
@@ -125,7 +127,13 @@ impl Look {
     /// it is too much.
     fn list(&mut self, ledger: &Shared) -> bool {
         self.tree.clear();
-        self.bare.clear();
+        let now = sys::now();
+        if now.saturating_sub(self.asked) > KNOWN_NANOS {
+            // A number may be that of another process by now.
+            self.bare.clear();
+            self.loaded.clear();
+            self.asked = now;
+        }
         for (_, record) in ledger.records().filter(|(_, r)| r.state() != State::Free) {
             let pid = record.pid.load(Acquire);
             if record.state() == State::Client {
@@ -150,13 +158,13 @@ impl Look {
             if self.tree.has(pid) {
                 return;
             }
-            if self.bare.has(pid) {
-                continue;
+            if !self.bare.has(pid) && !self.loaded.has(pid) {
+                let has_loaded = proc::maps_named(pid, LIBRARY);
+                let set = if has_loaded { &mut self.loaded } else { &mut self.bare };
+                set.add(pid);
             }
-            if proc::maps_named(pid, LIBRARY) {
+            if self.loaded.has(pid) {
                 top = pid;
-            } else {
-                self.bare.add(pid);
             }
         }
         self.tree.add(top);
@@ -177,6 +185,9 @@ impl Look {
         all
     }
 }
+
+/// How long it is known of a process whether it has loaded the library, in ns.
+const KNOWN_NANOS: u64 = 1_000_000_000;
 
 /// In the name of the library's file.
 const LIBRARY: &[u8] = b"libjsshim";
