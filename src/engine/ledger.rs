@@ -103,6 +103,8 @@ pub struct Header {
     pub debt: AtomicU32,
     /// The job that has woken up without waiting, since it will not compute for long ([`Handle::pack`]); 0: none.
     pub grace: AtomicU64,
+    /// How often the guard has looked.
+    pub rounds: AtomicU32,
     /// Slots whose jobs slept when the guard looked last, and that nobody has taken since.
     pub spare: AtomicU32,
     /// The session of the build that the pool was made for; 0: one from outside this PID namespace.

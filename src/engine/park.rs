@@ -1,5 +1,6 @@
 //! Coming back: a job that wakes up while its slot is lent waits until one is free, before it goes on
-//! ([`crate::lending`]). The guard lets it, before any job that is held.
+//! ([`crate::lending`]). The guard lets it, before any job that is held. Where the guard does not look any more, or the
+//! ledger is broken, it goes on by itself.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -8,8 +9,11 @@ use crate::record::Handle;
 use crate::space;
 use crate::sys::{self, Errno};
 
-/// How often a job that waits makes sure that there is a guard, in ms.
+/// How often a job that waits makes sure that the guard looks, in ms.
 const LOOK_MILLIS: u32 = 200;
+
+/// After how many such times in which the guard has not looked a job goes on.
+const MISSES: u32 = 25;
 
 /// May this job, which will not compute for long, go on at once? One at a time may, while no more jobs compute than there
 /// are slots. The guard takes that back when it sleeps again, or has computed for long after all.
@@ -39,12 +43,30 @@ pub fn wait(ledger: &Shared, job: Handle, starts: bool) {
     }
     let Some(parked) = record.park(job.generation) else { return };
     ledger.call_guard();
+    let mut watch = Watch { rounds: 0, missed: 0 };
     while record.home.load(Acquire) == parked {
-        let timed_out =
-            sys::wait_word(&record.home, parked, LOOK_MILLIS) == Err(Errno(libc::ETIMEDOUT));
-        if timed_out && !ledger.has_guard() {
+        let waited = sys::wait_word(&record.home, parked, LOOK_MILLIS);
+        if waited == Err(Errno(libc::ETIMEDOUT)) && !watch.is_seen(ledger, job) {
             // AcqRel: as by the guard.
             let _ = record.home.compare_exchange(parked, 0, AcqRel, Acquire);
         }
+    }
+}
+
+/// The rounds that the guard has made when it was looked at last, and how often there were no more.
+struct Watch {
+    rounds: u32,
+    missed: u32,
+}
+
+impl Watch {
+    /// Is there a guard that looks at this job?
+    fn is_seen(&mut self, ledger: &Shared, job: Handle) -> bool {
+        // Relaxed: a number that stands for itself.
+        let rounds = ledger.header.rounds.load(Relaxed);
+        let missed = if rounds == self.rounds { self.missed.saturating_add(1) } else { 0 };
+        *self = Self { rounds, missed };
+        let is_there = ledger.get(job).is_some_and(|r| r.state().runs());
+        is_there && missed < MISSES && ledger.has_guard()
     }
 }

@@ -52,6 +52,7 @@ impl Lender {
             return Pace::Rest;
         }
         header.looks.store(1, Release);
+        header.rounds.fetch_add(1, Relaxed);
         if self.activity.is_none() {
             // SAFETY: zeros know nothing. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();

@@ -305,8 +305,10 @@ fn who_wakes_up_does_not_wait_without_need() {
     header.looks.store(1, Relaxed);
     header.guard.store(0, Relaxed);
     goes_on();
-    // It never computes for long: one at a time goes on, while there is no debt.
+    // The guard has been stopped: nobody looks any more.
     header.guard.store(sys::getpid(), Relaxed);
+    goes_on();
+    // It never computes for long: one at a time goes on, while there is no debt.
     record.set_sleeps(job.generation, false);
     record.set_sleeps_lightly(job.generation);
     park::wait(scene.ledger, job, false);
