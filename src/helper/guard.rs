@@ -3,6 +3,7 @@
 //!
 //! Processes that are new in the ledger are noticed at the next tick.
 
+mod budget;
 mod daemons;
 mod detach;
 mod pool;
@@ -28,20 +29,9 @@ use jsshim_engine::trace;
 use crate::double::{self, Role};
 use crate::stale::{self, Neighbours};
 
+use budget::{tick, Budget};
 use daemons::End;
 use detach::{called, close_from, detach};
-
-/// How long a new record may go unnoticed, in ms.
-const TICK_MILLIS: i64 = 50;
-/// The same while a job waits that may have to start.
-const SOON_MILLIS: i64 = 10;
-/// Of a processor's time, one part of so many is for looking around, but there is a round at least each second
-/// tick: where many jobs end, not each end is looked at by itself. Most are seen to by their clients.
-const SHARE: u64 = 50;
-/// After a round while a job waits to come back no longer than so many times what it took.
-const HURRY: u64 = 12;
-/// Unused time that carries over, in ns: a share of it is for what comes all at once.
-const CREDIT_NANOS: u64 = 1_000_000_000;
 
 /// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
 const STUCK_NANOS: u64 = 500_000_000;
@@ -95,8 +85,7 @@ struct Guard<'a> {
     adopted: bool,
     /// The ledger's file has no name any more, or another file has it: who comes makes another one.
     nameless: bool,
-    /// When the next round is due even if something happens before; in ns.
-    due: u64,
+    budget: Budget,
     /// See [`double`]; and a pidfd of it, or -1.
     double: i32,
     double_fd: i32,
@@ -175,7 +164,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         needy,
         adopted: !sweeps,
         nameless: false,
-        due: 0,
+        budget: Budget::new(),
         double: 0,
         double_fd: -1,
         calls: if sys::open_files_limit() < SCARCE { -1 } else { called() },
@@ -291,9 +280,10 @@ impl Guard<'_> {
             }
             let pace = if busy { self.watchdog.round(self.ledger) } else { Pace::Rest };
             self.pay();
-            self.rest(sys::cpu_time().saturating_sub(begun), pace);
-            let most = if pace == Pace::Rest { TICK_MILLIS } else { SOON_MILLIS };
-            self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], most);
+            // The end of its double is no end of a job.
+            let wakes = [self.double_fd, self.calls];
+            self.budget.rest(sys::cpu_time().saturating_sub(begun), pace, wakes);
+            self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], tick(pace));
             sys::discard_pending(sys::sigset(keeper::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());
@@ -305,25 +295,6 @@ impl Guard<'_> {
     /// look would be the end.
     fn is_whole(&self) -> bool {
         sys::fstat(self.file).is_ok_and(|st| st.st_size == core::mem::size_of::<Shared>() as i64)
-    }
-
-    /// After a round that took so much of a processor's time.
-    fn rest(&mut self, took: u64, pace: Pace) {
-        let now = sys::now();
-        let earliest = self.due.max(now.saturating_sub(CREDIT_NANOS));
-        self.due = earliest.saturating_add(took.saturating_mul(SHARE));
-        let hurry = if pace == Pace::Hurry { took.saturating_mul(HURRY) } else { u64::MAX };
-        let nanos = self.due.saturating_sub(now).min(hurry);
-        let millis = (nanos / 1_000_000).min(TICK_MILLIS.unsigned_abs());
-        // The end of its double is no end of a job.
-        let mut others = [self.double_fd, self.calls].map(|fd| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        });
-        if millis > 0 && sys::poll(&mut others, millis as i64).is_err() {
-            sys::sleep_millis(millis as u32);
-        }
     }
 
     fn watch_root(&mut self) {
