@@ -26,12 +26,15 @@ pub struct Lender {
     last: u64,
     /// Since when somebody waits, and no slot has been spare.
     waiting: u64,
+    /// A job has come back since a held one started that had waited for long. They take turns: those that come back may
+    /// poll for what waits.
+    came_back: bool,
 }
 
 impl Lender {
     /// One that lends the slot of a job that has slept for so long, in ns.
     pub fn new(limit: u64) -> Self {
-        Self { limit, activity: None, last: 0, waiting: u64::MAX }
+        Self { limit, activity: None, last: 0, waiting: u64::MAX, came_back: false }
     }
 
     /// Looks at all running jobs, and starts held ones where slots sleep.
@@ -82,8 +85,14 @@ impl Lender {
         if spare > 0 {
             self.waiting = u64::MAX;
             spare = count(activity, ledger, true).spare();
-            spare = come_back(activity, ledger, spare, now);
-            spare = if ledger.too_loaded() { spare } else { lend(ledger, spare) };
+            let may_start = !ledger.too_loaded();
+            if may_start && self.came_back && has_waited_long(ledger, now, self.limit) {
+                spare = lend(ledger, 1).saturating_add(spare.saturating_sub(1));
+                self.came_back = false;
+            }
+            let left = come_back(activity, ledger, spare, now);
+            self.came_back |= left < spare;
+            spare = if may_start { lend(ledger, left) } else { left };
         }
         // Relaxed: it is counted again soon.
         header.spare.store(spare, Relaxed);
@@ -93,6 +102,13 @@ impl Lender {
             (false, false) => Pace::Rest,
         }
     }
+}
+
+/// Is there a held job that has waited for long?
+fn has_waited_long(ledger: &Shared, now: u64, limit: u64) -> bool {
+    let long = limit.saturating_mul(LONG);
+    let is_due = |r: &Record| r.since.load(Relaxed).saturating_add(long) < now;
+    ledger.records().any(|(_, r)| r.state() == State::Waiting && is_due(r))
 }
 
 /// Lets so many jobs come back. Returns how many slots are left.
