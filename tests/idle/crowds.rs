@@ -24,7 +24,7 @@ pub fn tests() -> Vec<Test> {
         crate::test(&format!("idle::crowds::woken_by_{way}"), move || woken(way, hooked))
     };
     let mut list: Vec<_> = WAYS.map(way).into();
-    list.extend(crate::tests![barrier, bursts_of_tasks, bursts_over_a_condition]);
+    list.extend(crate::tests![every_function, barrier, bursts_of_tasks, bursts_over_a_condition]);
     list
 }
 
@@ -32,6 +32,15 @@ fn woken(way: &str, hooked: bool) {
     for (kind, slots) in [(Kind::Fifo, 1), (Kind::NonBlocking, 2)] {
         let run = alone(&[&compiled("crowd"), way, "8", "2", "80"], kind, slots).exceeding();
         if hooked { run } else { run.unlimited() }.both();
+    }
+}
+
+/// Each function of the kind `block` returns what it does without the library, whether its caller has to wait for a slot
+/// before or not.
+fn every_function() {
+    for (kind, slots) in [(Kind::Fifo, 1), (Kind::NonBlocking, 2), (Kind::Blocking, 4)] {
+        let run = alone(&[&compiled("blocks")], kind, slots).unlimited().unordered();
+        run.check(|o| assert_eq!(o.text().lines().count(), 3 * 37, "{}", o.text())).both();
     }
 }
 

@@ -136,7 +136,6 @@ fn count(activity: &mut Activity, ledger: &Shared, ask: bool) -> Census {
             })
         };
         census.add(state, shares, activity.sleeps(Handle { index, generation }));
-        debug_assert!(index != 0);
     }
     census
 }
