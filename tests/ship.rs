@@ -103,7 +103,7 @@ fn the_package_in_a_small_system() {
         mount -t overlay -o lowerdir=$SYSTEM,upperdir=over/up,workdir=over/work none $S
         mount -t proc none $S/proc; mount -t tmpfs -o mode=1777 none $S/dev/shm
         inside() { chroot $S /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \\
-            JSSHIM_TEST_ID=$JSSHIM_TEST_ID DEBIAN_FRONTEND=noninteractive \"$@\"; }
+            JSSHIM_TEST_ID=$JSSHIM_TEST_ID JSSHIM_COUNT=processes DEBIAN_FRONTEND=noninteractive \"$@\"; }
         # The lists of dpkg itself differ, and what it keeps of the last state.
         listed() { find $S -xdev ! -path '*/var/lib/dpkg/*' ! -path '*/var/log/*' \\( -type d -printf '%P %m\\n' -o -printf '%P %y %m %s\\n' \\) | sort; }
         listed >before

@@ -68,7 +68,7 @@ const INOTIFY: &str = "
     mkdir d$1; inotifywait -q -t 60 -e create d$1 >out$1 2>err$1 & w=$!
     $JOB -b 100 -k 1 -i work$1
     while kill -0 $w 2>/dev/null; do : >d$1/file; rm d$1/file; sleep 0.05; done
-    wait $w; echo $1: $?; cat out$1";
+    wait $w; echo $1: $?; sort -u out$1";
 
 const SLEEP_INFINITY: &str = "
     sleep infinity & s=$!
