@@ -297,7 +297,7 @@ impl Client {
         if self.ledger().take_implicit(job) {
             return Some(State::Implicit);
         }
-        if self.ledger().too_loaded() || self.ledger().creditor().is_some() {
+        if self.ledger().withholds_tokens() {
             return None;
         }
         before_token();

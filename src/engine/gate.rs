@@ -119,7 +119,7 @@ impl Watch {
             if let Some(state) = client.start_now(job, jobs, || ()) {
                 return Some(state);
             }
-            if client.ledger().too_loaded() || client.ledger().creditor().is_some() {
+            if client.ledger().withholds_tokens() {
                 // Tokens that lie there would wake us again and again.
                 return None;
             }

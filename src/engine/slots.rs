@@ -74,6 +74,12 @@ impl State {
         self.is_backed() || matches!(self, Self::Overdraft | Self::Borrowed)
     }
 
+    /// Does a job in this state run, or may it? One that is held but has not come to its wait may be a forked one that
+    /// does.
+    pub fn may_run(self) -> bool {
+        self.runs() || self == Self::Held
+    }
+
     /// May a record go from this state to `to`?
     pub fn may_become(self, to: Self) -> bool {
         use State::*;

@@ -8,6 +8,7 @@ use jsshim_engine::join::Found;
 use jsshim_engine::ledger::Shared;
 use jsshim_engine::pool::Id;
 use jsshim_engine::record::{is_lent, Handle};
+use jsshim_engine::stall::Count;
 use jsshim_engine::{join, park, proc, rundir, space, sys};
 
 use crate::environ;
@@ -55,45 +56,45 @@ fn set(ledger: &Shared, job: Handle) {
     WORD.store((&raw const record.home).cast_mut(), Release);
 }
 
+/// Makes a call in which this process may sleep.
+#[inline]
+pub fn across<R>(call: impl FnOnce() -> R) -> R {
+    sleeps();
+    let ret = call();
+    woken_after(LONG);
+    ret
+}
+
+/// Makes one that waits for a child.
+#[inline]
+pub fn across_wait<R>(call: impl FnOnce() -> R) -> R {
+    sleeps();
+    let ret = call();
+    woken_after(LONGER);
+    ret
+}
+
+/// Makes a read(2), which is called most often: the clock is read only where this process was forked to work, and has
+/// not become another program.
+#[inline]
+pub fn across_read<R>(call: impl FnOnce() -> R) -> R {
+    if STATE.is_fork() {
+        return across(call);
+    }
+    let ret = call();
+    woken_with(false);
+    ret
+}
+
 /// Before a call in which this process may sleep for long.
 #[inline]
-pub fn sleeps() {
+fn sleeps() {
     if WORD.load(Relaxed).is_null() && SEEN.load(Relaxed) == 0 {
         SEEN.store(millis(), Relaxed);
     }
 }
 
-/// [`sleeps`] before a read(2), which is called most often: only where this process was forked to work, and has not become
-/// another program.
-#[inline]
-pub fn reads() {
-    if STATE.is_fork() {
-        sleeps();
-    }
-}
-
-/// After it.
-#[inline]
-pub fn has_read() {
-    if STATE.is_fork() {
-        woken_after_long();
-    } else {
-        woken();
-    }
-}
-
-/// After such a call: who has slept for long may be in a job whose slot is lent.
-#[inline]
-pub fn woken_after_long() {
-    woken_after(LONG);
-}
-
-/// After a wait for a child.
-#[inline]
-pub fn has_reaped() {
-    woken_after(LONGER);
-}
-
+/// After such a call: who has slept for longer may be in a job whose slot is lent.
 #[inline]
 fn woken_after(long: u64) {
     if WORD.load(Relaxed).is_null() {
@@ -102,12 +103,6 @@ fn woken_after(long: u64) {
             find();
         }
     }
-    woken();
-}
-
-/// After a call in which this process may have slept.
-#[inline]
-pub fn woken() {
     woken_with(false);
 }
 
@@ -160,7 +155,7 @@ fn find() {
     if STATE.foreign() {
         return;
     }
-    let all = environ::own(b"JSSHIM_COUNT=") == Some(b"processes");
+    let all = environ::own(b"JSSHIM_COUNT=").and_then(Count::parse) == Some(Count::Processes);
     let id = (!all && !space::is_elsewhere()).then(pool).flatten();
     if let Some(ledger) = id.and_then(ledger) {
         LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);

@@ -63,6 +63,11 @@ impl Shared {
         false
     }
 
+    /// May no job start on a token now: the load is too high, or another job is due to it?
+    pub fn withholds_tokens(&self) -> bool {
+        self.too_loaded() || self.creditor().is_some()
+    }
+
     /// The job that has borrowed for longest of those that compute, or wait to: the next token is due to it.
     pub fn creditor(&self) -> Option<Handle> {
         if self.header.owed.load(Relaxed) == 0 {

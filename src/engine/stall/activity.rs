@@ -7,12 +7,12 @@ use core::sync::atomic::Ordering::Acquire;
 use crate::ledger::{Shared, RECORDS};
 use crate::proc;
 use crate::record::{Handle, Record};
-use crate::slots::State;
 use crate::sys;
 
 use super::part::{time_of, Part, Roots, Spent, When, PAUSE};
 use super::tree::Tree;
 use super::verdict::{Look, Mood};
+
 /// See the module. All zeros knows nothing yet.
 pub struct Activity {
     parts: [Part; RECORDS],
@@ -31,7 +31,7 @@ impl Activity {
         for (index, record) in ledger.records() {
             let (state, generation) = record.now();
             let h = Handle { index, generation };
-            if is_running(state) {
+            if state.may_run() {
                 self.look_at(ledger, look, h, record, when);
             }
         }
@@ -102,14 +102,28 @@ impl Activity {
 
     /// Has this job, which is said to sleep, used a processor since the look before?
     pub fn is_awake(&self, h: Handle, now: u64) -> bool {
-        let part = self.parts.get(h.index as usize).filter(|part| part.job == h.pack());
-        part.is_some_and(|part| part.sleeps && part.still == now)
+        self.part(h).is_some_and(|part| part.sleeps && part.still == now)
     }
 
     /// Did this job sleep when it was looked at?
     pub fn sleeps(&self, h: Handle) -> bool {
-        let part = self.parts.get(h.index as usize).filter(|part| part.job == h.pack());
-        part.is_some_and(|part| part.sleeps)
+        self.part(h).is_some_and(|part| part.sleeps)
+    }
+
+    /// What is known of this job, or of this client's process.
+    fn part(&self, h: Handle) -> Option<&Part> {
+        self.parts.get(h.index as usize).filter(|part| part.job == h.pack())
+    }
+
+    /// The process of a client, which is followed from now on if it was not (`true`).
+    fn host(&mut self, client: Handle, pid: i32) -> Option<(&mut Part, bool)> {
+        let host = self.parts.get_mut(client.index as usize)?;
+        let fresh = host.job != client.pack();
+        if fresh {
+            host.begin(client.pack(), sys::now());
+            host.add(pid, time_of(pid).unwrap_or(0));
+        }
+        Some((host, fresh))
     }
 
     /// Is all of the client asleep, and have its running jobs been for so long? Then what it waits for may be one of
@@ -122,17 +136,11 @@ impl Activity {
         (need, now): (u64, u64),
     ) -> bool {
         let Some(pid) = ledger.get(client).map(|r| r.pid.load(Acquire)) else { return false };
-        let Some(host) = self.parts.get_mut(client.index as usize) else { return false };
-        if host.job != client.pack() {
-            host.begin(client.pack(), now);
-            host.add(pid, time_of(pid).unwrap_or(0));
-            return false;
-        }
+        let Some((host, false)) = self.host(client, pid) else { return false };
         host.tick(now);
         let (mut still, next) = (host.still, host.next);
-        for (h, ..) in ledger.jobs_of(client.index).filter(|(_, state, _)| is_running(*state)) {
-            let part = self.parts.get(h.index as usize).filter(|part| part.job == h.pack());
-            still = still.max(part.map_or(now, |part| part.still));
+        for (h, ..) in ledger.jobs_of(client.index).filter(|(_, state, _)| state.may_run()) {
+            still = still.max(self.part(h).map_or(now, |part| part.still));
         }
         let rested = now.saturating_sub(still);
         if rested < need || now < next {
@@ -157,7 +165,7 @@ impl Activity {
         for (index, record) in ledger.records() {
             let (state, generation) = record.now();
             let pid = record.pid.load(Acquire);
-            let part = self.parts.get_mut(index as usize).filter(|_| is_running(state));
+            let part = self.parts.get_mut(index as usize).filter(|_| state.may_run());
             if let Some(part) = part.filter(|_| look.jobs.has(pid)) {
                 part.falls_asleep(now);
                 part.tell(record, generation, now);
@@ -167,20 +175,14 @@ impl Activity {
 
     /// Does this client run in a job of the ledger? Its implicit slot is that job's. `ask`: also if it was asked before.
     pub fn is_inside(&mut self, client: Handle, pid: i32, ask: bool) -> bool {
-        let Some(host) = self.parts.get_mut(client.index as usize) else { return true };
-        let fresh = host.job != client.pack();
-        if fresh {
-            let now = sys::now();
-            host.begin(client.pack(), now);
-            host.add(pid, time_of(pid).unwrap_or(0));
+        let inside = match self.host(client, pid) {
+            None => return true,
+            Some((host, false)) if !ask => return host.inside,
+            Some(_) => proc::line_of(pid).any(|above| self.jobs.has(above)),
+        };
+        if let Some((host, _)) = self.host(client, pid) {
+            host.inside = inside;
         }
-        if fresh || ask {
-            host.inside = proc::line_of(pid).any(|above| self.jobs.has(above));
-        }
-        host.inside
+        inside
     }
-}
-/// Does a job in this state run? One that is held but has not come to its wait may be a forked one that does.
-pub fn is_running(state: State) -> bool {
-    state.runs() || state == State::Held
 }

@@ -8,7 +8,7 @@ use crate::record::{Handle, Record, UNTIMED};
 use crate::slots::State;
 use crate::sys;
 
-use super::activity::{is_running, Activity};
+use super::activity::Activity;
 use super::part::{When, MOMENT};
 use super::verdict::Look;
 use super::Pace;
@@ -125,7 +125,7 @@ fn count(activity: &mut Activity, ledger: &Shared, ask: bool) -> Census {
     let mut census = Census::default();
     for (index, job) in ledger.records() {
         let (state, generation) = job.now();
-        if !is_running(state) {
+        if !state.may_run() {
             continue;
         }
         let shares = state == State::Implicit && {

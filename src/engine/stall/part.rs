@@ -27,6 +27,7 @@ pub const PAUSE: u64 = 50_000_000;
 
 /// How many times as long a job must have slept in a wait that cannot be seen.
 const UNCLEAR: u64 = 10;
+
 /// Since when is it a sleep?
 #[derive(Clone, Copy)]
 pub struct When {
@@ -49,6 +50,7 @@ impl When {
         }
     }
 }
+
 /// The processor time that was used over the last second or a little less.
 #[derive(Clone, Copy, Default)]
 pub struct Spent {
@@ -262,6 +264,7 @@ impl Roots<'_> {
         });
     }
 }
+
 impl Part {
     /// Writes down whether it sleeps. One that woke up just before it was written may not have seen it; but then it has run
     /// since, and is awake.
@@ -309,6 +312,7 @@ impl Part {
         }
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

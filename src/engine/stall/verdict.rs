@@ -56,7 +56,7 @@ impl Look {
     /// Finds the processes of a client's running jobs.
     pub fn find(&mut self, ledger: &Shared, client: u32) {
         self.jobs.clear();
-        for (_, state, job) in ledger.jobs_of(client).filter(|(_, state, _)| runs(*state)) {
+        for (_, state, job) in ledger.jobs_of(client).filter(|(_, state, _)| state.may_run()) {
             match job.pid.load(Acquire) {
                 // One that libc starts and collects (system): some child of the client.
                 0 if state != State::Held => self.add_unnamed(ledger, client),
@@ -200,11 +200,6 @@ fn pool(ledger: &Shared) -> (u64, u64) {
 
 /// Who has the other end of a descriptor of a process.
 type Others<'a> = dyn Fn(i32, i32) -> Other + 'a;
-
-/// A job that is held but has not come to its wait may be a forked one that runs.
-fn runs(state: State) -> bool {
-    state.is_job() && state != State::Waiting
-}
 
 fn is_held(ledger: &Shared, pid: i32) -> bool {
     ledger.records().any(|(_, r)| r.state() == State::Waiting && r.pid.load(Acquire) == pid)

@@ -9,10 +9,7 @@ use crate::lent;
 /// # Safety
 /// As these.
 pub unsafe fn read<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -> R {
-    lent::reads();
-    let ret = real(a, b, c);
-    lent::has_read();
-    ret
+    lent::across_read(|| real(a, b, c))
 }
 
 /// The body of a function of one argument.
@@ -20,10 +17,7 @@ pub unsafe fn read<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) ->
 /// # Safety
 /// As that function.
 pub unsafe fn one<A, R>(real: impl Fn(A) -> R, a: A) -> R {
-    lent::sleeps();
-    let ret = real(a);
-    lent::woken_after_long();
-    ret
+    lent::across(|| real(a))
 }
 
 /// Of two.
@@ -31,10 +25,7 @@ pub unsafe fn one<A, R>(real: impl Fn(A) -> R, a: A) -> R {
 /// # Safety
 /// As that function.
 pub unsafe fn two<A, B, R>(real: impl Fn(A, B) -> R, a: A, b: B) -> R {
-    lent::sleeps();
-    let ret = real(a, b);
-    lent::woken_after_long();
-    ret
+    lent::across(|| real(a, b))
 }
 
 /// Of three.
@@ -42,10 +33,7 @@ pub unsafe fn two<A, B, R>(real: impl Fn(A, B) -> R, a: A, b: B) -> R {
 /// # Safety
 /// As that function.
 pub unsafe fn three<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -> R {
-    lent::sleeps();
-    let ret = real(a, b, c);
-    lent::woken_after_long();
-    ret
+    lent::across(|| real(a, b, c))
 }
 
 /// Of four.
@@ -53,10 +41,7 @@ pub unsafe fn three<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -
 /// # Safety
 /// As that function.
 pub unsafe fn four<A, B, C, D, R>(real: impl Fn(A, B, C, D) -> R, a: A, b: B, c: C, d: D) -> R {
-    lent::sleeps();
-    let ret = real(a, b, c, d);
-    lent::woken_after_long();
-    ret
+    lent::across(|| real(a, b, c, d))
 }
 
 /// Of five.
@@ -71,10 +56,7 @@ pub unsafe fn five<A, B, C, D, E, R>(
     d: D,
     e: E,
 ) -> R {
-    lent::sleeps();
-    let ret = real(a, b, c, d, e);
-    lent::woken_after_long();
-    ret
+    lent::across(|| real(a, b, c, d, e))
 }
 
 /// Of six.
@@ -91,8 +73,5 @@ pub unsafe fn six<A, B, C, D, E, F, R>(
     e: E,
     f: F,
 ) -> R {
-    lent::sleeps();
-    let ret = real(a, b, c, d, e, f);
-    lent::woken_after_long();
-    ret
+    lent::across(|| real(a, b, c, d, e, f))
 }

@@ -111,12 +111,7 @@ pub unsafe fn waitid(
 ) -> c_int {
     let mut own = MaybeUninit::<libc::siginfo_t>::zeroed();
     let to = if info.is_null() { own.as_mut_ptr() } else { info };
-    let wait = || {
-        lent::sleeps();
-        let ret = real(kind, id, to, options);
-        lent::has_reaped();
-        ret
-    };
+    let wait = || lent::across_wait(|| real(kind, id, to, options));
     let ret = if kind == libc::P_ALL {
         ticket::before_wait();
         let shown = |ret: &c_int| {
@@ -154,9 +149,7 @@ pub unsafe fn waitid(
 unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_int {
     let mut own = 0;
     let to = if status.is_null() { &raw mut own } else { status };
-    lent::sleeps();
-    let pid = real(to);
-    lent::has_reaped();
+    let pid = lent::across_wait(|| real(to));
     // SAFETY: after a success the word is filled in.
     if pid > 0 && unsafe { libc::WIFEXITED(*to) || libc::WIFSIGNALED(*to) } {
         ticket::ended(pid);
