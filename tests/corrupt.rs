@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use jsshim_engine::ledger::Header;
-use jsshim_engine::record::Record;
+use jsshim_engine::ledger::header::Header;
+use jsshim_engine::ledger::record::Record;
 use jsshim_engine::slots::State;
 
 use crate::harness::pool::{Kind, Pool};
@@ -43,8 +43,8 @@ enum Place {
 /// Of the header its fields, the first 64 bytes of the path behind them, and who asked for what; of a record
 /// all but its name, which nothing depends on.
 fn places() -> Vec<Place> {
-    let watch = offset_of!(Header, watch);
-    let header = (0..watch - 256 + 64).chain(watch..watch + 4);
+    let asked = offset_of!(Header, asked);
+    let header = (0..asked - 256 + 64).chain(asked..asked + 4);
     let record = |(state, _)| (0..size_of::<Record>() / 2).map(move |at| Place::Record(state, at));
     header.map(Place::Header).chain(STATES.into_iter().flat_map(record)).collect()
 }

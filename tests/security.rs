@@ -1,7 +1,7 @@
 //! Other users: what they plant in the library's way is not used, what is the library's they cannot reach, and a
 //! host that becomes another user goes on.
 
-use jsshim_engine::ledger::Shared;
+use jsshim_engine::ledger::access::Ledger;
 
 use crate::harness::pool::Kind;
 use crate::harness::programs::{compiled, python};
@@ -117,7 +117,7 @@ fn planted(make: &'static str) {
 /// Another thing has the ledger's name. It goes, or stays if it cannot; what it leads to stays as it is.
 fn in_place(make: &'static str, serves: bool) {
     needs_root(|| {
-        let (faulty, size) = (compiled("faulty"), size_of::<Shared>());
+        let (faulty, size) = (compiled("faulty"), size_of::<Ledger>());
         let text = format!(
             "{HEAD}\nfirst=$(stat -L -c %i /proc/self/ns/pid)\n\
              space=$([ $first = 4026531836 ] && echo 1 || \

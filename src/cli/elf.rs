@@ -38,7 +38,7 @@ impl Elf {
             needed.extend(names.map(|n| String::from_utf8_lossy(n).into_owned()));
         }
         let has = |word: &[u8]| jsshim_engine::text::contains(&data, word);
-        let speaks = jsshim_engine::speaker::WORDS.into_iter().any(has);
+        let speaks = jsshim_engine::program::speaker::WORDS.into_iter().any(has);
         Some(Elf { loader, needed, speaks })
     }
 }

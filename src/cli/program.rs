@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use jsshim_engine::search;
-use jsshim_engine::target::Kind;
+use jsshim_engine::program::search;
+use jsshim_engine::program::target::Kind;
 
 use crate::brought;
 use crate::elf::Elf;

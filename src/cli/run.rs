@@ -9,17 +9,23 @@ use std::process::Command;
 use std::sync::atomic::AtomicU64;
 
 use jsshim_engine::client::{Client, Setup};
+use jsshim_engine::hold::spec;
 use jsshim_engine::join::{self, Found, Settings};
+use jsshim_engine::ledger::rundir;
 use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
-use jsshim_engine::pool::Pool;
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::program::speaker;
+use jsshim_engine::program::target::Kind;
 use jsshim_engine::sys::Errno;
-use jsshim_engine::target::Kind;
-use jsshim_engine::{own, rundir, speaker, spec, text};
+use jsshim_engine::text;
 
 use crate::elf::Elf;
 use crate::inherited;
 use crate::output::{reason, say};
 use crate::program::{find, library, out_of_reach};
+use jsshim_engine::join::word;
+use jsshim_engine::pool::cpus;
 
 /// Why the command was not run.
 pub struct Failure {
@@ -140,7 +146,7 @@ fn pool(
     let told = std::env::var_os("JSSHIM_POOL");
     let told = told.as_ref().map(|w| w.as_bytes());
     let mut lead = |pool: &Pool| {
-        command.env("JSSHIM_POOL", OsStr::from_bytes(join::encode(pool).bytes()));
+        command.env("JSSHIM_POOL", OsStr::from_bytes(word::encode(pool).bytes()));
     };
     let given = std::env::var_os("JSSHIM_DIR");
     let dir = given.as_ref().map(|d| d.as_bytes());
@@ -168,8 +174,8 @@ pub fn slots(jobs: Option<u32>) -> Result<u32> {
     let word = std::env::var_os("JSSHIM_JOBS").filter(|w| !w.is_empty());
     match (jobs, word) {
         (Some(n), _) => Ok(n),
-        (None, None) => Ok(own::default_slots()),
-        (None, Some(word)) => join::count(word.as_bytes()).ok_or_else(|| {
+        (None, None) => Ok(cpus::default_slots()),
+        (None, Some(word)) => word::count(word.as_bytes()).ok_or_else(|| {
             failure(2, format!("JSSHIM_JOBS={}: not a number above 0", word.display()))
         }),
     }
@@ -202,7 +208,7 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
     let mut what = "the run-time directory";
     let made = rundir::make_in(given, |dir| {
         what = "a pool";
-        let (pool, _kept) = own::make(dir, slots)?;
+        let (pool, _kept) = own_pool::make(dir, slots)?;
         what = "the ledger";
         let setup = Setup {
             me,
@@ -232,7 +238,7 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
 /// MAKEFLAGS that name the pool by two descriptors, in the form that every program reads which knows any.
 fn words_of(pool: &Pool, old: Option<&[u8]>) -> Result<OsString> {
     let cannot = |e: Errno| failure(2, format!("cannot open the pool: {}", error(e)));
-    let (read, write) = own::ends(pool).map_err(cannot)?;
+    let (read, write) = own_pool::ends(pool).map_err(cannot)?;
     let mut buf = vec![0; old.map_or(0, <[u8]>::len) + 256];
     let mut out = Out::new(&mut buf);
     let auth = WriteAuth::Fds { read, write, names: Names::Both };

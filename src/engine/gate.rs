@@ -8,11 +8,11 @@
 //! handler of the host that runs ends the wait like data does. Where there are no pidfds (Linux before
 //! 5.3, some sandboxes), no parent waits: the job is held instead.
 
+use crate::client::jobs::Jobs;
 use crate::client::Client;
-use crate::jobs::Jobs;
-use crate::pool;
+use crate::ledger::handle::Handle;
+use crate::pool::pipe;
 use crate::proc;
-use crate::record::Handle;
 use crate::slots::State;
 use crate::sys::{self, Errno};
 
@@ -88,7 +88,7 @@ impl Watch {
 
     fn add_host_fd(&mut self, client: &Client, fd: i32, eager: bool) -> bool {
         let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
-        if !matches!(kind, libc::S_IFIFO | libc::S_IFSOCK) || pool::is(fd, client.pool.id) {
+        if !matches!(kind, libc::S_IFIFO | libc::S_IFSOCK) || pipe::is(fd, client.pool.id) {
             return true;
         }
         let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;

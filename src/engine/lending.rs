@@ -1,7 +1,7 @@
 //! Lending: while all that runs on a slot sleeps, a held job may run instead. Pure: no system call, no clock.
 //!
 //! N bounds the jobs that *compute*. A running job *sleeps* when all its own processes do, the other jobs below them left
-//! out, in waits that are no work ([`crate::stall`] tells). Every other running job computes.
+//! out, in waits that are no work ([`crate::watchdog`] tells). Every other running job computes.
 //!
 //! # The invariants
 //!
@@ -13,7 +13,7 @@
 //!    pool, goes to a job that has borrowed and computes ([`State::Borrowed`] to `Token`), before a held job gets it.
 //! 5. While a job is held and fewer jobs compute than there are slots, one more starts: nobody waits for a job that
 //!    sleeps.
-//! 6. A job that wakes up in a call that the library sees waits there until a slot is spare ([`crate::park`]); such jobs
+//! 6. A job that wakes up in a call that the library sees waits there until a slot is spare ([`crate::hold::park`]); such jobs
 //!    come back before a held one starts. Only one that has never computed for long goes on at once, one at a time, while
 //!    there is no debt. So where all sleep in such calls no more than one job is above the slots.
 //!

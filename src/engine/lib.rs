@@ -1,22 +1,22 @@
 //! The job server engine of jsshim: everything that knows pools, slots and jobs, and nothing that knows
 //! hooks or hosts.
 //!
-//! | module | one idea |
+//! | room | what is in it; it knows the rooms below it, and none above |
 //! |---|---|
-//! | [`makeflags`] | MAKEFLAGS, read and written |
-//! | [`join`], [`own`], [`pool`] | which pool, a new one, its bytes |
-//! | [`slots`], [`lending`] | what a job may be, and on whose slot it runs; pure |
-//! | [`ledger`], [`record`] | the shared record of all jobs, and one of them |
-//! | [`client`], [`jobs`], [`gate`] | a process that takes slots |
 //! | [`serve`] | being a client or server by oneself: libjobserver, and the loop of a build tool |
-//! | [`hold`], [`spec`] | a job that waits for one, and what its helper is told |
-//! | [`park`] | a job that has slept, and waits for its slot to be free again |
-//! | [`target`] | would this exec succeed? |
-//! | [`watch`], [`stats`], [`lanes`], [`trace`], [`name`] | what is told of the jobs: numbers, a picture |
-//! | [`space`] | whose pids are they? |
-//! | [`glob`], [`speaker`] | names of programs, and of those that speak the protocol |
-//! | [`guard`], [`keeper`], [`alive`], [`stall`] | starting the process that looks after the rest; who lives; deadlocks |
-//! | [`sys`], [`proc`](mod@proc), [`rundir`], [`text`], [`report`] | the seam to the system |
+//! | [`gate`] | a client waits for a slot before its job exists |
+//! | [`client`] | a process that takes slots |
+//! | [`watchdog`] | what the guard judges: who lives, who sleeps, who waits for whom |
+//! | [`guard`] | starting the guard, and the keeper above it |
+//! | [`hold`] | a job that waits: for its first slot, or for the one that it had lent |
+//! | [`join`] | which pool is ours |
+//! | [`ledger`] | the shared record of all clients and jobs, and what is done to it |
+//! | [`pool`] | the pipe, and a byte of it in one hand |
+//! | [`show`] | lines on stderr, a trace |
+//! | [`program`] | would this exec succeed, and does that program speak the protocol? |
+//! | [`makeflags`] | MAKEFLAGS, read and written |
+//! | [`slots`], [`lending`] | what a job may be, and on whose slot it runs; pure |
+//! | [`proc`](mod@proc), [`space`], [`text`], [`room`], [`sys`] | the seam to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
 //! children of threaded ones, and in a helper that has no libc.
@@ -32,41 +32,25 @@
     )
 )]
 
-pub mod alive;
 pub mod client;
 pub mod gate;
-pub mod glob;
 pub mod guard;
 pub mod hold;
-pub mod jobs;
 pub mod join;
-pub mod keeper;
-pub mod lanes;
 pub mod ledger;
 pub mod lending;
 pub mod makeflags;
-pub mod name;
-pub mod own;
-pub mod park;
 pub mod pool;
 pub mod proc;
-pub mod record;
-pub mod report;
+pub mod program;
 pub mod room;
-pub mod rundir;
-pub mod search;
 pub mod serve;
+pub mod show;
 pub mod slots;
 pub mod space;
-pub mod speaker;
-pub mod spec;
-pub mod stall;
-pub mod stats;
 mod sync;
 pub mod sys;
-pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod text;
-pub mod trace;
-pub mod watch;
+pub mod watchdog;

@@ -8,8 +8,7 @@
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::proc;
-use crate::sys;
+use crate::{proc, sys};
 
 /// The name of the PID namespace of the machine, the oldest of all.
 pub const FIRST: u64 = 1;

@@ -11,20 +11,24 @@ mod pool;
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
-use jsshim_engine::alive::Watches;
-use jsshim_engine::guard::{FILE, KEPT};
-use jsshim_engine::keeper;
-use jsshim_engine::lanes::Kind;
-use jsshim_engine::ledger::{Shared, LIFE, NEXT, RECORDS};
-use jsshim_engine::pool::{maker, Pool, Taken};
+use jsshim_engine::guard::process::{FILE, KEPT};
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::handle::RECORDS;
+use jsshim_engine::ledger::header::{LIFE, NEXT};
+use jsshim_engine::ledger::record::{Record, UNRECORDED};
+use jsshim_engine::pool::pipe::maker;
+use jsshim_engine::pool::tokens::{Pool, Taken};
 use jsshim_engine::proc;
-use jsshim_engine::record::{Handle, Record, UNRECORDED};
+use jsshim_engine::show::lanes::Kind;
+use jsshim_engine::show::trace;
 use jsshim_engine::slots::State;
 use jsshim_engine::space;
-use jsshim_engine::stall::{Count, Pace, Watchdog};
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Path;
-use jsshim_engine::trace;
+use jsshim_engine::watchdog::alive::Watches;
+use jsshim_engine::watchdog::settings::Count;
+use jsshim_engine::watchdog::{Pace, Watchdog};
 
 use crate::double::{self, Role};
 use crate::stale::{self, Neighbours};
@@ -32,6 +36,7 @@ use crate::stale::{self, Neighbours};
 use budget::{tick, Budget};
 use daemons::End;
 use detach::{called, close_from, detach};
+use jsshim_engine::ledger::signals;
 
 /// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
 const STUCK_NANOS: u64 = 500_000_000;
@@ -68,7 +73,7 @@ enum Make {
 }
 
 struct Guard<'a> {
-    ledger: &'a Shared,
+    ledger: &'a Ledger,
     path: Path,
     /// The ledger, for its lock.
     file: i32,
@@ -89,7 +94,7 @@ struct Guard<'a> {
     /// See [`double`]; and a pidfd of it, or -1.
     double: i32,
     double_fd: i32,
-    /// Readable when somebody calls ([`keeper::CALL`]); or -1.
+    /// Readable when somebody calls ([`signals::CALL`]); or -1.
     calls: i32,
     /// Of the process with which an own pool ends: is there one; a pidfd, or -1.
     has_root: bool,
@@ -136,7 +141,7 @@ pub fn run(path: &CStr, locked: bool, told: Told<'_>) -> ! {
 fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
     let stats = told.stats;
     detach(file);
-    let Ok(ledger) = Shared::open(path.c()) else { sys::exit(1) };
+    let Ok(ledger) = Ledger::open(path.c()) else { sys::exit(1) };
     let opened = if file < 0 { sys::open(path.c(), libc::O_RDWR, 0) } else { Ok(file) };
     let Ok(file) = opened else { sys::exit(1) };
     let header = &ledger.header;
@@ -205,7 +210,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
 }
 
 /// Tells the statistics of those who were killed, where a file was asked for.
-fn tell(ledger: &Shared, file: &CStr) {
+fn tell(ledger: &Ledger, file: &CStr) {
     let (h, counts) = (&ledger.header, ledger.header.stats.take());
     if counts.jobs > 0 && !file.is_empty() {
         let slots = h.slots.load(Acquire);
@@ -284,7 +289,7 @@ impl Guard<'_> {
             let wakes = [self.double_fd, self.calls];
             self.budget.rest(sys::cpu_time().saturating_sub(begun), pace, wakes);
             self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], tick(pace));
-            sys::discard_pending(sys::sigset(keeper::CALL));
+            sys::discard_pending(sys::sigset(signals::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());
             }
@@ -294,7 +299,7 @@ impl Guard<'_> {
     /// Is the ledger as large as it was made? Where somebody has cut it off there is nothing left to look after, and to
     /// look would be the end.
     fn is_whole(&self) -> bool {
-        sys::fstat(self.file).is_ok_and(|st| st.st_size == core::mem::size_of::<Shared>() as i64)
+        sys::fstat(self.file).is_ok_and(|st| st.st_size == core::mem::size_of::<Ledger>() as i64)
     }
 
     fn watch_root(&mut self) {

@@ -4,17 +4,21 @@ use core::ffi::{c_char, CStr};
 use core::ptr::null;
 use core::sync::atomic::Ordering::Release;
 
-use jsshim_engine::ledger::Shared;
-use jsshim_engine::pool::{self, Pool};
-use jsshim_engine::record::{Handle, OPENED};
+use jsshim_engine::hold::spec::Spec;
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::record::OPENED;
+use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::room::PATH_ROOM;
+use jsshim_engine::show::stderr;
 use jsshim_engine::slots::State;
-use jsshim_engine::spec::Spec;
 use jsshim_engine::sys::Errno;
 use jsshim_engine::text::Text;
-use jsshim_engine::{guard, hold, report, sys};
+use jsshim_engine::{guard, hold, sys};
 
 use crate::start::Args;
+use jsshim_engine::guard::process;
+use jsshim_engine::pool::pipe;
 
 /// argv: name, spec, target, then the target's own.
 pub fn run(args: &Args) -> ! {
@@ -23,7 +27,7 @@ pub fn run(args: &Args) -> ! {
     // Before anything else: the host may delete or replace it as soon as it believes that it runs.
     let program = Program::open(path, spec.as_ref().map_or(-1, |s| s.program));
     let timers = sys::Timers::stop();
-    match spec.as_ref().map(|s| (s, Shared::open(s.ledger.c()))) {
+    match spec.as_ref().map(|s| (s, Ledger::open(s.ledger.c()))) {
         Some((spec, Ok(ledger))) => {
             if spec.program < 0 {
                 tell_opened(ledger, spec.job);
@@ -35,7 +39,7 @@ pub fn run(args: &Args) -> ! {
             }
         }
         // Another uid, another root directory: nothing to wait by. The build goes on.
-        _ => report::say(b"cannot open the ledger; the job starts without a slot"),
+        _ => stderr::say(b"cannot open the ledger; the job starts without a slot"),
     }
     timers.resume();
     // Of a word that is not understood, too, what is run is known; a text was to be run by the shell.
@@ -43,14 +47,14 @@ pub fn run(args: &Args) -> ! {
 }
 
 /// The host waits for that.
-fn tell_opened(ledger: &Shared, job: Handle) {
+fn tell_opened(ledger: &Ledger, job: Handle) {
     if let Some(record) = ledger.get(job) {
         record.home.store(OPENED, Release);
         sys::wake_word(&record.home);
     }
 }
 
-fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {
+fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
     let inherited = (spec.inherited.0 >= 0).then_some(spec.inherited);
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
     hold::wait(ledger, spec.job, &pool, &[0], &|| {
@@ -58,17 +62,17 @@ fn wait(ledger: &Shared, spec: &Spec, args: &Args) -> State {
         let _ = sys::readlink(c"/proc/self/exe", &mut this);
         let helper = CStr::from_bytes_until_nul(&this).unwrap_or(c"");
         let (path, pool) = (&spec.ledger, &pool);
-        guard::ensure(&guard::Start { ledger, path, pool, helper, envp: args.env() }, None, true);
+        guard::ensure(&process::Start { ledger, path, pool, helper, envp: args.env() }, None, true);
     })
 }
 
 /// For `JSSHIM_DEBUG`: a start without a slot.
-fn tell(ledger: &Shared, spec: &Spec, target: &CStr, start: State) {
+fn tell(ledger: &Ledger, spec: &Spec, target: &CStr, start: State) {
     if start == State::Overdraft && ledger.get(spec.job).is_some() {
         let target = target.to_bytes();
         let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
         let mut text = ledger.start(b"was held, ", spec.job, start);
-        report::debug_of(name, text.put(b" overdraft").bytes());
+        stderr::debug_of(name, text.put(b" overdraft").bytes());
     }
 }
 
@@ -107,7 +111,7 @@ impl Program {
             e = self.exec_file(args, shell);
         }
         let line: Text<320> = Text::new(b"cannot start ").with(self.path.to_bytes());
-        report::say(line.with(b" (errno ").num(e.0).with(b")").bytes());
+        stderr::say(line.with(b" (errno ").num(e.0).with(b")").bytes());
         sys::exit(if e == Errno::NOENT { 127 } else { 126 })
     }
 
@@ -116,7 +120,7 @@ impl Program {
         let e = unsafe { sys::exec_file(self.file, args.from(3), args.env()) };
         // Of a text, the interpreter reads the descriptor that it is started with: it must be left open.
         let text = e == Errno::NOENT || shell && e == Errno(libc::ENOEXEC);
-        let Some(kept) = text.then(|| pool::copy_high(self.file).ok()).flatten() else { return e };
+        let Some(kept) = text.then(|| pipe::copy_high(self.file).ok()).flatten() else { return e };
         let _ = sys::fcntl(kept, libc::F_SETFD, 0);
         // SAFETY: as above.
         let e = unsafe { sys::exec_file(kept, args.from(3), args.env()) };

@@ -24,10 +24,12 @@ mod start;
 
 use core::ffi::CStr;
 
+use jsshim_engine::hold::spec::{self, Note};
 use jsshim_engine::room::{Room, PATH_ROOM};
-use jsshim_engine::spec::{self, Note};
-use jsshim_engine::stall::{self, Count};
-use jsshim_engine::{report, sys};
+use jsshim_engine::show::stderr;
+use jsshim_engine::sys;
+use jsshim_engine::watchdog::settings;
+use jsshim_engine::watchdog::settings::Count;
 
 /// By this the library knows its helper.
 #[link_section = ".note.jsshim"]
@@ -57,16 +59,16 @@ fn main(args: &start::Args) -> ! {
                 // The library has warned of what is not understood.
                 let count = args.variable(b"JSSHIM_COUNT=").and_then(Count::parse);
                 let count = count.unwrap_or(Count::Running);
-                let limit = args.variable(b"JSSHIM_STALL=").and_then(stall::limit);
+                let limit = args.variable(b"JSSHIM_STALL=").and_then(settings::limit);
                 let stall = limit.unwrap_or(count.limit());
-                let locked = args.get(3) == Some(jsshim_engine::guard::LOCKED);
+                let locked = args.get(3) == Some(jsshim_engine::guard::process::LOCKED);
                 guard::run(ledger, locked, guard::Told { count, stall, stats: stats_file(args) })
             }
             None => sys::exit(2),
         },
         Some([b'h', b'o', b'l', b'd', b':', ..]) => hold::run(args),
         _ => {
-            report::say(b"jsshim-helper is started by libjsshim.so, not by hand");
+            stderr::say(b"jsshim-helper is started by libjsshim.so, not by hand");
             sys::exit(2)
         }
     }

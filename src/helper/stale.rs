@@ -1,14 +1,18 @@
 //! What builds that were killed as a whole have left in the run-time directory. A ledger of this PID namespace
 //! without a guard gets one, which gives back what the dead had and removes it with its pool. One of another namespace
-//! is settled where [nobody has it any more](jsshim_engine::ledger::settle_deserted). The rest is removed here.
+//! is settled where [nobody has it any more](jsshim_engine::ledger::deserted::settle_deserted). The rest is removed here.
 
-use jsshim_engine::ledger::{is_deserted, settle_deserted, Outcome, Shared, LIFE};
-use jsshim_engine::pool::{self, Pool};
+use jsshim_engine::join::holders;
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::deserted::{is_deserted, settle_deserted, Outcome};
+use jsshim_engine::ledger::header::LIFE;
+use jsshim_engine::ledger::rundir::parse_ledger;
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::pipe;
+use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::proc;
-use jsshim_engine::rundir::parse_ledger;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::{number, Path};
-use jsshim_engine::{join, own};
 
 /// How often it is looked for ledgers of other namespaces on the pool, and how soon again where one has been found
 /// that has no guard: one that is about to start has not opened its ledger yet, and who has started it may have
@@ -23,7 +27,7 @@ const OPENED_NANOS: u64 = 10_000_000_000;
 const FORGOTTEN_NANOS: u64 = 3_600_000_000_000;
 
 /// Told of a ledger that is about to go.
-type Tell<'a> = &'a dyn Fn(&Shared);
+type Tell<'a> = &'a dyn Fn(&Ledger);
 
 /// Looks through the folder of the ledger `own`, of the PID namespace `space`; calls `adopt` with each ledger of
 /// that namespace that has no guard.
@@ -73,15 +77,15 @@ fn is_unguarded(path: &Path) -> bool {
 }
 
 /// Where do the tokens of a ledger of another namespace belong?
-fn find_pool(ledger: &Shared, file: &Path, space: u64) -> Outcome {
+fn find_pool(ledger: &Ledger, file: &Path, space: u64) -> Outcome {
     let (h, id) = (&ledger.header, ledger.header.id());
-    let reaches = |path: &Path| pool::open_same(path, id, libc::O_RDONLY).map(sys::close);
+    let reaches = |path: &Path| pipe::open_same(path, id, libc::O_RDONLY).map(sys::close);
     let mut path = h.path();
     let mut reached = reaches(&path);
     if reached.is_err() && h.is_of_this_boot() {
         proc::each_process(|pid| {
-            if let (Some(fd), true) = (join::holds_anywhere(pid, id), reached.is_err()) {
-                path = pool::fd_path(pid, fd);
+            if let (Some(fd), true) = (holders::holds_anywhere(pid, id), reached.is_err()) {
+                path = pipe::fd_path(pid, fd);
                 reached = reaches(&path);
             }
         });
@@ -112,13 +116,13 @@ fn remove_half_made(rest: &[u8], of: u64, space: u64, path: &Path) {
 
 /// A pool that nobody has open any more holds nothing. Between its making and its opening its maker lives.
 fn remove_lost_pool(name: &[u8], space: u64, path: &Path) {
-    let Some((pid, of, made)) = own::maker(name) else { return };
+    let Some((pid, of, made)) = own_pool::maker(name) else { return };
     let lost = match is_known(of, space) {
         true => is_dead(pid),
         false => sys::now().saturating_sub(made) > OPENED_NANOS,
     };
     if lost {
-        own::remove_unused(path);
+        own_pool::remove_unused(path);
     }
 }
 
@@ -243,7 +247,7 @@ impl Neighbours {
 }
 
 /// The tokens of a ledger go back to this pool, if they are of it and not of an earlier one of the same inode.
-fn same_pool(ledger: &Shared, pool: &Pool) -> Outcome {
+fn same_pool(ledger: &Ledger, pool: &Pool) -> Outcome {
     if ledger.header.id() == pool.id {
         Outcome::Back(Pool::new(pool.id, pool.path, pool.inherited))
     } else {

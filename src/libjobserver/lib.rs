@@ -34,7 +34,7 @@ extern "C" {}
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    jsshim_engine::report::say(b"libjobserver: internal error; please report it");
+    jsshim_engine::show::stderr::say(b"libjobserver: internal error; please report it");
     loop {
         jsshim_engine::sys::sleep_millis(1000);
     }

@@ -9,8 +9,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 
 use jsshim_engine::client::Client;
+use jsshim_engine::hold::spec;
 use jsshim_engine::proc::{self, Bounds};
-use jsshim_engine::{spec, sys};
+use jsshim_engine::sys;
 
 use crate::state::STATE;
 

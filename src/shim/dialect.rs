@@ -6,13 +6,15 @@
 
 use core::ffi::{c_char, CStr};
 
-use jsshim_engine::join::{self, End, Found};
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::{self, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
-use jsshim_engine::pool::Pool;
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::program::speaker::{self, is_bmake, is_gnu_make, is_lto};
 use jsshim_engine::room::Room;
-use jsshim_engine::speaker::{self, is_bmake, is_gnu_make, is_lto};
+use jsshim_engine::sys;
 use jsshim_engine::text::Path;
-use jsshim_engine::{own, sys};
 
 use crate::early::export;
 use crate::joining::{self, program_says};
@@ -74,7 +76,7 @@ fn form() -> Form {
 pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
     let (name, settings) = (program(), joining::settings());
     match auth {
-        None if settings.pool.is_some_and(own::is_ours) => {
+        None if settings.pool.is_some_and(own_pool::is_ours) => {
             let told = flags.is_some_and(|f| makeflags::parse(f).jobs == Some(1));
             if !told && !joining::is_told_otherwise() {
                 write(flags, form());
@@ -127,7 +129,7 @@ fn as_fifo(flags: Option<&[u8]>) {
 }
 
 fn as_descriptors(flags: Option<&[u8]>) {
-    if let Some(Ok((read, write))) = find().map(|pool| own::ends(&pool)) {
+    if let Some(Ok((read, write))) = find().map(|pool| own_pool::ends(&pool)) {
         // One that takes no notice is gated, and finds the pool by what it is told now.
         STATE.set_end(End::of(read));
         announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });

@@ -3,16 +3,19 @@
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::Ordering::Release;
 
-use jsshim_engine::join::{self, End};
+use jsshim_engine::join::end::End;
 use jsshim_engine::makeflags::{self, Auth};
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::show::stderr;
 use jsshim_engine::text::Text;
-use jsshim_engine::{own, proc, report, sys};
+use jsshim_engine::{proc, sys};
 
 use crate::dialect;
 use crate::environ::{self, Strings};
 use crate::joining;
 use crate::state::STATE;
 use crate::telling;
+use jsshim_engine::join::word;
 
 extern "C" {
     fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
@@ -73,11 +76,11 @@ pub fn look() {
                 jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
                 if let Some(word) = rest.strip_prefix(b"SHIM_POOL=") {
                     pool = true;
-                    root |= own::is_made_here(word);
+                    root |= own_pool::is_made_here(word);
                 }
                 stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(telling::is_on);
                 trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(telling::is_on);
-                held = held.or_else(|| join::handle(rest.strip_prefix(b"SHIM_HELD=")?));
+                held = held.or_else(|| word::handle(rest.strip_prefix(b"SHIM_HELD=")?));
             }
             [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', ..] => {
                 STATE.set_preload(word);
@@ -130,7 +133,7 @@ fn stop_dry_run() {
         preloaded |= w.starts_with(b"LD_PRELOAD=") && w.windows(9).any(|part| part == b"libjsshim");
     });
     if !preloaded {
-        report::say(b"MAKEFLAGS has n (dry run): the program is not run");
+        stderr::say(b"MAKEFLAGS has n (dry run): the program is not run");
         sys::exit(0);
     }
 }

@@ -8,10 +8,13 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::client::{Client, Setup};
 use jsshim_engine::join::{self, Found, Problem, Settings};
-use jsshim_engine::pool::Pool;
+use jsshim_engine::ledger::rundir;
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::program::{glob, speaker};
 use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::text::{self, Path, Text};
-use jsshim_engine::{glob, makeflags, own, pool, proc, rundir, speaker, stall, sys};
+use jsshim_engine::{makeflags, proc, sys};
 
 use crate::bounds;
 use crate::dialect;
@@ -19,6 +22,10 @@ use crate::environ;
 use crate::objects::{self, gnu_hash, Object};
 use crate::state::STATE;
 use crate::telling;
+use jsshim_engine::join::word;
+use jsshim_engine::pool::cpus;
+use jsshim_engine::pool::pipe;
+use jsshim_engine::watchdog::settings;
 
 /// `JSSHIM_GATE`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +71,7 @@ pub fn find(place: &mut Place) -> bool {
     match &join::find(settings) {
         Found::Pool(pool, load) => {
             // The children of one that speaks are told of a pool of its own making, which is no limit.
-            let overrides = join::overrides(settings.pool) || speaks && !is_ninja();
+            let overrides = word::overrides(settings.pool) || speaks && !is_ninja();
             let slots = if overrides { 0 } else { slots_said(settings) };
             let own = Own { load_milli: load_limit(*load), slots, overrides, root: 0 };
             enter(place, pool, own, None).map_err(|e| refuse(e.0)).is_ok()
@@ -72,12 +79,12 @@ pub fn find(place: &mut Place) -> bool {
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, wanted()),
         // What was wanted was wanted for that build.
-        Found::Over if !speaks => make(place, own::default_slots()),
+        Found::Over if !speaks => make(place, cpus::default_slots()),
         // It sees to it in its own way.
         Found::One | Found::None | Found::Over => false,
         &Found::Unusable(problem) => {
             warn_of(problem);
-            make(place, if problem == Problem::Gone { own::default_slots() } else { 1 })
+            make(place, if problem == Problem::Gone { cpus::default_slots() } else { 1 })
         }
     }
 }
@@ -111,7 +118,7 @@ pub fn found() -> Option<Text<320>> {
         }
         // SAFETY: `make` has made it.
         let pool = unsafe { &place.assume_init_ref().pool };
-        result = Some(join::encode(pool));
+        result = Some(word::encode(pool));
         // Its MAKEFLAGS will name it.
         let obeys = speaks() && !is_told_otherwise();
         !left_out() && !obeys
@@ -125,10 +132,10 @@ fn settle_modes() {
     let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0"));
     STATE.debug.store(debug, Relaxed);
     let limit = environ::own(b"JSSHIM_STALL=").filter(|v| !v.is_empty());
-    if limit.is_some_and(|v| stall::limit(v).is_none()) {
+    if limit.is_some_and(|v| settings::limit(v).is_none()) {
         STATE.warn(b"JSSHIM_STALL is neither seconds nor off; it is not used");
     }
-    if environ::own(b"JSSHIM_COUNT=").is_some_and(|v| stall::Count::parse(v).is_none()) {
+    if environ::own(b"JSSHIM_COUNT=").is_some_and(|v| settings::Count::parse(v).is_none()) {
         STATE.warn(b"JSSHIM_COUNT is neither running nor processes; running is used");
     }
     GATE.store(
@@ -163,7 +170,7 @@ fn load_limit(flags: u32) -> u32 {
 #[inline(never)]
 pub fn jobs_wanted() -> Option<u32> {
     let word = environ::own(b"JSSHIM_JOBS=").filter(|v| !v.is_empty())?;
-    let n = join::count(word);
+    let n = word::count(word);
     if n.is_none() {
         STATE.warn(b"JSSHIM_JOBS is not a number above 0; the number of CPUs is used");
     }
@@ -172,7 +179,7 @@ pub fn jobs_wanted() -> Option<u32> {
 
 /// Slots for a pool of our own.
 fn wanted() -> u32 {
-    jobs_wanted().unwrap_or_else(own::default_slots)
+    jobs_wanted().unwrap_or_else(cpus::default_slots)
 }
 
 /// What is ours of a client's [`Setup`].
@@ -239,7 +246,7 @@ fn refuse(errno: i32) {
 fn make(place: &mut Place, slots: u32) -> bool {
     let load_milli = load_limit(0);
     let made = rundir::make_in(given_dir(), |dir| {
-        let (pool, fd) = own::make(dir, slots)?;
+        let (pool, fd) = own_pool::make(dir, slots)?;
         let own = Own { load_milli, root: sys::getpid(), slots, overrides: false };
         let entered = enter(place, &pool, own, Some(dir));
         entered.map(|()| fd).inspect_err(|_| {
@@ -254,7 +261,7 @@ fn make(place: &mut Place, slots: u32) -> bool {
             return false;
         }
     };
-    pool::move_high(fd);
+    pipe::move_high(fd);
     // SAFETY: `enter` has made it.
     let client = unsafe { place.assume_init_ref() };
     client.guard(STATE.env.load(Relaxed).cast_const(), true);
@@ -295,7 +302,7 @@ fn name_helper(room: &mut Room) -> sys::Result<()> {
 #[inline(never)]
 fn is_roots(room: &mut Room) -> bool {
     let Ok(fd) = sys::open(room.c(), libc::O_PATH, 0) else { return true };
-    let whole = sys::readlink(pool::fd_path(0, fd).c(), room.bytes()).map(<[u8]>::len);
+    let whole = sys::readlink(pipe::fd_path(0, fd).c(), room.bytes()).map(<[u8]>::len);
     sys::close(fd);
     // Without /proc the name is taken as it is.
     let written = whole.map_or(Ok(()), |n| room.write_at(n, &[]));
@@ -378,7 +385,7 @@ fn has_left_pool() -> bool {
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
     let Some(auth) = flags.auth else { return false };
-    let counts = !join::overrides(settings.pool) || join::is_told(&auth, settings.pool);
+    let counts = !word::overrides(settings.pool) || join::is_told(&auth, settings.pool);
     counts && !is_told_otherwise() && !has_left_pool()
 }
 

@@ -11,10 +11,12 @@
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::Ordering::Relaxed;
 
-use jsshim_engine::client::POOL_NAME;
-use jsshim_engine::join::{self, End, Found};
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::word::POOL_NAME;
+use jsshim_engine::join::{self, Found};
 use jsshim_engine::makeflags::{self, Auth};
-use jsshim_engine::pool::{self, fd_path, Pool};
+use jsshim_engine::pool::pipe::fd_path;
+use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Text;
 
@@ -23,6 +25,8 @@ use crate::environ::{self, Scratch, Strings, END};
 use crate::joining;
 use crate::objects;
 use crate::state::STATE;
+use jsshim_engine::join::word;
+use jsshim_engine::pool::pipe;
 
 /// The loader's variable.
 pub const PRELOAD: &[u8] = b"LD_PRELOAD=";
@@ -306,7 +310,7 @@ fn write_pool(scratch: &mut Scratch) -> *const c_char {
     match join::find(joining::settings()) {
         Found::Pool(pool, _) => {
             let at = scratch.text(POOL_NAME);
-            scratch.append(join::encode(&pool).bytes());
+            scratch.append(word::encode(&pool).bytes());
             at
         }
         _ => END,
@@ -319,7 +323,7 @@ fn write_pool(scratch: &mut Scratch) -> *const c_char {
 fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *const c_char {
     let path = fd_path(sys::getppid(), read);
     let mut birth = 0;
-    if pool::is_at(&path, (dev, ino, 0)) {
+    if pipe::is_at(&path, (dev, ino, 0)) {
         birth = sys::birth(path.c());
     } else {
         let found = write_pool(scratch);
@@ -330,7 +334,7 @@ fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *
     }
     let at = scratch.text(POOL_NAME);
     let pool = Pool::new((dev, ino, birth), path, None);
-    scratch.append(join::encode(&pool).bytes());
+    scratch.append(word::encode(&pool).bytes());
     at
 }
 

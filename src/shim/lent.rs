@@ -4,17 +4,21 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
+use jsshim_engine::hold::park;
 use jsshim_engine::join::Found;
-use jsshim_engine::ledger::Shared;
-use jsshim_engine::pool::Id;
-use jsshim_engine::record::{is_lent, Handle};
-use jsshim_engine::stall::Count;
-use jsshim_engine::{join, park, proc, rundir, space, sys};
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::record::is_lent;
+use jsshim_engine::ledger::rundir;
+use jsshim_engine::pool::pipe::Id;
+use jsshim_engine::watchdog::settings::Count;
+use jsshim_engine::{join, proc, space, sys};
 
 use crate::environ;
 use crate::joining;
 use crate::real::Real;
 use crate::state::STATE;
+use jsshim_engine::join::word;
 
 /// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: it is not known which job this is.
 #[link_section = ".bss._lent"]
@@ -24,14 +28,14 @@ static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
 static JOB: AtomicU64 = AtomicU64::new(0);
 /// Its ledger.
 #[link_section = ".bss._lent"]
-static LEDGER: AtomicPtr<Shared> = AtomicPtr::new(null_mut());
+static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
 /// When this process was last seen in such a call, in ms; 0: never.
 #[link_section = ".bss._lent"]
 static SEEN: AtomicU64 = AtomicU64::new(0);
 /// Of a process that is in no job of a pool.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
-/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::stall`]), of a clock that stands still for up to ten.
+/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::watchdog`]), of a clock that stands still for up to ten.
 const LONG: u64 = 8;
 /// After so long a wait for a child, which a shell has many of.
 const LONGER: u64 = 20;
@@ -48,7 +52,7 @@ pub fn is_job(job: Handle) {
     }
 }
 
-fn set(ledger: &Shared, job: Handle) {
+fn set(ledger: &Ledger, job: Handle) {
     let Some(record) = ledger.record(job.index) else { return };
     JOB.store(job.pack(), Relaxed);
     LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
@@ -179,14 +183,14 @@ fn pool() -> Option<Id> {
     if let Some(client) = STATE.client() {
         return Some(client.pool.id);
     }
-    let told = STATE.pool().and_then(join::decode).map(|(id, _)| id);
+    let told = STATE.pool().and_then(word::decode).map(|(id, _)| id);
     told.or_else(|| match &join::find(joining::settings()) {
         Found::Pool(pool, _) => Some(pool.id),
         _ => None,
     })
 }
 
-fn ledger(id: Id) -> Option<&'static Shared> {
+fn ledger(id: Id) -> Option<&'static Ledger> {
     if let Some(client) = STATE.client() {
         return Some(client.ledger());
     }
@@ -196,13 +200,13 @@ fn ledger(id: Id) -> Option<&'static Shared> {
     }
     let space = space::own();
     rundir::search(joining::given_dir(), |dir| {
-        let ledger = Shared::open(rundir::ledger(dir, id, space).c()).ok()?;
+        let ledger = Ledger::open(rundir::ledger(dir, id, space).c()).ok()?;
         (ledger.header.id() == id).then_some(ledger)
     })
 }
 
 /// The job that this process is, or the nearest above it.
-fn job_of(ledger: &Shared) -> Option<Handle> {
+fn job_of(ledger: &Ledger) -> Option<Handle> {
     proc::line_of(sys::getpid()).find_map(|pid| {
         ledger.records().find_map(|(index, r)| {
             let (state, generation) = r.now();

@@ -73,7 +73,7 @@ static CONSTRUCTOR: extern "C" fn(c_int, Strings, Strings) = constructor;
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    jsshim_engine::report::say(b"internal error; please report it");
+    jsshim_engine::show::stderr::say(b"internal error; please report it");
     loop {
         jsshim_engine::sys::sleep_millis(1000);
     }

@@ -3,18 +3,19 @@
 
 use core::ffi::CStr;
 
-use jsshim_engine::ledger::Shared;
-use jsshim_engine::name;
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::proc;
-use jsshim_engine::record::{Handle, Name};
+use jsshim_engine::show::name;
+use jsshim_engine::show::name::Name;
 
 use crate::environ::{self, Strings};
 use crate::state::STATE;
 use crate::ticket::Ticket;
 
 /// The ledger, if a trace is written.
-fn traced() -> Option<&'static Shared> {
-    STATE.client().map(|c| c.ledger()).filter(|ledger| ledger.header.watch.is_traced())
+fn traced() -> Option<&'static Ledger> {
+    STATE.client().map(|c| c.ledger()).filter(|ledger| ledger.header.asked.is_traced())
 }
 
 /// Is a trace written?
@@ -22,7 +23,7 @@ pub fn is_traced() -> bool {
     traced().is_some()
 }
 
-fn put(ledger: &Shared, job: Handle, name: &Name) {
+fn put(ledger: &Ledger, job: Handle, name: &Name) {
     if let Some(record) = ledger.get(job) {
         record.set_name(name);
     }
@@ -52,7 +53,7 @@ pub unsafe fn job_runs(job: Handle, argv: Strings) {
 
 /// By the contract of [`ticket`].
 #[inline(never)]
-unsafe fn put_argv(ledger: &Shared, job: Handle, argv: Strings) {
+unsafe fn put_argv(ledger: &Ledger, job: Handle, argv: Strings) {
     let words = Words(argv);
     let file = words.clone().next().unwrap_or(b"");
     put(ledger, job, &name::of(file, words));
@@ -90,14 +91,14 @@ pub fn fork(job: Handle) {
 }
 
 /// A job that was started before there was a ledger.
-pub fn process(ledger: &Shared, job: Handle, pid: i32) {
-    if ledger.header.watch.is_traced() {
+pub fn process(ledger: &Ledger, job: Handle, pid: i32) {
+    if ledger.header.asked.is_traced() {
         put_process(ledger, job, pid);
     }
 }
 
 #[inline(never)]
-fn put_process(ledger: &Shared, job: Handle, pid: i32) {
+fn put_process(ledger: &Ledger, job: Handle, pid: i32) {
     let mut buf = [0u8; 1024];
     let mut n = proc::read_file(&proc::of(pid).with(b"/cmdline"), &mut buf).unwrap_or(0);
     if n == 0 {

@@ -6,13 +6,13 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU64, AtomicU8};
 
 use jsshim_engine::client::Client;
-use jsshim_engine::pool::fd_path;
-use jsshim_engine::record::Handle;
+use jsshim_engine::hold::spec::Spec;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::pool::pipe::fd_path;
+use jsshim_engine::program::search::{self, Place};
+use jsshim_engine::program::target::{self, Kind};
 use jsshim_engine::room::{Room, PATH_ROOM};
-use jsshim_engine::search::{self, Place};
-use jsshim_engine::spec::Spec;
 use jsshim_engine::sys;
-use jsshim_engine::target::{self, Kind};
 use jsshim_engine::text::Text;
 
 use crate::environ::{self, Scratch, Strings, END};

@@ -17,10 +17,11 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
-use jsshim_engine::client::{Client, POOL_NAME};
-use jsshim_engine::jobs::Jobs;
-use jsshim_engine::join::End;
-use jsshim_engine::record::Handle;
+use jsshim_engine::client::jobs::Jobs;
+use jsshim_engine::client::Client;
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::word::POOL_NAME;
+use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::sys;
 
 use crate::environ;
@@ -365,7 +366,7 @@ impl State {
     /// Says something on stderr, once per process.
     pub fn warn(&self, text: &[u8]) {
         if !self.warned.swap(true, AcqRel) {
-            jsshim_engine::report::say(text);
+            jsshim_engine::show::stderr::say(text);
         }
     }
 }

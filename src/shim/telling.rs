@@ -8,18 +8,22 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 
 use jsshim_engine::client::Client;
-use jsshim_engine::keeper::Keeper;
-use jsshim_engine::lanes::Kind;
-use jsshim_engine::ledger::Shared;
+use jsshim_engine::guard::keeper::Keeper;
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::rundir;
 use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::show::lanes::Kind;
+use jsshim_engine::show::trace;
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{join, pool, rundir, space, sys, trace};
+use jsshim_engine::{space, sys};
 
 use crate::dialect;
 use crate::environ;
 use crate::joining::given_dir;
 use crate::state::STATE;
+use jsshim_engine::join::word;
+use jsshim_engine::pool::pipe;
 
 /// Statistics are asked for, and this process has not told them.
 pub static WANTED: AtomicBool = AtomicBool::new(false);
@@ -104,7 +108,7 @@ pub fn keep_stderr() {
     let (Some((dev, ino)), [d, i]) = (sys::file_id(2).ok().filter(|_| wanted), &FILE) else {
         return;
     };
-    if let Ok(fd) = pool::copy_high(2) {
+    if let Ok(fd) = pipe::copy_high(2) {
         d.store(dev, Relaxed);
         i.store(ino, Relaxed);
         COPY.store(fd, Release);
@@ -141,7 +145,7 @@ pub fn tell(client: Option<&Client>) {
         let ledger = client.ledger();
         ledger.header.root.load(Acquire) == 0 && leaves_last(ledger, client.known())
     };
-    let is_made_here = |ledger: &Shared| ledger.header.root.load(Acquire) == sys::getpid();
+    let is_made_here = |ledger: &Ledger| ledger.header.root.load(Acquire) == sys::getpid();
     let own = client.filter(|c| is_made_here(c.ledger()) || is_last(c)).map(Client::ledger);
     let made = || is_root().then(named).flatten().filter(|l| is_made_here(l));
     let Some(ledger) = own.or_else(made) else { return };
@@ -179,28 +183,28 @@ pub fn leave_root() {
 }
 
 /// The ledger of the pool that the environment names.
-fn named() -> Option<&'static Shared> {
+fn named() -> Option<&'static Ledger> {
     named_at().map(|(ledger, _)| ledger)
 }
 
-fn named_at() -> Option<(&'static Shared, Path)> {
-    let (id, _) = join::decode(STATE.pool()?)?;
+fn named_at() -> Option<(&'static Ledger, Path)> {
+    let (id, _) = word::decode(STATE.pool()?)?;
     rundir::search(given_dir(), |dir| {
         let path = rundir::ledger(dir, id, space::own());
-        Shared::open(path.c()).ok().map(|ledger| (ledger, path))
+        Ledger::open(path.c()).ok().map(|ledger| (ledger, path))
     })
 }
 
 /// Is no other client left that was started by no job? Two that leave at once are told apart by the mark,
 /// and by who takes the numbers.
-fn leaves_last(ledger: &Shared, me: u32) -> bool {
+fn leaves_last(ledger: &Ledger, me: u32) -> bool {
     if me == 0 || !ledger.is_top(me) {
         return false;
     }
     if let Some(record) = ledger.record(me) {
         record.queued.store(LEAVING, Release);
     }
-    let others = |(index, r): (u32, &jsshim_engine::record::Record)| {
+    let others = |(index, r): (u32, &jsshim_engine::ledger::record::Record)| {
         index != me
             && r.state() == Slot::Client
             && r.queued.load(Acquire) != LEAVING

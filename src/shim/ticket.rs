@@ -5,7 +5,9 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use jsshim_engine::client::Client;
 use jsshim_engine::gate;
-use jsshim_engine::record::{Handle, Reason, OPENED, UNRECORDED};
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::reason::Reason;
+use jsshim_engine::ledger::record::{OPENED, UNRECORDED};
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::space;
 use jsshim_engine::sys::{self, Peek};
@@ -445,7 +447,7 @@ fn debug_line(event: &[u8], state: Slot) {
     text.put(b", held ").put_num(count(Slot::is_held));
     text.put(b", lent ").put_num(count(|s| s == Slot::Borrowed));
     text.put(b", overdraft ").put_num(count(|s| s == Slot::Overdraft));
-    jsshim_engine::report::debug(text.bytes());
+    jsshim_engine::show::stderr::debug(text.bytes());
 }
 
 /// Does the job of this ticket run on a token?

@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use crate::ledger::Shared;
+use crate::ledger::access::Ledger;
+use crate::sync::Ordering::AcqRel;
 #[cfg(not(feature = "loom"))]
 use crate::sync::Ordering::Relaxed;
-use crate::sync::{per_thread, wait_until, with_kernel, Flag, Ordering::AcqRel};
+use crate::sync::{per_thread, wait_until, with_kernel, Flag};
 use crate::sys::{Errno, Result};
 
 /// More calls than any run that comes to an end makes.
@@ -54,7 +55,7 @@ static UNUSED: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
 
 impl Memory {
     fn layout() -> Layout {
-        Layout::new::<Shared>()
+        Layout::new::<Ledger>()
     }
 
     fn new(number: u64) -> Self {
@@ -173,7 +174,7 @@ pub fn wait_for<R>(mut ready: impl FnMut(&mut Kernel) -> Option<R>) -> Result<R>
         done.is_some() || signal.is_some()
     });
     if let Some(signal) = signal {
-        (signal.handler)(crate::hold::WAKE);
+        (signal.handler)(crate::ledger::signals::WAKE);
     }
     done.ok_or(Errno::INTR)
 }
@@ -252,7 +253,7 @@ pub fn step(address: usize) {
         assert!(d.total.fetch_add(1, Relaxed) < MOST_STEPS, "it does not come to an end");
         let (pid, ledger) = (d.pid.load(Relaxed), d.ledger.load(Relaxed));
         let counts = pid != 0
-            && (ledger..ledger + size_of::<Shared>()).contains(&address)
+            && (ledger..ledger + size_of::<Ledger>()).contains(&address)
             && pid == current();
         let killed = counts && d.steps.fetch_sub(1, Relaxed) <= 1;
         if killed {
@@ -298,7 +299,7 @@ fn sent() -> Option<Signal> {
 /// Runs the handler of a signal that has been sent to this process.
 pub fn deliver() -> bool {
     let Some(signal) = sent() else { return false };
-    (signal.handler)(crate::hold::WAKE);
+    (signal.handler)(crate::ledger::signals::WAKE);
     true
 }
 

@@ -11,8 +11,7 @@
 //!
 //! A new module of the engine that one of these uses needs a line in `engine` below. What it asks the kernel
 //! for and is not there yet is added to [`sys`], an operation of an atomic to [`sync`]. A part that needs
-//! more of the system than the kernel plays gets a stand-in, as `guard`, `double`,
-//! `own` and `stall`.
+//! more of the system than the kernel plays gets a stand-in, as `guard`, `double` and `watchdog`.
 // The tests in those files are not for this kernel.
 #![cfg(not(test))]
 #![allow(dead_code, missing_docs)]
@@ -27,32 +26,20 @@ pub use engine::*;
 /// What is compiled of it.
 #[path = "../../src/engine"]
 mod engine {
-    pub mod alive;
     pub mod client;
-    pub mod glob;
     pub mod hold;
-    pub mod jobs;
     pub mod join;
-    pub mod lanes;
     pub mod ledger;
     pub mod lending;
     pub mod makeflags;
-    pub mod park;
     pub mod pool;
     pub mod proc;
-    pub mod record;
-    pub mod report;
+    pub mod program;
     pub mod room;
-    pub mod rundir;
+    pub mod show;
     pub mod slots;
     pub mod space;
-    pub mod speaker;
-    pub mod spec;
-    pub mod stats;
-    pub mod target;
     pub mod text;
-    pub mod trace;
-    pub mod watch;
 }
 
 #[path = "../../src/helper"]
@@ -74,46 +61,46 @@ pub mod turns;
 
 /// Nobody starts a guard here; whoever runs the world runs it, too.
 pub mod guard {
-    use core::ffi::c_char;
+    pub mod process {
+        use core::ffi::c_char;
 
-    pub const KEPT: i32 = 0;
-    pub const FILE: i32 = 1;
+        pub const KEPT: i32 = 0;
+        pub const FILE: i32 = 1;
 
-    pub struct Start<'a> {
-        pub ledger: &'a crate::ledger::Shared,
-        pub path: &'a crate::text::Path,
-        pub pool: &'a crate::pool::Pool,
-        pub helper: &'a core::ffi::CStr,
-        pub envp: *const *const c_char,
+        pub struct Start<'a> {
+            pub ledger: &'a crate::ledger::access::Ledger,
+            pub path: &'a crate::text::Path,
+            pub pool: &'a crate::pool::tokens::Pool,
+            pub helper: &'a core::ffi::CStr,
+            pub envp: *const *const c_char,
+        }
     }
 
-    pub fn ensure(_: &Start<'_>, _: Option<&crate::keeper::Keeper>, _: bool) {}
-}
+    pub fn ensure(_: &process::Start<'_>, _: Option<&keeper::Keeper>, _: bool) {}
 
-/// Orphans mind nobody here.
-pub mod keeper {
-    use super::guard::Start;
+    /// Orphans mind nobody here.
+    pub mod keeper {
+        use super::process::Start;
 
-    pub const CALL: i32 = 0;
+        #[derive(Default)]
+        pub struct Keeper;
 
-    #[derive(Default)]
-    pub struct Keeper;
+        impl Keeper {
+            #[allow(clippy::new_without_default)]
+            pub const fn new() -> Self {
+                Self
+            }
 
-    impl Keeper {
-        #[allow(clippy::new_without_default)]
-        pub const fn new() -> Self {
-            Self
+            pub fn look(&self, _: &crate::ledger::access::Ledger) {}
+
+            pub fn adopts(&self) -> bool {
+                false
+            }
+
+            pub fn take_in(&self, _: &Start<'_>) {}
+
+            pub fn leave(&self, _: &crate::ledger::access::Ledger, _: &crate::text::Path) {}
         }
-
-        pub fn look(&self, _: &crate::ledger::Shared) {}
-
-        pub fn adopts(&self) -> bool {
-            false
-        }
-
-        pub fn take_in(&self, _: &Start<'_>) {}
-
-        pub fn leave(&self, _: &crate::ledger::Shared, _: &crate::text::Path) {}
     }
 }
 
@@ -138,32 +125,24 @@ mod double {
     pub fn apart(_: impl FnOnce()) {}
 }
 
-/// Nobody makes a pool here.
-pub mod own {
-    pub fn maker(_: &[u8]) -> Option<(i32, u64, u64)> {
-        None
-    }
-
-    pub fn remove_unused(_: &crate::text::Path) -> bool {
-        false
-    }
-
-    pub fn default_slots() -> u32 {
-        1
-    }
-}
-
 /// Whom a process waits for, this kernel does not tell: jobs sleep as it comes.
-pub mod stall {
-    use crate::ledger::Shared;
-    use crate::record::Handle;
+#[path = "../../src/engine/watchdog"]
+pub mod watchdog {
+    pub mod alive;
+
+    use crate::ledger::access::Ledger;
+    use crate::ledger::handle::Handle;
     use crate::slots::State;
 
-    #[derive(Clone, Copy)]
-    pub enum Count {
-        Running,
-        Processes,
+    pub mod settings {
+        #[derive(Clone, Copy)]
+        pub enum Count {
+            Running,
+            Processes,
+        }
     }
+
+    use settings::Count;
 
     #[derive(Clone, Copy, PartialEq)]
     pub enum Pace {
@@ -180,7 +159,7 @@ pub mod stall {
         }
 
         /// Each third round a job falls asleep and one wakes up, and the oldest held one starts on its slot.
-        pub fn round(&mut self, ledger: &Shared) -> Pace {
+        pub fn round(&mut self, ledger: &Ledger) -> Pace {
             self.0 = self.0.wrapping_add(1);
             if !self.0.is_multiple_of(3) {
                 return Pace::Rest;

@@ -19,9 +19,9 @@ use std::sync::{atomic as plain, Arc};
 use loom::sync::{atomic as real, Condvar, Mutex};
 
 use crate::kernel::{self, Kernel, Memory};
-use crate::ledger::Header;
-use crate::record::Record;
-use crate::stats::Stats;
+use crate::ledger::header::Header;
+use crate::ledger::record::Record;
+use crate::ledger::stats::Stats;
 
 // All threads of a model are coroutines of one.
 std::thread_local! {
@@ -82,7 +82,7 @@ struct Placed<A> {
     seen: real::AtomicU8,
 }
 
-/// Is this one of [`crate::record::Record::places`]?
+/// Is this one of [`crate::ledger::record::Record::places`]?
 fn is_place(address: usize) -> bool {
     let places = [offset_of!(Record, landing), offset_of!(Record, gift)];
     let in_record = |m: &Arc<Memory>| {

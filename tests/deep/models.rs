@@ -12,11 +12,13 @@ use std::sync::Arc;
 use jsshim_deep::client::{Client, Setup};
 use jsshim_deep::hold;
 use jsshim_deep::kernel::{self, kernel, Node};
-use jsshim_deep::ledger::{Founding, Shared};
-use jsshim_deep::pool::{Pool, Taken};
-use jsshim_deep::record::Handle;
+use jsshim_deep::ledger::access::Ledger;
+use jsshim_deep::ledger::handle::Handle;
+use jsshim_deep::ledger::life::Founding;
+use jsshim_deep::pool::tokens::{Pool, Taken};
 use jsshim_deep::slots::State;
-use jsshim_deep::sync::{changes, AtomicI32, AtomicU64, Ordering::Relaxed};
+use jsshim_deep::sync::Ordering::Relaxed;
+use jsshim_deep::sync::{changes, AtomicI32, AtomicU64};
 use jsshim_deep::text::Path;
 use loom::thread::{self, JoinHandle};
 
@@ -33,7 +35,7 @@ fn model(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
 #[derive(Clone, Copy)]
 struct Scene {
     host: i32,
-    ledger: &'static Shared,
+    ledger: &'static Ledger,
     me: Handle,
     tokens: &'static [u8],
 }
@@ -62,7 +64,7 @@ impl Scene {
             stats: false,
             trace: Path::default(),
         };
-        let ledger = Shared::create(LEDGER, &founding).expect("a ledger");
+        let ledger = Ledger::create(LEDGER, &founding).expect("a ledger");
         // Every record has been used, so that each of its atomics is there before the threads are.
         let used: Vec<_> = (0..=records).map(|_| ledger.claim(0).expect("a record")).collect();
         used.into_iter().for_each(|h| ledger.free(h));
@@ -431,7 +433,7 @@ fn made_anew(two: bool) {
         closer.join().unwrap();
         let ledger = client.ledger();
         assert_eq!(named(), Some(core::ptr::from_ref(ledger).addr()), "the ledger by its name");
-        assert!(Shared::open(LEDGER).is_ok(), "it is open");
+        assert!(Ledger::open(LEDGER).is_ok(), "it is open");
         ledger.free(job);
     });
 }

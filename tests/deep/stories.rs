@@ -5,7 +5,7 @@
 use std::mem::offset_of;
 
 use jsshim_deep::kernel;
-use jsshim_deep::ledger::Header;
+use jsshim_deep::ledger::header::Header;
 use jsshim_deep::targets::world::{record_at, World, RECORD};
 
 /// What a process of a world does next, by the codes of its script.
@@ -63,9 +63,9 @@ fn killed_at_every_step(story: &Story) {
 /// Of the header the fields, the beginning of its path, who asked for what, what is counted, and the first
 /// lanes; and the first records. A token may be lost, but none is made, and nobody waits for ever.
 fn every_byte_changed(story: &Story) {
-    let (watch, stats) = (offset_of!(Header, watch), offset_of!(Header, stats));
+    let (asked, stats) = (offset_of!(Header, asked), offset_of!(Header, stats));
     let lanes = offset_of!(Header, lanes);
-    let header = [0..watch - 256 + 16, watch..watch + 4, stats..stats + 24, lanes..lanes + 64];
+    let header = [0..asked - 256 + 16, asked..asked + 4, stats..stats + 24, lanes..lanes + 64];
     let records = (1..8).map(|index| record_at(index)..record_at(index) + RECORD);
     for at in header.into_iter().chain(records).flatten() {
         for mask in [0x01, 0x80, 0xff] {

@@ -7,16 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use jsshim_engine::ledger::{Shared, LIFE};
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::header::LIFE;
 use jsshim_engine::slots::State;
 use jsshim_engine::sys;
 
 /// None stays mapped: that would look like one that somebody has.
-fn each(dir: &Path, mut f: impl FnMut(String, &Shared)) {
+fn each(dir: &Path, mut f: impl FnMut(String, &Ledger)) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = CString::new(entry.path().as_os_str().as_bytes()).unwrap();
         let name = entry.file_name().into_string().unwrap();
-        let _ = Shared::look(&path, |ledger| f(name, ledger));
+        let _ = Ledger::look(&path, |ledger| f(name, ledger));
     }
 }
 

@@ -3,7 +3,7 @@
 //! The wrong assumption was that whoever has a pool is part of the build that it was made for. A daemon of gradle kept
 //! the `-j1` of its first build for ever; below make, whose pool goes with it, its jobs were not held at all.
 
-use jsshim_engine::own;
+use jsshim_engine::pool::cpus;
 
 use crate::harness::programs::{artifact, python, script, tool};
 use crate::harness::{Outcome, Run};
@@ -37,7 +37,7 @@ pub fn tests() -> Vec<Test> {
 
 /// As many as the machine can run at once.
 fn machine() -> usize {
-    own::default_slots() as usize
+    cpus::default_slots() as usize
 }
 
 fn scene(how: &str, text: &str) -> Run {

@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use jsshim_engine::target::Kind;
-use jsshim_engine::{glob, makeflags, speaker};
+use jsshim_engine::makeflags;
+use jsshim_engine::program::target::Kind;
+use jsshim_engine::program::{glob, speaker};
 
 use super::{place, variable, Report};
 use crate::elf::Elf;

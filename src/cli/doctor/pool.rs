@@ -3,13 +3,16 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use jsshim_engine::join::{self, End, Found, Settings};
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::{self, Found, Settings};
 use jsshim_engine::makeflags::{self, Auth, MakeFlags};
-use jsshim_engine::pool::{self, Pool};
+use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::sys;
 
 use super::{variable, Report};
 use crate::run;
+use jsshim_engine::join::word;
+use jsshim_engine::pool::pipe;
 
 /// Looks at both.
 pub fn look(report: &mut Report) {
@@ -72,7 +75,7 @@ fn makeflags(report: &mut Report, value: Option<&[u8]>, flags: &MakeFlags<'_>) {
 fn joined(report: &mut Report, pool: &Pool, flags: &MakeFlags<'_>, told: Option<&[u8]>) {
     let path = String::from_utf8_lossy(pool.path.bytes()).into_owned();
     let same = told
-        .and_then(join::decode)
+        .and_then(word::decode)
         .is_some_and(|(id, at)| id == pool.id && at.bytes() == pool.path.bytes());
     let way = match (pool.inherited, flags.auth) {
         (Some((r, w)), _) => format!("by the descriptors {r} and {w}"),
@@ -92,7 +95,7 @@ fn joined(report: &mut Report, pool: &Pool, flags: &MakeFlags<'_>, told: Option<
 }
 
 fn level(pool: &Pool) -> Option<i32> {
-    let fd = pool::open(&pool.path, pool.id, libc::O_RDWR).ok()?;
+    let fd = pipe::open(&pool.path, pool.id, libc::O_RDWR).ok()?;
     let mut queued: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int to the given place.
     let r = unsafe { libc::ioctl(fd, libc::FIONREAD, &mut queued) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use jsshim_engine::lanes::Kind;
+use jsshim_engine::show::lanes::Kind;
 
 use super::page::{escape, seconds};
 use super::read::{Part, Pool, State};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jsshim_engine::lanes::Kind;
+use jsshim_engine::show::lanes::Kind;
 use serde::Deserialize;
 
 /// A pool of a trace.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use jsshim_engine::lanes::Kind;
-use jsshim_engine::stats::Counts;
+use jsshim_engine::ledger::stats::Counts;
+use jsshim_engine::show::lanes::Kind;
 
 use super::read::{Part, Pool, State};
 

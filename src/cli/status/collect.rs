@@ -7,13 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Acquire;
 
-use jsshim_engine::ledger::Shared;
-use jsshim_engine::record::{Record, UNTIMED};
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::record::{Record, UNTIMED};
+use jsshim_engine::ledger::rundir;
+use jsshim_engine::program::target;
+use jsshim_engine::show::name;
 use jsshim_engine::slots;
-use jsshim_engine::{name, pool, proc, rundir, space, sys, target};
+use jsshim_engine::{proc, space, sys};
 
 use super::model::{Escaped, Job, Pool, Process, State, Statistics, Status};
 use crate::program;
+use jsshim_engine::pool::pipe;
 
 /// A process that is younger may not have loaded its libraries yet.
 const SETTLED_SECONDS: f64 = 1.0;
@@ -24,12 +28,12 @@ pub fn status() -> Status {
     let space = space::own();
     let open = |path: PathBuf| {
         let file = CString::new(path.as_os_str().as_bytes()).ok()?;
-        let look = |ledger: &Shared| match ledger.header.space() == space {
+        let look = |ledger: &Ledger| match ledger.header.space() == space {
             true => one(&path, ledger, &tree),
             // Its pids are not of this namespace.
             false => Pool { elsewhere: true, ..one(&path, ledger, &Tree::default()) },
         };
-        Shared::look(&file, look).ok()
+        Ledger::look(&file, look).ok()
     };
     let mut pools: Vec<_> = ledgers().into_iter().filter_map(open).collect();
     pools.sort_by(|a, b| a.path.cmp(&b.path));
@@ -49,7 +53,7 @@ fn ledgers() -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|e| e == "ledger")).collect()
 }
 
-fn one(path: &Path, ledger: &Shared, tree: &Tree) -> Pool {
+fn one(path: &Path, ledger: &Ledger, tree: &Tree) -> Pool {
     let header = &ledger.header;
     let mut jobs: Vec<_> = ledger.records().filter_map(|(_, r)| job(ledger, r, tree)).collect();
     let age = |a: &Job, b: &Job| b.seconds.total_cmp(&a.seconds);
@@ -77,12 +81,12 @@ fn one(path: &Path, ledger: &Shared, tree: &Tree) -> Pool {
     }
 }
 
-fn clients(ledger: &Shared) -> impl Iterator<Item = i32> + '_ {
+fn clients(ledger: &Ledger) -> impl Iterator<Item = i32> + '_ {
     let all = ledger.records().filter(|(_, r)| r.state() == slots::State::Client);
     all.map(|(_, r)| r.pid.load(Acquire))
 }
 
-fn job(ledger: &Shared, record: &Record, tree: &Tree) -> Option<Job> {
+fn job(ledger: &Ledger, record: &Record, tree: &Tree) -> Option<Job> {
     let (state, generation) = record.now();
     let state = match state {
         slots::State::Held | slots::State::Waiting => State::Held,
@@ -120,8 +124,8 @@ fn job(ledger: &Shared, record: &Record, tree: &Tree) -> Option<Job> {
 }
 
 /// How many tokens lie in the pool.
-fn free(ledger: &Shared) -> Option<u32> {
-    let fd = pool::open(&ledger.header.reach(), ledger.header.id(), libc::O_RDONLY).ok()?;
+fn free(ledger: &Ledger) -> Option<u32> {
+    let fd = pipe::open(&ledger.header.reach(), ledger.header.id(), libc::O_RDONLY).ok()?;
     let mut queued: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int to the given place.
     let asked = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut queued) };
@@ -137,7 +141,7 @@ fn used(jobs: &[Job], clients: &HashSet<i32>, tree: &Tree) -> u32 {
     u32::try_from(tops.count() + tokens.count()).unwrap_or(u32::MAX)
 }
 
-fn statistics(ledger: &Shared) -> Statistics {
+fn statistics(ledger: &Ledger) -> Statistics {
     let counts = ledger.header.stats.counts();
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     Statistics {

@@ -1,11 +1,17 @@
 //! Processes that a build has left behind: the pool that they were told of is not to be found by their words.
 
-use super::{decode, holds_anywhere, Told, Way};
-use crate::ledger::Shared;
+use crate::ledger::access::Ledger;
+use crate::ledger::rundir;
 use crate::makeflags::{self, Auth};
-use crate::pool::{self, Id};
+use crate::pool::own_pool;
+use crate::pool::pipe::{self, Id};
+use crate::program::speaker;
 use crate::text::Path;
-use crate::{own, proc, rundir, space, speaker, sys};
+use crate::{proc, space, sys};
+
+use super::holders::holds_anywhere;
+use super::way::Way;
+use super::word::{decode, Told};
 
 /// The pool's descriptor of a guard that keeps it for the daemons which have outlived the build.
 #[inline(never)]
@@ -13,11 +19,11 @@ pub(super) fn by_guard(id: Id, dir: Option<&[u8]>) -> Option<Way<'static>> {
     let space = space::own();
     rundir::search(dir, |dir| {
         let path = rundir::ledger(dir, id, space);
-        let way = |ledger: &Shared| {
-            let same = pool::is_same(ledger.header.id(), id);
+        let way = |ledger: &Ledger| {
+            let same = pipe::is_same(ledger.header.id(), id);
             ledger.header.kept_by().filter(|_| same).map(|(guard, fd)| Way::Fd(guard, fd))
         };
-        Shared::look(path.c(), way).ok().flatten()
+        Ledger::look(path.c(), way).ok().flatten()
     })
 }
 
@@ -34,7 +40,7 @@ pub(super) fn by_anybody(id: Id) -> Option<Way<'static>> {
 /// Was it a pool of our own, of a root that has ended?
 #[inline(never)]
 pub(super) fn is_of_ended_root(told: Told<'_>) -> bool {
-    let maker = told.and_then(|(_, path)| own::maker(Path::new(path).name()));
+    let maker = told.and_then(|(_, path)| own_pool::maker(Path::new(path).name()));
     maker.is_some_and(|(pid, of, _)| of != 0 && of == space::own() && !proc::lives(pid))
 }
 
@@ -64,7 +70,7 @@ fn was_told(pid: i32, auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
         let flags = word.strip_prefix(b"MAKEFLAGS=").map(makeflags::parse);
         let ours = word.strip_prefix(b"JSSHIM_POOL=").and_then(decode);
         auth.is_some() && flags.is_some_and(|flags| flags.auth == auth)
-            || ours.zip(told).is_some_and(|((id, _), (told, _))| pool::is_same(id, told))
+            || ours.zip(told).is_some_and(|((id, _), (told, _))| pipe::is_same(id, told))
     };
     proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
 }

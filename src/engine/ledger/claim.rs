@@ -3,14 +3,16 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
-use super::{Shared, OPEN, RECORDS};
-use crate::record::{Handle, Record};
 use crate::slots::{State, Word};
-use crate::space;
 use crate::sync::fence;
-use crate::sys;
+use crate::{space, sys};
 
-impl Shared {
+use super::access::Ledger;
+use super::handle::{Handle, RECORDS};
+use super::header::OPEN;
+use super::record::Record;
+
+impl Ledger {
     /// Claims a free record for a job. `None`: the table is full.
     pub fn claim(&self, client: u32) -> Option<Handle> {
         self.claim_as(client, 0)

@@ -2,15 +2,17 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use super::{Shared, RECORDS};
-use crate::keeper;
-use crate::pool::Pool;
-use crate::record::{Handle, Place, Record};
+use crate::pool::place::Place;
+use crate::pool::tokens::Pool;
 use crate::slots::State;
-use crate::space;
-use crate::sys;
+use crate::{space, sys};
 
-impl Shared {
+use super::access::Ledger;
+use super::handle::{Handle, RECORDS};
+use super::record::Record;
+use super::signals;
+
+impl Ledger {
     /// Starts a held job on a slot whose jobs sleep. Returns whether it started.
     pub fn borrow(&self, h: Handle) -> bool {
         let before = self.get(h).filter(|r| r.state().is_held());
@@ -39,7 +41,7 @@ impl Shared {
         let guard = self.header.guard.load(Acquire);
         // Elsewhere, the number is that of a stranger.
         if guard > 0 && !space::is_elsewhere() {
-            let _ = sys::kill(guard, keeper::CALL);
+            let _ = sys::kill(guard, signals::CALL);
         }
     }
 

@@ -7,16 +7,17 @@
 //! waits and no guard. That also keeps newcomers out, who are told EAGAIN, while its tokens go back and its name
 //! goes. If this process is killed over it, the kernel takes the lease away, and the next one goes on.
 
-use core::ops::Deref;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
-use super::opening::map;
-use super::{Header, Shared, CLOSED, MAGIC};
-use crate::pool::Pool;
-use crate::record::UNTIMED;
-use crate::rundir::Lock;
+use crate::pool::tokens::Pool;
 use crate::sys::{self, Errno};
 use crate::text::Path;
+
+use super::access::Ledger;
+use super::header::{Header, CLOSED, MAGIC};
+use super::opening::Mapping;
+use super::record::UNTIMED;
+use super::rundir::Lock;
 
 /// What becomes of the tokens in such a ledger.
 #[allow(clippy::large_enum_variant)] // there is no allocator to box with
@@ -35,8 +36,8 @@ pub enum Outcome {
 #[inline(never)]
 pub fn settle_deserted(
     path: &Path,
-    judge: &dyn Fn(&Shared) -> Outcome,
-    tell: &dyn Fn(&Shared),
+    judge: &dyn Fn(&Ledger) -> Outcome,
+    tell: &dyn Fn(&Ledger),
 ) -> bool {
     let Some(fd) = open(path) else { return false };
     let gone = is_deserted_at(path, fd) && settle(path, fd, judge, tell);
@@ -77,12 +78,12 @@ fn is_deserted_at(path: &Path, fd: i32) -> bool {
 fn settle(
     path: &Path,
     fd: i32,
-    judge: &dyn Fn(&Shared) -> Outcome,
-    tell: &dyn Fn(&Shared),
+    judge: &dyn Fn(&Ledger) -> Outcome,
+    tell: &dyn Fn(&Ledger),
 ) -> bool {
     // Who gives names away and takes them has this lock; the file may be another by now.
     let Ok(_lock) = Lock::take(path.c()) else { return false };
-    let sound = sys::fstat(fd).is_ok_and(|st| st.st_size == core::mem::size_of::<Shared>() as i64);
+    let sound = sys::fstat(fd).is_ok_and(|st| st.st_size == core::mem::size_of::<Ledger>() as i64);
     if !sound || sys::lease(fd, true).is_err() {
         return false;
     }
@@ -100,33 +101,9 @@ fn settle(
     true
 }
 
-/// A ledger that is mapped for a while.
-pub(super) struct Mapping(pub(super) &'static Shared);
-
-impl Mapping {
-    fn of(fd: i32) -> Option<Self> {
-        map(fd).ok().map(Self)
-    }
-}
-
-impl Deref for Mapping {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        self.0
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: `map` has mapped it for this owner, who has lent it out for less than its own life.
-        unsafe { sys::unmap(core::ptr::from_ref(self.0).cast_mut().cast(), size_of::<Shared>()) };
-    }
-}
-
-impl Shared {
+impl Ledger {
     /// Says whether nothing is left to give back.
-    fn give_up_tokens(&self, judge: &dyn Fn(&Shared) -> Outcome) -> bool {
+    fn give_up_tokens(&self, judge: &dyn Fn(&Ledger) -> Outcome) -> bool {
         let with_token = || self.records().filter(|(_, r)| r.has_token(r.now().1));
         if with_token().next().is_none() {
             return true;
@@ -157,7 +134,7 @@ impl Header {
     fn remove_pool(&self, ledger: &Path) {
         let path = self.path();
         if self.root.load(Acquire) != 0 && path.parent().bytes() == ledger.parent().bytes() {
-            crate::own::remove_unused(&path);
+            crate::pool::own_pool::remove_unused(&path);
         }
     }
 }

@@ -3,17 +3,18 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use super::opening::map;
-use super::{Header, Shared, CLOSED, CLOSING, MAGIC, OPEN};
-use crate::own;
-use crate::pool::{self, Id};
-use crate::proc;
-use crate::rundir::Lock;
+use crate::pool::own_pool;
+use crate::pool::pipe::{self, Id};
 use crate::slots::State;
-use crate::space;
 use crate::sync::{fence, AtomicI32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{self, Path};
+use crate::{proc, space};
+
+use super::access::Ledger;
+use super::header::{Header, CLOSED, CLOSING, MAGIC, OPEN};
+use super::opening::map;
+use super::rundir::Lock;
 
 /// What a ledger is told when it is made.
 pub struct Founding {
@@ -35,7 +36,7 @@ pub struct Founding {
     pub trace: Path,
 }
 
-impl Shared {
+impl Ledger {
     /// Makes the ledger without a name, or under one that only this process uses, then gives it its own.
     ///
     /// # Errors
@@ -182,8 +183,8 @@ fn lock(path: &CStr) -> Result<Option<Lock>> {
 /// found.
 fn session_of_build(root: i32, path: &Path) -> i32 {
     let ours =
-        own::maker(path.name()).map(|(pid, of, _)| if of == space::own() { pid } else { -1 });
-    let builder = if root != 0 { root } else { ours.unwrap_or_else(|| pool::maker(path)) };
+        own_pool::maker(path.name()).map(|(pid, of, _)| if of == space::own() { pid } else { -1 });
+    let builder = if root != 0 { root } else { ours.unwrap_or_else(|| pipe::maker(path)) };
     sys::getsid(builder).unwrap_or(0)
 }
 

@@ -1,16 +1,18 @@
 //! Opening a ledger, for as long as the process lives or for a look.
 
 use core::ffi::CStr;
+use core::ops::Deref;
 use core::sync::atomic::Ordering::{Acquire, SeqCst};
 
-use super::deserted::Mapping;
-use super::{Shared, CLOSED, CLOSING, MAGIC, OPEN};
 use crate::sys::{self, Errno, Result};
+
+use super::access::Ledger;
+use super::header::{CLOSED, CLOSING, MAGIC, OPEN};
 
 /// How long the ledger of a sandbox that was killed may take to go, in ms.
 const SETTLING_MILLIS: u32 = 200;
 
-/// Opens a ledger's file. One that is [being settled](super::settle_deserted) will be gone soon.
+/// Opens a ledger's file. One that is [being settled](super::deserted::settle_deserted) will be gone soon.
 fn open(path: &CStr) -> Result<i32> {
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..SETTLING_MILLIS {
@@ -23,25 +25,49 @@ fn open(path: &CStr) -> Result<i32> {
     opened
 }
 
-pub(super) fn map(fd: i32) -> Result<&'static Shared> {
-    let at = sys::map(fd, core::mem::size_of::<Shared>())?;
-    // SAFETY: page-aligned and as large as `Shared`, whose every field is an atomic and valid for any
+pub(super) fn map(fd: i32) -> Result<&'static Ledger> {
+    let at = sys::map(fd, core::mem::size_of::<Ledger>())?;
+    // SAFETY: page-aligned and as large as `Ledger`, whose every field is an atomic and valid for any
     // bits; unmapped by a `Mapping` alone, which lends it out for less than its own life.
-    Ok(unsafe { &*at.cast::<Shared>() })
+    Ok(unsafe { &*at.cast::<Ledger>() })
+}
+
+/// A ledger that is mapped for a while.
+pub(super) struct Mapping(pub(super) &'static Ledger);
+
+impl Mapping {
+    pub(super) fn of(fd: i32) -> Option<Self> {
+        map(fd).ok().map(Self)
+    }
+}
+
+impl Deref for Mapping {
+    type Target = Ledger;
+
+    fn deref(&self) -> &Ledger {
+        self.0
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `map` has mapped it for this owner, who has lent it out for less than its own life.
+        unsafe { sys::unmap(core::ptr::from_ref(self.0).cast_mut().cast(), size_of::<Ledger>()) };
+    }
 }
 
 /// Maps the file at `path`, if it is ours and whole.
-fn map_at(path: &CStr) -> Result<&'static Shared> {
+fn map_at(path: &CStr) -> Result<&'static Ledger> {
     let fd = open(path)?;
     let sound = sys::fstat(fd).is_ok_and(|st| {
-        st.st_uid == sys::geteuid() && st.st_size == core::mem::size_of::<Shared>() as i64
+        st.st_uid == sys::geteuid() && st.st_size == core::mem::size_of::<Ledger>() as i64
     });
     let mapped = if sound { map(fd) } else { Err(Errno::INVAL) };
     sys::close(fd);
     mapped
 }
 
-impl Shared {
+impl Ledger {
     /// Opens the ledger at `path`; the file must be ours and whole.
     ///
     /// # Errors
@@ -52,10 +78,10 @@ impl Shared {
     }
 
     /// Calls `f` with the ledger at `path`, which is mapped only meanwhile: as long as it is, it counts as one that
-    /// somebody has ([`super::settle_deserted`]).
+    /// somebody has ([`super::deserted::settle_deserted`]).
     ///
     /// # Errors
-    /// As [`Shared::open`].
+    /// As [`Ledger::open`].
     pub fn look<R>(path: &CStr, f: impl FnOnce(&Self) -> R) -> Result<R> {
         let mapped = Mapping(map_at(path)?);
         mapped.check().map(|()| f(&mapped))

@@ -2,15 +2,17 @@
 
 use core::sync::atomic::Ordering::Acquire;
 
-use super::Shared;
-use crate::pool::Pool;
-use crate::proc;
-use crate::record::{Handle, Reason, Record};
+use crate::pool::tokens::Pool;
 use crate::slots::State;
-use crate::space;
 use crate::sys::{self, Errno};
+use crate::{proc, space};
 
-impl Shared {
+use super::access::Ledger;
+use super::handle::Handle;
+use super::reason::Reason;
+use super::record::Record;
+
+impl Ledger {
     /// Is there a guard? Who is elsewhere cannot look, and leaves what a guard does to those who can.
     pub fn has_guard(&self) -> bool {
         if space::is_elsewhere() {
@@ -34,7 +36,7 @@ impl Shared {
         }
     }
 
-    /// Has a job that has waited been left to itself by [`Shared::let_go`]?
+    /// Has a job that has waited been left to itself by [`Ledger::let_go`]?
     pub fn is_let_go(&self, job: Handle) -> bool {
         self.get(job).is_some_and(|record| record.reason() == Reason::Unheld)
     }

@@ -1,8 +1,9 @@
 //! Writing MAKEFLAGS.
 
+use crate::text::Text;
+
 use super::parse;
 use super::words::{begins_load, is_blank, Piece, Pieces, Unescape};
-use crate::text::Text;
 
 /// The letters that [`write()`] sees to. It adds what is missing and never takes one away.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

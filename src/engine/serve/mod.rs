@@ -29,7 +29,7 @@
 //! | `mask` | the signal mask of a call |
 //! | `children` | which children of this process are jobs |
 //! | `table`, `server` | jobs and their slots |
-//! | `waiting` | until there is a slot, or a job has ended |
+//! | `waiting`, `until` | until there is a slot, or a job has ended, or the time is over |
 //! | `run` | the loop of a build tool |
 
 mod children;
@@ -40,6 +40,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod until;
 mod waiting;
 mod wake;
 mod watched;
@@ -50,5 +51,6 @@ pub use run::{run, Next, Outcome, Work};
 pub use server::{Host, Server};
 pub use table::{Job, Jobs, Slot, Table};
 pub use tokens::Tokens;
-pub use waiting::{obtain, wait, Stop, Until};
+pub use until::Until;
+pub use waiting::{obtain, wait, Stop};
 pub use wake::forget;

@@ -6,7 +6,8 @@ use super::children::starting;
 use super::mask::{Masked, QUIT};
 use super::server::Host;
 use super::table::{Job, Jobs, Slot};
-use super::waiting::{sweep, Until};
+use super::until::Until;
+use super::waiting::sweep;
 use super::wake;
 
 /// What a host has to start now.

@@ -8,7 +8,7 @@ use super::children;
 use super::mask::{Masked, CHILD};
 use super::table::{Job, Jobs, Slot};
 use super::tokens::Tokens;
-use super::waiting::Until;
+use super::until::Until;
 use super::wake::{self, Wake};
 
 /// Who uses a [`Server`]. No borrow of it is held while [`Host::ended`] runs.

@@ -4,8 +4,8 @@
 //! are read through a description of our own, which does not block; where there can be none (no /proc, a pipe
 //! of another uid), `splice` from the announced end takes one byte without blocking either.
 
-use crate::join;
-use crate::pool::{self, fd_path, move_high};
+use crate::join::holders;
+use crate::pool::pipe::{self, fd_path, move_high};
 use crate::sys::{self, Errno, Result};
 use crate::text::LongPath;
 
@@ -48,9 +48,9 @@ impl Tokens {
     /// # Errors
     /// EACCES: they are closed, or something else has their numbers: the recipe had no `+`.
     pub fn join(read: i32, write: i32) -> Result<Self> {
-        let (dev, ino, _) = join::inherited(read, write).ok_or(Errno(libc::EACCES))?;
+        let (dev, ino, _) = holders::inherited(read, write).ok_or(Errno(libc::EACCES))?;
         let path = fd_path(0, read);
-        let own = pool::open(&path, (dev, ino, 0), libc::O_RDWR).map_or(-1, move_high);
+        let own = pipe::open(&path, (dev, ino, 0), libc::O_RDWR).map_or(-1, move_high);
         Ok(Self { read, write, id: (dev, ino), own, path: None, made: false })
     }
 
@@ -143,7 +143,7 @@ impl Tokens {
     }
 
     fn is_pool(&self, fd: i32) -> bool {
-        fd >= 0 && pool::is(fd, (self.id.0, self.id.1, 0))
+        fd >= 0 && pipe::is(fd, (self.id.0, self.id.1, 0))
     }
 
     /// Closes our own description; with `ends` the announced ones, too.

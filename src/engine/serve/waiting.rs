@@ -1,31 +1,11 @@
 //! Waiting for a slot, and for the end of a job.
 
-use crate::sys::{self, Errno};
+use crate::sys::Errno;
 
 use super::mask::Masked;
 use super::server::Host;
 use super::table::{Jobs, Slot};
-
-/// When a wait ends.
-#[derive(Clone, Copy)]
-pub struct Until(Option<u64>);
-
-impl Until {
-    /// In so many ms from now, or never if negative, as poll(2) has it.
-    pub fn millis(millis: i32) -> Self {
-        let ns = u64::try_from(millis).ok().map(|ms| ms.saturating_mul(1_000_000));
-        Self(ns.map(|ns| sys::now().saturating_add(ns)))
-    }
-
-    /// The time that is left in ns; `None`: for ever.
-    pub fn left(self) -> Option<u64> {
-        self.0.map(|end| end.saturating_sub(sys::now()))
-    }
-
-    fn is_over(self) -> bool {
-        self.left() == Some(0)
-    }
-}
+use super::until::Until;
 
 /// What came of a wait that gave no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

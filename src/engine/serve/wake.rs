@@ -10,7 +10,7 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize};
 
-use crate::pool::move_high;
+use crate::pool::pipe::move_high;
 use crate::sys::{self, Action, Errno};
 
 use super::children;
@@ -37,8 +37,9 @@ static LOCK: AtomicI32 = AtomicI32::new(0);
 /// The signalfd of SIGCHLD, or 0.
 static SIGNALS: AtomicI32 = AtomicI32::new(0);
 
-static CHILDREN: Watched = Watched::new(libc::SIGCHLD);
-static QUITS: [Watched; 2] = [Watched::new(libc::SIGINT), Watched::new(libc::SIGTERM)];
+static CHILDREN: Watched = Watched::new(libc::SIGCHLD, handle);
+static QUITS: [Watched; 2] =
+    [Watched::new(libc::SIGINT, handle), Watched::new(libc::SIGTERM, handle)];
 
 /// The handler of all of them: writes the signal's number to each self-pipe.
 pub extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void) {

@@ -5,13 +5,12 @@ use core::ffi::c_int;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
-use crate::sys::{self, Action};
-
-use super::wake::handle;
+use crate::sys::{self, Action, Handler};
 
 /// A signal that is watched, and what it did before.
 pub struct Watched {
     signal: c_int,
+    handler: Handler,
     /// For how many; under the lock.
     pub users: AtomicU32,
     /// Under the lock.
@@ -25,9 +24,10 @@ unsafe impl Sync for Watched {}
 
 impl Watched {
     /// Not watched yet.
-    pub const fn new(signal: c_int) -> Self {
+    pub const fn new(signal: c_int, handler: Handler) -> Self {
         Self {
             signal,
+            handler,
             users: AtomicU32::new(0),
             before: UnsafeCell::new(Action::DEFAULT),
             chained: (AtomicUsize::new(0), AtomicU64::new(0)),
@@ -49,7 +49,7 @@ impl Watched {
             *self.before.get() = before;
             // Who ignores SIGINT (nohup, `&` of a shell) goes on ignoring it.
             if self.signal == libc::SIGCHLD || !before.ignores() {
-                let _ = sys::sigaction(self.signal, &Action::in_place_of(&before, handle));
+                let _ = sys::sigaction(self.signal, &Action::in_place_of(&before, self.handler));
             }
         }
     }
@@ -57,7 +57,7 @@ impl Watched {
     /// Under the lock: one less. The last one puts back what was there, unless the program has put something
     /// of its own in place meanwhile.
     pub fn end(&self) {
-        let ours = sys::action(self.signal).is_ok_and(|a| a.is(handle));
+        let ours = sys::action(self.signal).is_ok_and(|a| a.is(self.handler));
         if self.users.fetch_sub(1, Relaxed) == 1 && ours {
             // SAFETY: under the lock; what was there before.
             let _ = unsafe { sys::sigaction(self.signal, &*self.before.get()) };
@@ -66,7 +66,7 @@ impl Watched {
 
     /// In a forked child.
     pub fn forget(&self, to: Option<Action>) {
-        let ours = sys::action(self.signal).is_ok_and(|a| a.is(handle));
+        let ours = sys::action(self.signal).is_ok_and(|a| a.is(self.handler));
         // SAFETY: this process has one thread.
         let action = to.unwrap_or(unsafe { *self.before.get() });
         if ours {

@@ -3,8 +3,9 @@
 use core::ffi::{c_int, CStr};
 use core::mem::MaybeUninit;
 
-use super::{Errno, Result};
 use crate::text::Text;
+
+use super::{Errno, Result};
 
 /// stat(2), or lstat(2) with `follow` false.
 pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {

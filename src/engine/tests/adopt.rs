@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::client::jobs::Jobs;
 use crate::client::{Client, Setup};
-use crate::jobs::Jobs;
-use crate::own;
-use crate::record::Handle;
+use crate::ledger::handle::Handle;
+use crate::pool::own_pool;
 use crate::slots::State;
 use crate::sys;
 use crate::text::Path;
@@ -18,7 +18,7 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     let dir = std::env::temp_dir().join(format!("jsshim-adopt-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let dir = Path::new(dir.as_os_str().as_encoded_bytes());
-    let (pool, fd) = own::make(&dir, 3).unwrap();
+    let (pool, fd) = own_pool::make(&dir, 3).unwrap();
     let setup = || Setup {
         me: Box::leak(Box::new(AtomicU64::new(7))),
         pool: &pool,

@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
-use crate::join::{count, decode, encode, find, End, Found, Problem, Settings};
-use crate::pool::{self, Pool};
+use crate::join::end::End;
+use crate::join::word::{count, decode, encode};
+use crate::join::{find, Found, Problem, Settings};
+use crate::pool::pipe;
+use crate::pool::tokens::Pool;
 use crate::sys;
 use crate::text::Path;
 
@@ -18,7 +21,7 @@ fn a_live_pipe_is_joined_through_an_own_description() {
         panic!("not found");
     };
     assert_eq!(load, 2500);
-    assert_eq!(pool.pollable().map(|fd| pool::is(fd, pool.id)), Some(true));
+    assert_eq!(pool.pollable().map(|fd| pipe::is(fd, pool.id)), Some(true));
     assert_eq!(sys::fcntl(r, libc::F_GETFL, 0).unwrap() & libc::O_NONBLOCK, 0);
     pool.close();
     sys::close(r);

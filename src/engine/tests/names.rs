@@ -4,13 +4,15 @@
 use std::mem::MaybeUninit;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::client::jobs::Jobs;
 use crate::client::{Client, Setup};
-use crate::jobs::Jobs;
-use crate::ledger::Shared;
-use crate::pool::{fd_path, Pool};
-use crate::record::Name;
+use crate::ledger::access::Ledger;
+use crate::ledger::rundir;
+use crate::pool::pipe::fd_path;
+use crate::pool::tokens::Pool;
+use crate::show::name::Name;
+use crate::sys;
 use crate::text::Path;
-use crate::{rundir, sys};
 
 const CLIENTS: i32 = 4;
 const ROUNDS: i32 = 2000;
@@ -73,7 +75,7 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     let me = this.me()?;
     let name = Name::default().num(sys::getpid()).with(b"-").num(round);
     this.ledger().record(me)?.set_name(&name);
-    let named = Shared::open(rundir::ledger(dir, pool.id, crate::space::own()).c()).ok()?;
+    let named = Ledger::open(rundir::ledger(dir, pool.id, crate::space::own()).c()).ok()?;
     let found = named.record(me)?.name();
     this.leave(&Jobs::new(), core::ptr::null());
     (found.bytes() == name.bytes()).then_some(())

@@ -4,12 +4,13 @@
 use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread;
 
-use crate::lanes::Kind;
-use crate::ledger::{Founding, Shared};
-use crate::park;
+use crate::hold::park;
+use crate::ledger::access::Ledger;
+use crate::ledger::life::Founding;
+use crate::show::lanes::Kind;
 
-use crate::pool::Pool;
-use crate::record::Handle;
+use crate::ledger::handle::Handle;
+use crate::pool::tokens::Pool;
 use crate::slots::State;
 use crate::sys;
 use crate::text::Path;
@@ -19,7 +20,7 @@ const CLIENTS: usize = 4;
 const ROUNDS: usize = 3000;
 
 struct Scene {
-    ledger: &'static Shared,
+    ledger: &'static Ledger,
     path: Path,
     ends: [i32; 2],
 }
@@ -40,7 +41,7 @@ impl Scene {
             stats: true,
             trace: Path::default(),
         };
-        let ledger = Shared::create(path.c(), &founding).unwrap();
+        let ledger = Ledger::create(path.c(), &founding).unwrap();
         ledger.ask(&founding);
         Self { ledger, path, ends }
     }
@@ -67,7 +68,7 @@ impl Scene {
 
 fn pool(ends: [i32; 2]) -> Pool {
     let st = sys::fstat(ends[0]).unwrap();
-    let path = crate::pool::fd_path(sys::getpid(), ends[0]);
+    let path = crate::pool::pipe::fd_path(sys::getpid(), ends[0]);
     Pool::new((st.st_dev, st.st_ino, 0), path, Some((ends[0], ends[1])))
 }
 
@@ -94,13 +95,15 @@ fn client(scene: &Scene, seed: usize) {
 }
 
 /// As a hook does it: a slot, or held and then granted when one falls free.
-fn start(ledger: &Shared, pool: &Pool, client: u32) -> Handle {
+fn start(ledger: &Ledger, pool: &Pool, client: u32) -> Handle {
     let job = ledger.claim(client).unwrap();
     if ledger.take_implicit(job) {
         return job;
     }
     let record = ledger.get(job).unwrap();
-    if pool.take(record, job.generation) == crate::pool::Taken::Yes && !ledger.pass_on(job, pool) {
+    if pool.take(record, job.generation) == crate::pool::tokens::Taken::Yes
+        && !ledger.pass_on(job, pool)
+    {
         ledger.step(job, State::Token);
         return job;
     }
@@ -156,7 +159,7 @@ fn a_closed_ledger_takes_no_client() {
     scene.ledger.free(me);
     assert!(scene.ledger.close_if_idle(scene.path.c()));
     assert!(scene.ledger.enter(sys::getpid(), scene.path.c()).is_none());
-    assert!(Shared::open(scene.path.c()).is_err());
+    assert!(Ledger::open(scene.path.c()).is_err());
     scene.ends.into_iter().for_each(sys::close);
 }
 
@@ -165,7 +168,7 @@ fn a_full_ledger_says_so() {
     let scene = Scene::new("full");
     let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let jobs: Vec<_> = std::iter::from_fn(|| scene.ledger.claim(me.index)).collect();
-    assert_eq!(jobs.len(), crate::ledger::RECORDS - 2);
+    assert_eq!(jobs.len(), crate::ledger::handle::RECORDS - 2);
     jobs.into_iter().for_each(|job| scene.ledger.free(job));
     assert!(scene.ledger.claim(me.index).is_some_and(|job| job.generation == 1));
     let _ = sys::unlink(scene.path.c());
@@ -183,11 +186,11 @@ fn a_byte_goes_to_the_sibling_that_is_due() {
         job
     });
     let record = ledger.get(younger).unwrap();
-    assert!(pool.take(record, younger.generation) == crate::pool::Taken::Yes);
+    assert!(pool.take(record, younger.generation) == crate::pool::tokens::Taken::Yes);
     assert!(ledger.pass_on(younger, &pool));
     assert_eq!(ledger.get(older).unwrap().state(), State::Token);
     assert!(!record.has_token(younger.generation));
-    assert!(pool.take(record, younger.generation) == crate::pool::Taken::Yes);
+    assert!(pool.take(record, younger.generation) == crate::pool::tokens::Taken::Yes);
     assert!(!ledger.pass_on(younger, &pool), "nobody older is held");
     // An ended job takes no gift.
     assert!(ledger.end(older, &pool) && ledger.end(younger, &pool));
@@ -208,7 +211,9 @@ fn a_byte_is_due_first_to_who_has_borrowed_and_computes() {
     });
     let state = |job| ledger.get(job).unwrap().state();
     for job in [lender, other] {
-        assert!(pool.take(ledger.get(job).unwrap(), job.generation) == crate::pool::Taken::Yes);
+        assert!(
+            pool.take(ledger.get(job).unwrap(), job.generation) == crate::pool::tokens::Taken::Yes
+        );
         ledger.step(job, State::Token);
     }
     assert!(ledger.borrow(asleep) && ledger.borrow(awake) && !ledger.borrow(lender));
@@ -226,7 +231,7 @@ fn a_byte_is_due_first_to_who_has_borrowed_and_computes() {
     assert_eq!(ledger.creditor(), None);
     ledger.get(asleep).unwrap().set_sleeps(asleep.generation, false);
     let record = ledger.get(held).unwrap();
-    assert!(pool.take(record, held.generation) == crate::pool::Taken::Yes);
+    assert!(pool.take(record, held.generation) == crate::pool::tokens::Taken::Yes);
     assert!(ledger.pass_on(held, &pool), "the debt first");
     assert_eq!((state(asleep), state(held)), (State::Token, State::Held));
     for job in [other, asleep, awake, held] {
@@ -363,7 +368,7 @@ fn a_claim_that_is_slow_wipes_no_token() {
     for job in jobs {
         assert_ne!(job.index, slow.index);
         let of = ledger.get(job).unwrap();
-        assert_eq!(pool.take(of, job.generation), crate::pool::Taken::Yes);
+        assert_eq!(pool.take(of, job.generation), crate::pool::tokens::Taken::Yes);
         ledger.step(job, State::Token).unwrap();
     }
     // The second half.
@@ -395,12 +400,12 @@ fn a_late_word_is_about_no_other_job() {
     assert!(ledger.end(old, &pool));
     let new = ledger.claim(me.index).unwrap();
     assert_eq!(new.index, old.index);
-    record.set_reason(old.generation, crate::record::Reason::Unheld);
+    record.set_reason(old.generation, crate::ledger::reason::Reason::Unheld);
     assert!(!ledger.is_let_go(new));
     ledger.note_process(old, 77);
     ledger.set_process(old, 78, || None);
     assert_eq!(record.pid.load(std::sync::atomic::Ordering::Acquire), 0);
-    record.set_reason(new.generation, crate::record::Reason::Unheld);
+    record.set_reason(new.generation, crate::ledger::reason::Reason::Unheld);
     assert!(ledger.is_let_go(new));
     assert!(ledger.end(new, &pool));
     ledger.free(me);

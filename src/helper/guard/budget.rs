@@ -1,7 +1,7 @@
 //! How much of a processor the guard uses: how soon it looks again after a round.
 
-use jsshim_engine::stall::Pace;
 use jsshim_engine::sys;
+use jsshim_engine::watchdog::Pace;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;

@@ -15,14 +15,21 @@
 
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use jsshim_engine::client::POOL_NAME;
-use jsshim_engine::pool::{self, maker, Id};
-use jsshim_engine::record::Record;
+use jsshim_engine::join::word::POOL_NAME;
+use jsshim_engine::ledger::record::Record;
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::pipe::{maker, Id};
+use jsshim_engine::program::speaker;
 use jsshim_engine::slots::State;
 use jsshim_engine::text::Path;
-use jsshim_engine::{hold, join, makeflags, own, proc, space, speaker, sys};
+use jsshim_engine::{makeflags, proc, space, sys};
 
 use super::{Guard, Make, SCARCE};
+use jsshim_engine::hold::inputs;
+use jsshim_engine::join::holders;
+use jsshim_engine::join::word;
+use jsshim_engine::pool::cpus;
+use jsshim_engine::pool::pipe;
 
 /// How often it is asked whether the build has ended, in ns.
 const LOOK_NANOS: u64 = 50_000_000;
@@ -65,7 +72,7 @@ impl End {
     /// Finds make while it lives, from the process by whose descriptor the pool was found: that may be a shell below it.
     fn find(&mut self, path: &Path, id: Id) {
         let is_it =
-            |pid: &i32| join::holds_anywhere(*pid, id).is_some() && speaker::file_speaks(*pid);
+            |pid: &i32| holders::holds_anywhere(*pid, id).is_some() && speaker::file_speaks(*pid);
         let make = proc::line_of(maker(path)).filter(is_it).last().unwrap_or(0);
         self.make = Some(make);
         if make > 0 && sys::open_files_limit() >= SCARCE {
@@ -123,14 +130,14 @@ impl Guard<'_> {
         let (path, root) = (self.ledger.header.path(), self.ledger.header.root.load(Acquire));
         if root != 0 {
             // Its name says the same, unless the ledger is broken.
-            let named = own::maker(path.name()).is_some_and(|(pid, ..)| pid == root);
+            let named = own_pool::maker(path.name()).is_some_and(|(pid, ..)| pid == root);
             return named && !self.root_lives();
         }
-        let (ended, seen) = match (own::maker(path.name()), self.end.make.unwrap_or(0)) {
+        let (ended, seen) = match (own_pool::maker(path.name()), self.end.make.unwrap_or(0)) {
             // The guard of its namespace keeps its name.
             (Some((pid, of, _)), _) => {
                 let seen = of == self.ledger.header.space();
-                (!pool::is_at(&path, self.pool.id) || seen && !proc::lives(pid), seen)
+                (!pipe::is_at(&path, self.pool.id) || seen && !proc::lives(pid), seen)
             }
             (None, 0) => (self.is_unwritten(), false),
             (None, make) => {
@@ -149,7 +156,7 @@ impl Guard<'_> {
     /// Has nobody the pool open for writing, in whatever PID namespace?
     fn is_unwritten(&self) -> bool {
         // Of a pool that had no writer when it was opened, the end of one is not told.
-        let writer = pool::open(&self.pool.path, self.pool.id, libc::O_WRONLY);
+        let writer = pipe::open(&self.pool.path, self.pool.id, libc::O_WRONLY);
         writer.into_iter().for_each(sys::close);
         let mut one = [libc::pollfd { fd: self.held, events: 0, revents: 0 }];
         let [end] = &mut one;
@@ -176,7 +183,7 @@ impl Guard<'_> {
     fn others_of_build(&self) -> bool {
         let (dev, ino, _) = self.pool.id;
         let (me, double) = (sys::getpid(), self.double);
-        let has = |pid| hold::ends_at(pid, (dev, ino)) != (false, false);
+        let has = |pid| inputs::ends_at(pid, (dev, ino)) != (false, false);
         let is_other = |pid| match self.is_of_build(pid) {
             true => self.was_told(pid, false) || has(pid),
             false => has(pid) && !self.was_told(pid, true),
@@ -191,9 +198,9 @@ impl Guard<'_> {
     /// Was a process started with a word of this pool, or with `make` one of make's? Those of two makes may be alike.
     fn was_told(&self, pid: i32, make: bool) -> bool {
         let names = |word: &[u8]| {
-            let told = word.strip_prefix(POOL_NAME).and_then(join::decode);
+            let told = word.strip_prefix(POOL_NAME).and_then(word::decode);
             let flags = word.strip_prefix(b"MAKEFLAGS=").filter(|_| make).map(makeflags::parse);
-            told.is_some_and(|(id, _)| pool::is_same(id, self.pool.id))
+            told.is_some_and(|(id, _)| pipe::is_same(id, self.pool.id))
                 || flags.is_some_and(|flags| flags.auth.is_some())
         };
         proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
@@ -203,7 +210,7 @@ impl Guard<'_> {
     fn take_on(&mut self) -> Option<()> {
         let header = &self.ledger.header;
         if header.root.load(Acquire) == 0 {
-            let both = pool::open(&self.pool.path, self.pool.id, libc::O_RDWR).ok()?;
+            let both = pipe::open(&self.pool.path, self.pool.id, libc::O_RDWR).ok()?;
             // Under its number, by which others open it.
             let moved = sys::dup_to(both, self.held, libc::O_CLOEXEC);
             sys::close(both);
@@ -213,7 +220,7 @@ impl Guard<'_> {
             header.load_milli.store(0, Release);
         }
         (self.owner, self.make) = (0, Make::Builds);
-        self.end.wanted = own::default_slots();
+        self.end.wanted = cpus::default_slots();
         header.outlived.store(1, Release);
         Some(())
     }

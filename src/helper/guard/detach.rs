@@ -1,9 +1,10 @@
 //! What the guard leaves behind: session, directory, signals and descriptors of whoever started it.
 
-use jsshim_engine::guard::KEPT;
-use jsshim_engine::{keeper, sys};
+use jsshim_engine::guard::process::KEPT;
+use jsshim_engine::sys;
 
 use super::MOST;
+use jsshim_engine::ledger::signals;
 
 /// Leaves the session, directory and descriptors of whoever started it. Its signals stay blocked: it ends
 /// when nothing is left to look after, and what ends a build reaches that without it.
@@ -23,7 +24,7 @@ pub(super) fn detach(file: i32) {
 
 /// A descriptor that is readable when somebody calls, or -1.
 pub(super) fn called() -> i32 {
-    sys::signalfd(sys::sigset(keeper::CALL)).unwrap_or(-1)
+    sys::signalfd(sys::sigset(signals::CALL)).unwrap_or(-1)
 }
 
 pub(super) fn close_from(first: i32) {

@@ -5,18 +5,20 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
-use jsshim_engine::guard::KEPT;
-use jsshim_engine::hold;
-use jsshim_engine::join;
-use jsshim_engine::own;
-use jsshim_engine::pool::{self, Pool};
+use jsshim_engine::guard::process::KEPT;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::reason::Reason;
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::proc;
-use jsshim_engine::record::{Handle, Reason};
 use jsshim_engine::slots::State;
 use jsshim_engine::sys;
 use jsshim_engine::text::Path;
 
 use super::{Guard, Make};
+use jsshim_engine::hold::inputs;
+use jsshim_engine::join::holders;
+use jsshim_engine::pool::pipe;
 
 /// How often it is asked whether make counts, in ns.
 const TICK_NANOS: u64 = 50_000_000;
@@ -32,9 +34,9 @@ impl Guard<'_> {
     /// Finds a way to the pool: an own pool lives while somebody has it open, and that is us.
     pub(super) fn hold(&mut self, path: &Path) -> bool {
         // One of our own that another PID namespace has made is kept, too.
-        let ours = own::maker(path.name()).is_some() || self.is_outlived();
+        let ours = own_pool::maker(path.name()).is_some() || self.is_outlived();
         let how = if ours { libc::O_RDWR } else { libc::O_RDONLY };
-        let opened = pool::open_same(path, self.pool.id, how);
+        let opened = pipe::open_same(path, self.pool.id, how);
         if let Ok(fd) = opened {
             if self.held >= 0 {
                 sys::close(self.held);
@@ -56,13 +58,13 @@ impl Guard<'_> {
         self.held = held;
         self.ledger.header.guard_fd.store(held, Release);
         // Not by our number, which changes.
-        self.pool = Pool::new(self.pool.id, pool::fd_path(0, held), Some((held, KEPT)));
+        self.pool = Pool::new(self.pool.id, pipe::fd_path(0, held), Some((held, KEPT)));
     }
 
     /// The same by a process that has it open: one of the ledger, or any other.
     pub(super) fn hold_by_another(&mut self) -> bool {
         let (id, header) = (self.pool.id, &self.ledger.header);
-        let way = |pid| join::holds_anywhere(pid, id).map(|fd| pool::fd_path(pid, fd));
+        let way = |pid| holders::holds_anywhere(pid, id).map(|fd| pipe::fd_path(pid, fd));
         let mut used = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
         let mut found = used.find_map(|(_, r)| way(r.pid.load(Acquire)));
         if found.is_none() && header.is_of_this_boot() {
@@ -127,7 +129,7 @@ impl Guard<'_> {
         if self.kept == Some(open) {
             return;
         }
-        let wanted = open.then(|| pool::open(&self.pool.path, self.pool.id, libc::O_WRONLY));
+        let wanted = open.then(|| pipe::open(&self.pool.path, self.pool.id, libc::O_WRONLY));
         let opened = wanted.and_then(Result::ok);
         if let Some(fd) = opened {
             let _ = sys::dup_to(fd, KEPT, libc::O_CLOEXEC);
@@ -151,7 +153,7 @@ impl Guard<'_> {
         // Those of another PID namespace who read the pool are clients of a ledger there.
         let space = space_of(me);
         let is_of_ours = |pid| space.is_some() && space_of(pid) == space;
-        let of = |pid| match hold::ends_at(pid, (dev, ino)) {
+        let of = |pid| match inputs::ends_at(pid, (dev, ino)) {
             _ if pid == me || pid == double => Make::Unseen,
             (_, true) => Make::Builds,
             (true, false) if !is_client(pid) && is_of_ours(pid) => Make::Counts,

@@ -3,7 +3,7 @@
 
 use core::ffi::{c_char, c_int, CStr};
 
-use jsshim_engine::record::Handle;
+use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::sys;
 
 use super::fork::{role, still_held, Role};

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use jsshim_engine::record::Handle;
+use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::{space, sys};
 

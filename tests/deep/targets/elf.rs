@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::kernel::{self, kernel, Node};
-use crate::target::{self, Kind};
+use crate::program::target::{self, Kind};
 
 /// The input is the content of `/program`, which may name itself as its interpreter.
 pub fn run(data: &[u8]) {

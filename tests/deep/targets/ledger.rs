@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use super::world::{record_at, World, PLACES, RECORD};
 use crate::kernel::{kernel, Memory};
-use crate::ledger::Header;
+use crate::ledger::header::Header;
 use crate::slots::Token;
 
 /// Of the header, what lies between the magic number and what is only known of this file.

@@ -1,19 +1,22 @@
 //! The words of the environment and of the helper's arguments: any are read, and what was read is
 //! written back as it was.
 
-use crate::pool::Pool;
-use crate::{glob, join, spec, text};
+use crate::hold::spec;
+use crate::join::word;
+use crate::pool::tokens::Pool;
+use crate::program::glob;
+use crate::text;
 
 /// The input: a word, or a list of globs, a newline and a name.
 pub fn run(data: &[u8]) {
-    if let Some((id, path)) = join::decode(data) {
-        let word = join::encode(&Pool::new(id, path, None));
-        let again = join::decode(word.bytes());
+    if let Some((id, path)) = word::decode(data) {
+        let word = word::encode(&Pool::new(id, path, None));
+        let again = word::decode(word.bytes());
         assert!(again.is_some_and(|(i, p)| i == id && p.bytes() == path.bytes()), "the pool");
     }
-    if let Some(n) = join::count(data) {
+    if let Some(n) = word::count(data) {
         assert!(n > 0, "no slot");
-        assert_eq!(join::count(n.to_string().as_bytes()), Some(n), "the number");
+        assert_eq!(word::count(n.to_string().as_bytes()), Some(n), "the number");
     }
     if let Some(spec) = spec::Spec::decode(data) {
         let again = spec::Spec::decode(spec.encode().bytes());

@@ -10,18 +10,21 @@ use std::convert::Infallible;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
+use crate::client::jobs::Jobs;
 use crate::client::{Client, Setup};
 use crate::helper::guard;
 use crate::hold;
-use crate::jobs::Jobs;
 use crate::kernel::{self, kernel, Kernel, Memory, Node};
-use crate::ledger::{Header, Shared};
-use crate::pool::{Id, Pool};
-use crate::record::{Handle, Record};
+use crate::ledger::access::Ledger;
+use crate::ledger::handle::Handle;
+use crate::ledger::header::Header;
+use crate::ledger::record::Record;
+use crate::pool::pipe::Id;
+use crate::pool::tokens::Pool;
 use crate::slots::{State, Token};
-use crate::stall::Count;
 use crate::text::Path;
 use crate::turns::{self, Other};
+use crate::watchdog::settings::Count;
 
 pub const POOL_ID: Id = (1, 0, 0);
 const POOL: &[u8] = b"/pool";
@@ -115,7 +118,7 @@ pub fn time_passes(millis: u64) {
 
 /// The helper, until it execs the job.
 fn wait_for_slot(job: Handle) -> State {
-    let Ok(ledger) = Shared::open(LEDGER) else { return State::Overdraft };
+    let Ok(ledger) = Ledger::open(LEDGER) else { return State::Overdraft };
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), None);
     let state = hold::wait(ledger, job, &pool, &[], &|| ());
     pool.close();
@@ -127,7 +130,7 @@ impl World {
     pub fn new(tokens: &[u8], prepare: impl FnOnce(&Memory)) -> Option<Self> {
         kernel::boot();
         let (folder, pool) = (Path::new(FOLDER), Path::new(POOL));
-        assert_eq!(crate::rundir::ledger(&folder, POOL_ID, 0).c(), LEDGER);
+        assert_eq!(crate::ledger::rundir::ledger(&folder, POOL_ID, 0).c(), LEDGER);
         let first = kernel(|k| {
             k.pipes.push(tokens.iter().copied().collect());
             k.files.insert(POOL.to_vec(), Node::Pipe(0));
@@ -393,7 +396,7 @@ impl World {
         let (Some(high), Some(low), Some(mask)) = (self.byte(), self.byte(), self.byte()) else {
             return;
         };
-        let (fields, lanes) = (offset_of!(Header, watch) + 4, offset_of!(Header, lanes));
+        let (fields, lanes) = (offset_of!(Header, asked) + 4, offset_of!(Header, lanes));
         let at = match usize::from(u16::from_be_bytes([high, low])) % 1024 {
             at if at < fields => at,
             at if at < 384 => lanes + at - fields,

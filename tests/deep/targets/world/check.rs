@@ -2,8 +2,8 @@
 
 use super::{Host, Stage, World, HOSTS};
 use crate::kernel::kernel;
-use crate::lanes::Kind;
-use crate::record::Handle;
+use crate::ledger::handle::Handle;
+use crate::show::lanes::Kind;
 
 impl World {
     pub(super) fn check_end(&self) {

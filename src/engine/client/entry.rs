@@ -1,0 +1,293 @@
+//! How a process becomes a client, and whose ledger it is in.
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+use crate::guard::keeper::Keeper;
+use crate::guard::{self, process};
+use crate::join::word::{self, POOL_NAME};
+use crate::ledger::access::Ledger;
+use crate::ledger::handle::Handle;
+use crate::ledger::life::Founding;
+use crate::ledger::rundir;
+use crate::pool::tokens::Pool;
+use crate::space;
+use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
+use crate::sys::{self, Errno, Result};
+use crate::text::{Path, Text};
+
+use super::attach::{ask, attach, is_of};
+
+/// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
+pub struct Client {
+    ledger: AtomicPtr<Ledger>,
+    /// Where the ledger is, for the helper, and where the one is of another PID namespace, if this process has been
+    /// forked into that; see [`Client::ledger_path`]. A path by value would lie on the stack of a host.
+    paths: [UnsafeCell<Path>; 2],
+    /// Which of the two counts.
+    path: AtomicU32,
+    /// The pool.
+    pub pool: Pool,
+    /// `JSSHIM_POOL=…`, for the environment of the jobs.
+    pub pool_word: Text<400>,
+    /// The helper, for the guard; empty if there is none.
+    pub helper: &'static CStr,
+    pub(super) founding: Founding,
+    pub(super) me: &'static AtomicU64,
+    pub(super) keeper: Keeper,
+}
+
+/// What a client is made of.
+pub struct Setup<'a> {
+    /// For this process' record: generation and index; 0 before there is one. It is all of a client that a
+    /// forked child writes, so it is best kept on a page which that writes anyway.
+    pub me: &'static AtomicU64,
+    /// Its pool.
+    pub pool: &'a Pool,
+    /// `JSSHIM_DIR`, see [`rundir::find`].
+    pub given: Option<&'a [u8]>,
+    /// The run-time directory in which the pool has just been made. `None`: the ledger is where it is, or is made
+    /// where there is room.
+    pub dir: Option<&'a Path>,
+    /// The helper; empty if there is none.
+    pub helper: &'static CStr,
+    /// The limit of `-l` in thousandths, or 0.
+    pub load_milli: u32,
+    /// For a pool of our own, see [`crate::ledger::header::Header::root`].
+    pub root: i32,
+    /// For a pool of our own, see [`crate::ledger::header::Header::slots`].
+    pub slots: u32,
+    /// See [`word::OVERRIDE`].
+    pub overrides: bool,
+    /// See [`crate::ledger::life::Founding::stats`].
+    pub stats: bool,
+    /// Writes [`crate::ledger::life::Founding::trace`] where it belongs; it is empty before.
+    pub trace: &'a dyn Fn(&mut Path),
+}
+
+/// In [`Client::path`]: the first one, or the other one, which is being written or has been.
+const FIRST: u32 = 0;
+const MOVING: u32 = 1;
+const MOVED: u32 = 2;
+
+// SAFETY: the paths are written by one thread each before another one looks at them, see `Client::ledger_path`; the
+// rest is atomics, and what never changes.
+unsafe impl Sync for Client {}
+
+/// How often a ledger may be closed before we are in it: others must come and go in between, each time.
+const ENTRIES: usize = 16;
+
+impl Client {
+    /// Opens or makes the ledger of the pool and makes the client in `place`: it is large, and the stack
+    /// of a host's signal handler small.
+    ///
+    /// # Errors
+    /// What the file system says: no room, no permission.
+    #[inline(never)]
+    pub fn init<'a>(place: &'a mut MaybeUninit<Self>, setup: &Setup<'_>) -> Result<&'a Self> {
+        let at = place.as_mut_ptr();
+        // A process that was forked while a thread of its parent joined finds that one's record there.
+        setup.me.store(0, Release);
+        // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
+        let this = unsafe {
+            (&raw mut (*at).ledger).write(AtomicPtr::new(null_mut()));
+            let paths = (&raw mut (*at).paths).cast::<Path>();
+            paths.write(Path::default());
+            paths.add(1).write(Path::default());
+            (&raw mut (*at).path).write(AtomicU32::new(FIRST));
+            setup.pool.copy_to(&raw mut (*at).pool);
+            (&raw mut (*at).pool_word).write(Text::default());
+            (&raw mut (*at).helper).write(setup.helper);
+            let founding = &raw mut (*at).founding;
+            (&raw mut (*founding).id).write(setup.pool.id);
+            (&raw mut (*founding).path).copy_from_nonoverlapping(&setup.pool.path, 1);
+            (&raw mut (*founding).space).write(AtomicU64::new(space::own()));
+            (&raw mut (*founding).root).write(AtomicI32::new(setup.root));
+            (&raw mut (*founding).slots).write(setup.slots);
+            (&raw mut (*founding).load_milli).write(setup.load_milli);
+            (&raw mut (*founding).stats).write(setup.stats);
+            (&raw mut (*founding).trace).write(Path::default());
+            (setup.trace)(&mut (*founding).trace);
+            (&raw mut (*at).me).write(setup.me);
+            (&raw mut (*at).keeper).write(Keeper::new());
+            &mut *at
+        };
+        let ledger = match setup.dir {
+            Some(dir) => this.name_in(dir).attach()?,
+            None => this.find_ledger(setup.given)?,
+        };
+        this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
+        this.pool_word.put(POOL_NAME).put(if setup.overrides { word::OVERRIDE } else { b"" });
+        word::encode_to(&this.pool, &mut this.pool_word);
+        this.keeper.look(ledger);
+        Ok(this)
+    }
+
+    /// The ledger, in the first directory that has it, else in the first that has room.
+    #[inline(never)]
+    fn find_ledger(&mut self, given: Option<&[u8]>) -> Result<&'static Ledger> {
+        let found = rundir::search(given, |dir| {
+            let ledger = Ledger::open(self.name_in(dir).ledger_path().c()).ok()?;
+            is_of(ledger, &self.founding).then_some(ledger)
+        });
+        match found {
+            Some(ledger) => {
+                ask(ledger, &self.founding);
+                Ok(ledger)
+            }
+            None => rundir::make_in(given, |dir| self.name_in(dir).attach()),
+        }
+    }
+
+    /// The ledger is to be in this directory.
+    fn name_in(&mut self, dir: &Path) -> &Self {
+        let space = self.founding.space.load(Acquire);
+        let [first, _] = &mut self.paths;
+        *first.get_mut() = Path::default();
+        rundir::put_ledger(dir, self.pool.id, space, first.get_mut());
+        self
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &'static Ledger {
+        // SAFETY: set from a `&'static Ledger` only. Acquire: the mapping is seen with the pointer.
+        unsafe { &*self.ledger.load(Acquire) }
+    }
+
+    /// Where it is, for the helper.
+    pub fn ledger_path(&self) -> &Path {
+        let [first, moved] = &self.paths;
+        let path = if self.path.load(Acquire) == MOVED { moved } else { first };
+        // SAFETY: the first one is written before the client is shared, the other one before `MOVED` is set.
+        unsafe { &*path.get() }
+    }
+
+    /// Opens the ledger, or makes it.
+    #[inline(never)]
+    fn attach(&self) -> Result<&'static Ledger> {
+        let path = self.ledger_path();
+        if !path.fits() {
+            return Err(Errno(libc::ENAMETOOLONG));
+        }
+        attach(path, &self.founding)
+    }
+
+    /// Forgets whose record it was: in a forked child that is the parent's.
+    pub fn forked(&self) {
+        self.me.store(0, Release);
+        self.pool.forked();
+    }
+
+    /// The index of this process' record, made at need. `None`: the table is full.
+    pub fn me(&self) -> Option<u32> {
+        let me = self.me.load(Acquire);
+        if me != 0 {
+            return Some(me as u32);
+        }
+        let fresh = self.enter()?;
+        if self.ledger().is_watched() {
+            self.ledger().find_home(fresh);
+        }
+        match self.me.compare_exchange(0, fresh.pack(), AcqRel, Acquire) {
+            Ok(_) => Some(fresh.index),
+            Err(other) => {
+                self.ledger().free(fresh);
+                Some(other as u32)
+            }
+        }
+    }
+
+    /// The index of this process' record, or 0 if there is none yet.
+    pub fn known(&self) -> u32 {
+        self.me.load(Acquire) as u32
+    }
+
+    fn enter(&self) -> Option<Handle> {
+        self.come_home()?;
+        for _ in 0..ENTRIES {
+            if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path().c()) {
+                return Some(h);
+            }
+            if !self.ledger().is_closed() {
+                return None;
+            }
+            // Its last client went, or its guard closed it, before we came in: a new one is due.
+            self.reattach()?;
+        }
+        None
+    }
+
+    fn reattach(&self) -> Option<()> {
+        let again = self.attach().ok()?;
+        self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
+        self.keeper.look(again);
+        Some(())
+    }
+
+    /// A process that was forked into another PID namespace than its parent's goes on with the ledger of its own:
+    /// nobody could judge its pid in the other one. `None`: that cannot be had.
+    fn come_home(&self) -> Option<()> {
+        if space::is_own(self.founding.space.load(Acquire)) {
+            return Some(());
+        }
+        self.move_to(space::own())
+    }
+
+    #[inline(never)]
+    fn move_to(&self, space: u64) -> Option<()> {
+        let dir = self.ledger_path().parent();
+        let path = self.path.load(Acquire);
+        let ours =
+            path != MOVING && self.path.compare_exchange(path, MOVING, AcqRel, Acquire).is_ok();
+        let [_, moved] = &self.paths;
+        if !ours {
+            return None;
+        }
+        // SAFETY: whoever has set `MOVING` is the only one, and nobody has asked for this path: as long as this
+        // process has no record here, no other thread of it does anything with the ledger.
+        let to = unsafe { &mut *moved.get() };
+        *to = Path::default();
+        rundir::put_ledger(&dir, self.pool.id, space, to);
+        // Its pool ends with a process of the other one, if with any.
+        self.founding.root.store(0, Release);
+        self.founding.space.store(space, Release);
+        self.path.store(MOVED, Release);
+        self.reattach()?;
+        space::enter(space);
+        Some(())
+    }
+
+    /// Has the pool gone, and with it everybody who was in the ledger? This process, which has not been in it yet, was
+    /// forked by one of them.
+    pub fn is_left_behind(&self) -> bool {
+        let gone = self.known() == 0 && self.ledger().is_closed();
+        gone && self.pool.pollable().inspect(|_| self.pool.close()).is_none()
+    }
+
+    fn start(&self, envp: *const *const core::ffi::c_char) -> process::Start<'_> {
+        let (path, pool, helper) = (self.ledger_path(), &self.pool, self.helper);
+        process::Start { ledger: self.ledger(), path, pool, helper, envp }
+    }
+
+    /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
+    /// `check`: also if one is known, which may have been killed.
+    pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
+        guard::ensure(&self.start(envp), Some(&self.keeper), check);
+    }
+
+    /// Before a wait(2) for any child: a guard that has become one is none afterwards. `envp` as in [`Client::guard`].
+    #[inline]
+    pub fn before_wait(&self, envp: *const *const core::ffi::c_char) {
+        if self.keeper.adopts() {
+            self.keeper.take_in(&self.start(envp));
+        }
+    }
+
+    /// The child of this process by which the guard lives, if it has one.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+}

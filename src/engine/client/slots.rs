@@ -1,0 +1,129 @@
+//! The slots of a client's jobs: taken, passed on, given back.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::ledger::handle::Handle;
+use crate::ledger::record::Record;
+use crate::pool::tokens::Taken;
+use crate::slots::State;
+use crate::sys::{self, Peek};
+
+use super::entry::Client;
+use super::jobs::Jobs;
+
+impl Client {
+    /// A record for a new job. `None`: the table is full.
+    pub fn claim(&self) -> Option<Handle> {
+        let me = self.me()?;
+        if let Some((guard, fd)) = self.ledger().header.kept_by() {
+            self.pool.reach_by(guard, fd);
+        }
+        self.ledger().claim(me)
+    }
+
+    /// Gives a claimed job a slot if one is free now: the implicit one, else a token. Jobs that are held
+    /// already are due first.
+    ///
+    /// `before_token` is called before one is read from the pool: from then on somebody must look after it.
+    pub fn start_now(
+        &self,
+        job: Handle,
+        jobs: &Jobs,
+        before_token: impl FnOnce(),
+    ) -> Option<State> {
+        if self.has_held(jobs) {
+            return None;
+        }
+        if self.ledger().take_implicit(job) {
+            return Some(State::Implicit);
+        }
+        if self.ledger().withholds_tokens() {
+            return None;
+        }
+        before_token();
+        let record = self.ledger().get(job)?;
+        if self.pool.take(record, job.generation) != Taken::Yes {
+            return None;
+        }
+        if self.ledger().step(job, State::Token).is_some() {
+            return Some(State::Token);
+        }
+        self.pool.give(record, job.generation);
+        None
+    }
+
+    /// Is a job of this process held? One that another thread is about to make does not count yet.
+    pub fn has_held(&self, jobs: &Jobs) -> bool {
+        let me = self.me.load(Acquire) as u32;
+        let held = |r: &Record| r.state().is_held() && r.client.load(Relaxed) == me;
+        jobs.iter().any(|(_, job)| self.ledger().get(job).is_some_and(held))
+    }
+
+    /// Does a job run on the implicit slot of this process?
+    pub fn is_busy(&self, jobs: &Jobs) -> bool {
+        self.sweep(jobs);
+        let me = self.ledger().record(self.me.load(Acquire) as u32);
+        me.is_some_and(|r| r.implicit.load(Acquire) != 0)
+    }
+
+    /// Adds the jobs that this process has from before an exec, so that their ends are seen here, too. They
+    /// stay that client's: its implicit slot is not the one of this program.
+    pub fn adopt(&self, jobs: &Jobs) {
+        let pid = sys::getpid();
+        for (job, _, r) in self.former().flat_map(|h| self.ledger().jobs_of(h.index)) {
+            let child = r.pid.load(Acquire);
+            if child > 0 && child != pid {
+                jobs.add(child, job);
+            }
+        }
+    }
+
+    /// Finds a use for the implicit slot, if it is free.
+    pub fn settle(&self) {
+        if let Some(me) = self.me() {
+            self.ledger().settle(me, &self.pool);
+        }
+    }
+
+    /// Ends a job and passes its slot on. Where the guard is at it already, this helps: when it returns,
+    /// the token is back.
+    pub fn end(&self, job: Handle) {
+        if !self.ledger().end(job, &self.pool) {
+            self.ledger().finish(job, &self.pool);
+        }
+    }
+
+    /// Ends the jobs whose process has exited, reaped or not. Says whether there was any.
+    pub fn sweep(&self, jobs: &Jobs) -> bool {
+        let mut any = false;
+        for (pid, _) in jobs.iter() {
+            if sys::peek(pid) == Peek::Running {
+                continue;
+            }
+            if let Some(job) = jobs.remove(pid) {
+                any |= !self.goes_on(job, pid, jobs);
+            }
+        }
+        any
+    }
+
+    /// Ends the job of a process that has ended, and was taken out of `jobs`. `true`: it goes on instead, as a sibling
+    /// that the process has made (CLONE_PARENT, clone(2)) and written into the record.
+    pub fn goes_on(&self, job: Handle, pid: i32, jobs: &Jobs) -> bool {
+        let now = self.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
+        let goes_on = now > 0 && now != pid && sys::peek(now) == Peek::Running;
+        if goes_on {
+            jobs.add(now, job);
+        } else {
+            self.end(job);
+        }
+        goes_on
+    }
+
+    /// Lets go of the pool's descriptor when no job is left.
+    pub fn rest(&self, jobs: &Jobs) {
+        if jobs.iter().next().is_none() {
+            self.pool.close();
+        }
+    }
+}

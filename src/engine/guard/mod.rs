@@ -1,0 +1,64 @@
+//! Starting the guard, the one process of a ledger that looks after what clients cannot.
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`process`] | how it is started, as nobody's child |
+//! | [`keeper`], `keeping` | a parent for it, where orphans are minded: for its client, and its own life |
+//! | `orphans` | where orphans go |
+
+use core::sync::atomic::Ordering::Acquire;
+
+use crate::ledger::header::{LIFE, NEXT, START};
+use crate::{space, sys};
+
+use keeper::Keeper;
+use process::{start, Start};
+
+pub mod keeper;
+mod keeping;
+mod orphans;
+pub mod process;
+
+/// Starts the guard unless one lives.
+///
+/// The guard is no child that the host could see: it is the child of a child that shares our memory,
+/// sends no signal at its end and has ended when this returns; or where orphans are not welcome, it is below a
+/// `keeper` of this process. Async-signal-safe. A guard seldom dies:
+/// only with `check` it is made sure that the one that is known has not been followed by a stranger of its
+/// number.
+pub fn ensure(new: &Start<'_>, keeper: Option<&Keeper>, check: bool) {
+    // A guard would be of this PID namespace, and the pids of the ledger are not.
+    if space::is_elsewhere() {
+        return;
+    }
+    let seen = new.ledger.header.guard.load(Acquire);
+    let keeper = keeper.filter(|keeper| !keeper.is_needless(new.ledger));
+    if new.helper.is_empty() {
+        return;
+    }
+    let mut lives = seen > 0 && !check && sys::kill(seen, 0).is_ok();
+    if lives && keeper.is_none() {
+        return;
+    }
+    // Without descriptors or locks to be had it is started all the same: it makes sure of its own that it
+    // is the only one.
+    let file = if lives { -1 } else { sys::open(new.path.c(), libc::O_RDWR, 0).unwrap_or(-1) };
+    let other = file >= 0 && sys::lock_byte(file, START) == Err(sys::Errno::AGAIN);
+    lives |= file >= 0 && has_guard(file);
+    let kept = keeper.is_some_and(|keeper| keeper.ensure(new, lives || other));
+    // It would be of another PID namespace.
+    if !kept && !lives && !other && !space::moves_children() {
+        start(new, file);
+        // A child that another thread has forked may have the description, too.
+        sys::unlock_byte(file, START);
+    }
+    if file >= 0 {
+        sys::close(file);
+    }
+}
+
+/// Is there a guard, or will be one?
+fn has_guard(file: i32) -> bool {
+    // Between two guards there is none for a moment, but a keeper waits for its turn, until it has that lock.
+    [LIFE, NEXT, LIFE].iter().any(|at| sys::is_byte_locked(file, *at) == Ok(true))
+}

@@ -1,0 +1,29 @@
+//! Where the orphans of a process go.
+
+use crate::ledger::access::Ledger;
+use crate::{space, sys};
+
+/// Where do the orphans of this process go? In an atomic, 0 is: not asked yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Orphans {
+    /// To an init, as far as can be told: from inside, a subreaper further up cannot be seen.
+    Init = 1,
+    /// To another process.
+    Above = 2,
+    /// To this one: it is a subreaper, or process 1.
+    Here = 3,
+}
+
+impl Orphans {
+    pub(super) fn look(ledger: &Ledger) -> Self {
+        if sys::getpid() == 1 || sys::is_subreaper() {
+            return Self::Here;
+        }
+        if ledger.header.space() == space::FIRST {
+            Self::Init
+        } else {
+            Self::Above
+        }
+    }
+}

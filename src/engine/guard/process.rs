@@ -1,0 +1,130 @@
+//! Starting the guard, the one process of a ledger that looks after what clients cannot.
+
+use core::ffi::{c_char, CStr};
+use core::hint::black_box;
+use core::mem::MaybeUninit;
+use core::ptr::null;
+use core::sync::atomic::AtomicI32;
+
+use crate::ledger::access::Ledger;
+use crate::ledger::header::LIFE;
+use crate::pool::tokens::Pool;
+use crate::sys;
+use crate::text::Path;
+
+/// Where the guard has the pool open for writing, in place of its standard input: from its start on, by us, so that
+/// no make that ends meanwhile takes what is about to be taken for lost.
+pub const KEPT: i32 = 0;
+
+/// Tells the guard that its ledger is open as [`FILE`], and locked.
+pub const LOCKED: &CStr = c"locked";
+/// See [`LOCKED`].
+pub const FILE: i32 = 1;
+
+/// What a guard is started with.
+pub struct Start<'a> {
+    /// Its ledger, and where that is.
+    pub ledger: &'a Ledger,
+    /// See `ledger`.
+    pub path: &'a Path,
+    /// The pool.
+    pub pool: &'a Pool,
+    /// The helper; empty if there is none.
+    pub helper: &'a CStr,
+    /// The environment of the new process.
+    pub envp: *const *const c_char,
+}
+
+/// How long a starter waits for the guard to have its lock, in ms: whoever looks in between would start another one,
+/// in vain.
+const LOCK_MILLIS: u32 = 50;
+
+fn await_lock(file: i32) {
+    for _ in 0..LOCK_MILLIS {
+        if sys::is_byte_locked(file, LIFE) != Ok(false) {
+            return;
+        }
+        sys::sleep_millis(1);
+    }
+}
+
+pub(crate) fn start(new: &Start<'_>, file: i32) {
+    with_plan(new, -1, true, |plan| {
+        let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) else { return };
+        // SAFETY: all signals are blocked; both functions only clone, exec and exit.
+        let middle =
+            unsafe { sys::clone_vm(first, core::ptr::from_ref(plan) as usize, &plan.first) };
+        // If the first has been killed the second is on this memory still.
+        if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
+            sys::await_unshared(&plan.second);
+        }
+        await_lock(file);
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+    });
+}
+
+/// Starts the guard as a child of this process, in which all signals are blocked, and which holds its lock by `file`.
+/// `has_pool`: [`KEPT`] is there already.
+///
+/// # Errors
+/// As clone(2).
+pub fn start_below(new: &Start<'_>, file: i32, has_pool: bool) -> sys::Result<i32> {
+    let started = with_plan(new, file, !has_pool, |plan| {
+        // SAFETY: as above.
+        unsafe { sys::clone_vm(second, core::ptr::from_ref(plan) as usize, &plan.second) }
+    });
+    sys::close(KEPT);
+    started
+}
+
+#[inline(always)]
+fn with_plan<R>(new: &Start<'_>, file: i32, hands_down: bool, f: impl FnOnce(&Plan<'_>) -> R) -> R {
+    let word = if file < 0 { null() } else { LOCKED.as_ptr() };
+    let ledger = new.path.c().as_ptr();
+    let argv = [c"jsshim-helper".as_ptr(), c"guard".as_ptr(), ledger, word, null()];
+    let (pool, path, argv, envp) = (new.pool, new.helper.as_ptr(), argv.as_ptr(), new.envp);
+    f(&Plan { pool, file, hands_down, path, argv, envp, first: 0.into(), second: 0.into() })
+}
+
+struct Plan<'a> {
+    pool: &'a Pool,
+    file: i32,
+    hands_down: bool,
+    path: *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    /// Who shares this memory: see [`sys::clone_vm`].
+    first: AtomicI32,
+    second: AtomicI32,
+}
+
+/// How far the second child's frames lie below those of `start`, which runs beside it if the first is killed.
+const APART: usize = 1024;
+
+extern "C" fn first(plan: usize) -> ! {
+    let apart = MaybeUninit::<[u8; APART]>::uninit();
+    black_box(&raw const apart);
+    // SAFETY: as in `start`, which keeps the plan until neither child needs it.
+    unsafe {
+        let shares = &(*(plan as *const Plan<'_>)).second;
+        let _ = sys::clone_vm(second, plan, shares);
+    }
+    black_box(&raw const apart);
+    sys::exit(0)
+}
+
+extern "C" fn second(plan: usize) -> ! {
+    // SAFETY: the plan outlives this child, for which `start` waits.
+    unsafe {
+        let plan = &*(plan as *const Plan<'_>);
+        if plan.hands_down {
+            plan.pool.hand_down(KEPT);
+        }
+        if plan.file >= 0 {
+            let _ = sys::dup_to(plan.file, FILE, 0);
+            let _ = sys::fcntl(FILE, libc::F_SETFD, 0);
+        }
+        sys::execve(plan.path, plan.argv, plan.envp);
+    }
+    sys::exit(127)
+}

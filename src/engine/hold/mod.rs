@@ -1,0 +1,301 @@
+//! The wait of a held job: in the helper for a job that execs, inside `fork` for one that does not.
+//!
+//! The wait is a *blocking* read: the kernel queues blocking readers first come first served and wakes
+//! one of them, where pollers stampede. It has one other way out: the client (or the guard) makes the
+//! job the implicit one and sends [`WAKE`], whose handler closes the descriptor that is read. So a
+//! signal just before the read is not lost: the read finds the descriptor closed. The descriptor is
+//! published before the state is looked at, and the state is changed before the signal is sent; one of
+//! the two sides always sees the other. A timer sends it, too, for the case that nobody does. Where no
+//! signal can be had, or no guard, the job polls instead.
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`inputs`] | the pipeline rule |
+//! | [`spec`] | what the helper is told |
+//! | [`park`] | a job that has slept, and waits for its slot to be free again |
+
+pub mod inputs;
+pub mod park;
+pub mod spec;
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+use crate::ledger::access::Ledger;
+use crate::ledger::handle::Handle;
+use crate::ledger::reason::Reason;
+use crate::ledger::record::Record;
+use crate::ledger::signals::WAKE;
+use crate::pool::pipe;
+use crate::pool::tokens::{Pool, Taken};
+use crate::slots::State;
+use crate::space;
+use crate::sync::AtomicI32;
+use crate::sys::{self, Errno};
+
+use inputs::{fed_by_sibling, is_read_by_host, readable, Inputs};
+
+/// How often a start that waits for the load to fall looks again, in ms.
+const LOAD_MILLIS: u32 = 500;
+
+/// The descriptor that is read now, or -1.
+static READING: AtomicI32 = AtomicI32::new(-1);
+
+/// The thread that reads it, or 0.
+static READER: AtomicI32 = AtomicI32::new(0);
+
+/// How often a job that waits looks after itself, in ms: whoever was to wake it may have been killed. In unit tests
+/// that is too late for every wake-up.
+const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
+
+/// How long it waits for a pool that has gone: so often, so many ms.
+const GONE_LOOKS: u32 = 3;
+const GONE_MILLIS: u32 = 25;
+
+/// The same for a pipe that the host is about to close.
+pub(crate) const SHARED_LOOKS: u32 = 20;
+const SHARED_MILLIS: u32 = 5;
+
+/// How often it does so where no signal could wake it, or no guard, in ms.
+const BLIND_MILLIS: i64 = 100;
+
+/// The timer of that, or -1.
+static TIMER: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn woken(_: i32) {
+    // The signal is to the process (kill(2)), and any thread of it may have taken it: only in its own is a read
+    // ended by it, and its descriptor closed before another thread can get the same number.
+    let reader = READER.load(Acquire);
+    if reader == 0 || reader == sys::gettid() {
+        wake();
+    } else {
+        sys::kill_thread(reader, WAKE);
+    }
+}
+
+/// Closes the descriptor that is read.
+fn wake() {
+    // AcqRel: pairs with the publication in `queue`.
+    let fd = READING.swap(-1, AcqRel);
+    if fd >= 0 {
+        sys::close(fd);
+    }
+}
+
+/// The host has jumped out of [`wait`]: the job does not wait any more.
+pub fn abandon() {
+    wake();
+    READER.store(0, Release);
+    stop_looking();
+}
+
+fn stop_looking() {
+    let id = TIMER.swap(-1, AcqRel);
+    if id >= 0 {
+        sys::stop_timer(id);
+    }
+}
+
+/// Waits until the job may run, and says on what. Signal mask and disposition are restored, no
+/// descriptor stays open. Async-signal-safe.
+///
+/// `inputs` are descriptors for the pipeline rule: a job starts when one of them is a sibling's pipe
+/// with data in it. `guard` starts a guard, where there was one and it has been killed.
+pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &dyn Fn()) -> State {
+    let Some(record) = ledger.get(job) else { return State::Overdraft };
+    space::enter(ledger.header.space());
+    ledger.note_process(job, sys::getpid());
+    if !record.state().is_held() {
+        // It has a slot already.
+        return record.state();
+    }
+    // One of the host's own, which it holds blocked, must still be there afterwards.
+    READER.store(sys::gettid(), Release);
+    let kept = sys::pending() & sys::sigset(WAKE) != 0;
+    // SAFETY: the handler only swaps an atomic and closes a descriptor.
+    let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(woken)) };
+    let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
+    let timer = sys::start_timer(WAKE, LOOK_MILLIS);
+    TIMER.store(timer.unwrap_or(-1), Release);
+    let mut queue = Queue {
+        ledger,
+        job,
+        record,
+        pool,
+        inputs: Inputs::new(inputs, pool),
+        deaf: before.is_err() || mask.is_err() || timer.is_err(),
+        patience: GONE_LOOKS,
+    };
+    let started = ledger.step(job, State::Waiting).is_none();
+    if !started {
+        ledger.tell_guard();
+    }
+    let why = if started { Reason::None } else { queue.wait(guard) };
+    let start = finish(ledger, job, record, pool, why);
+    stop_looking();
+    READER.store(0, Release);
+    let _ = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
+    sys::discard_pending(sys::sigset(WAKE));
+    if let Ok(before) = before {
+        // SAFETY: what was there before.
+        let _ = unsafe { sys::sigaction(WAKE, &before) };
+    }
+    if kept {
+        let _ = sys::kill(sys::getpid(), WAKE);
+    }
+    if let Ok(mask) = mask {
+        let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+    }
+    start
+}
+
+/// Settles what came first: a byte, a grant, both, or a reason to start without.
+fn finish(ledger: &Ledger, job: Handle, record: &Record, pool: &Pool, why: Reason) -> State {
+    wake();
+    record.landing.forgo(job.generation);
+    let landed = record.landing.is_marked(job.generation);
+    let started = landed && ledger.step(job, State::Token).is_some();
+    if !landed && why != Reason::None && ledger.overdraw(job, why).is_some() {
+        return State::Overdraft;
+    }
+    // Granted, or given a byte by a sibling: then one that landed as well is not needed.
+    if landed && (!started || record.gift.is_full(job.generation)) {
+        pool.give_from(&record.landing, job.generation);
+        pool.close();
+    }
+    record.state()
+}
+
+/// A job in its wait.
+struct Queue<'a> {
+    ledger: &'a Ledger,
+    job: Handle,
+    record: &'a Record,
+    pool: &'a Pool,
+    inputs: Inputs,
+    /// No signal can end a blocking read.
+    deaf: bool,
+    /// How often it looks once more for a pool that has gone.
+    patience: u32,
+}
+
+impl Queue<'_> {
+    /// Reads the pool until there is a byte or a grant; otherwise the reason to start without.
+    fn wait(&mut self, guard: &dyn Fn()) -> Reason {
+        let client = self.record.client.load(Acquire);
+        let mut looked = false;
+        loop {
+            // One that was killed may be a zombie, where nobody reaps it: asked for is the lock.
+            if looked || !self.ledger.has_guard() {
+                guard();
+            }
+            looked = true;
+            if let Some((guard, fd)) = self.ledger.header.kept_by() {
+                self.pool.reach_by(guard, fd);
+            }
+            let blind = self.deaf || !self.ledger.has_guard();
+            let Some(fd) = reader(self.pool, self.inputs.any() || blind) else {
+                if self.awaits_pool() {
+                    continue;
+                }
+                return Reason::PoolGone;
+            };
+            READING.store(fd, Release);
+            if !self.ledger.look_after(self.job, client, self.pool) {
+                // It was started, or a broken ledger has lost it.
+                let lost = self.record.state() == State::Waiting;
+                return if lost { Reason::Unheld } else { Reason::None };
+            }
+            if self.ledger.too_loaded() {
+                sys::sleep_millis(LOAD_MILLIS);
+            } else if let Some(end) = self.look(fd, blind) {
+                return end;
+            }
+            wake();
+        }
+    }
+
+    /// One look at the inputs and the pool. `None`: nothing has come of it.
+    fn look(&mut self, fd: i32, blind: bool) -> Option<Reason> {
+        let most = if blind { BLIND_MILLIS } else { -1 };
+        if let Some(input) = self.inputs.wait(fd, most) {
+            let fed = fed_by_sibling(self.ledger, self.record, input);
+            let shared = fed && input != 0 && is_read_by_host(self.ledger, self.record, input);
+            if fed && !shared {
+                return Some(Reason::Partner);
+            }
+            if shared && self.inputs.lingers() {
+                sys::sleep_millis(SHARED_MILLIS);
+            } else {
+                self.inputs.drop(input);
+            }
+        }
+        let taken = if blind { self.take_blind(fd) } else { take(fd, self.job, self.record) };
+        match taken {
+            Ok(1) if self.ledger.pass_on(self.job, self.pool) => None,
+            Ok(1) => Some(Reason::None),
+            Ok(_) => (!self.awaits_pool()).then_some(Reason::PoolGone),
+            // The inherited description may be a non-blocking one.
+            Err(Errno::AGAIN) if !self.inputs.any() && !blind => {
+                wait_readable(fd, most);
+                None
+            }
+            // A wake-up: by a handler, or because the descriptor has been closed.
+            Err(Errno::AGAIN | Errno::INTR | Errno::BADF) => None,
+            Err(_) => Some(Reason::PoolGone),
+        }
+    }
+
+    /// The pool has gone with its make. Its guard may be about to make another one of it, for daemons: waits a moment.
+    fn awaits_pool(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        let waits = self.patience > 0 && self.ledger.has_guard();
+        if waits {
+            sys::sleep_millis(GONE_MILLIS);
+        }
+        waits
+    }
+
+    /// [`take`] that never blocks, after a while in which a token may have come.
+    fn take_blind(&self, fd: i32) -> sys::Result<usize> {
+        if !self.inputs.any() {
+            wait_readable(fd, BLIND_MILLIS);
+        }
+        match self.pool.take(self.record, self.job.generation) {
+            Taken::Yes => Ok(1),
+            Taken::Empty => Err(Errno::AGAIN),
+            Taken::Gone => Ok(0),
+        }
+    }
+}
+
+/// A descriptor to read the pool by: blocking on a description of our own, except for a job that must
+/// watch its input too; else a copy of the inherited one, as it is.
+fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
+    if let Ok(fd) = pool.open(libc::O_RDONLY) {
+        if !nonblocking {
+            let _ = sys::set_blocking(fd);
+        }
+        return Some(fd);
+    }
+    let (r, _) = pool.inherited.filter(|(r, _)| pipe::is(*r, pool.id))?;
+    sys::fcntl(r, libc::F_DUPFD_CLOEXEC, 3).ok()
+}
+
+fn take(fd: i32, job: Handle, record: &Record) -> sys::Result<usize> {
+    // Another has ended the job, or the record is broken: nothing can come any more.
+    if !record.landing.announce(job.generation) {
+        return Ok(0);
+    }
+    // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.
+    let n = unsafe { sys::read_byte_to(fd, record.landing.address()) }?;
+    if n == 1 {
+        record.landing.mark(job.generation);
+    }
+    Ok(n)
+}
+
+fn wait_readable(fd: i32, millis: i64) {
+    if sys::poll(&mut [readable(fd)], millis).is_err_and(|e| e != Errno::INTR) {
+        sys::sleep_millis(BLIND_MILLIS as u32);
+    }
+}

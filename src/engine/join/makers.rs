@@ -1,0 +1,46 @@
+//! Who has written the numbers of two descriptors into MAKEFLAGS, and whose pool that is.
+
+use crate::makeflags::{self, Auth};
+use crate::pool::pipe::Id;
+use crate::proc;
+use crate::program::speaker;
+
+use super::holders::pair;
+
+/// The pools of the ancestors that have written the word with these numbers into MAKEFLAGS; the nearest first. Many a
+/// program between has a pipe of its own there: a shell that starts a pipeline, or gcc, which knows the protocol, too.
+/// So one is believed that was not told of these numbers itself while its child was, and that speaks the protocol.
+pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
+    let mut below = (0, Some(true));
+    proc::ancestors().filter_map(move |pid| {
+        let told = was_told(pid, r, w);
+        let (child, child_told) = core::mem::replace(&mut below, (pid, told));
+        if told != Some(false) || child_told != Some(true) {
+            return None;
+        }
+        // A make that has remade its makefiles has been told by itself, before it exec'ed itself.
+        let again = || Some(child).filter(|child| *child > 0 && is_make(*child));
+        made_by(pid, r, w).or_else(|| made_by(again()?, r, w))
+    })
+}
+
+fn made_by(pid: i32, r: i32, w: i32) -> Option<Id> {
+    pair(pid, r, w).filter(|_| speaker::file_speaks(pid))
+}
+
+/// Was a process started with a MAKEFLAGS that names these two numbers? `None`: it cannot be asked.
+fn was_told(pid: i32, r: i32, w: i32) -> Option<bool> {
+    proc::with_first_environ(pid, |environ| {
+        let mut words = environ.split(|b| *b == 0);
+        let flags = words.find_map(|word| word.strip_prefix(b"MAKEFLAGS="));
+        let auth = flags.and_then(|flags| makeflags::parse(flags).auth);
+        auth == Some(Auth::Fds { read: r, write: w })
+    })
+}
+
+/// Is this process called make (`comm` of proc(5))?
+fn is_make(pid: i32) -> bool {
+    let mut buf = [0u8; 16];
+    let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
+    speaker::is_gnu_make(buf.get(..n).unwrap_or(b"").trim_ascii_end())
+}

@@ -1,0 +1,149 @@
+//! What the steps of jobs mean for statistics, lanes and the trace.
+//!
+//! Lanes are given out only where statistics or a trace are asked for; everything else here is a few
+//! additions.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use crate::show::lanes::Kind;
+use crate::slots::State;
+use crate::sys;
+use crate::text::Text;
+
+use super::access::Ledger;
+use super::handle::Handle;
+use super::lanes::DEPTH;
+use super::reason::Reason;
+use super::record::{Record, UNTIMED};
+
+impl Ledger {
+    /// A claimed job has to wait from now on, in its client.
+    pub fn waits(&self, h: Handle) {
+        if let Some(record) = self.get(h) {
+            record.since.store(sys::now(), Relaxed);
+            self.take_wait_lane(h, record);
+            self.tell_guard();
+        }
+    }
+
+    /// A record has made a step. `since` is what its time was before.
+    pub(crate) fn stepped(&self, h: Handle, r: &Record, from: State, to: State, since: u64) {
+        match to {
+            State::Held => {
+                r.queued.store(sys::now().saturating_sub(since), Relaxed);
+                self.take_wait_lane(h, r);
+            }
+            State::Implicit if from.runs() => self.moved(h, r, from, since),
+            State::Token if from.runs() => self.stays(h, r, from, since),
+            _ if to.runs() => self.started(h, r, to, since),
+            State::Ending if self.is_watched() => self.ended(h, r, from),
+            _ => {}
+        }
+        if from == State::Borrowed {
+            let until = if to == State::Ending { sys::now() } else { r.since.load(Relaxed) };
+            self.header.stats.repaid(until.saturating_sub(since));
+        }
+    }
+
+    /// A job that had borrowed has a token of its own from now on: it goes on on its lane.
+    fn stays(&self, h: Handle, r: &Record, from: State, since: u64) {
+        if let Some(lane) = r.lane.get(h.generation).filter(|_| self.is_watched()) {
+            self.tell(h, r, from, lane, (since, r.since.load(Relaxed)));
+        }
+    }
+
+    fn started(&self, h: Handle, r: &Record, to: State, since: u64) {
+        self.header.stats.job();
+        let start = r.since.load(Relaxed);
+        if since != UNTIMED {
+            let waited = start.saturating_sub(since).saturating_add(r.queued.load(Relaxed));
+            self.header.stats.wait(waited);
+            r.queued.store(waited, Relaxed);
+        }
+        if self.is_watched() {
+            self.take_lane(h, r, to, start);
+        }
+    }
+
+    /// The lane of a job that starts. What it waited on is given up.
+    #[inline(never)]
+    fn take_lane(&self, h: Handle, r: &Record, to: State, start: u64) {
+        let lane = match to {
+            State::Token => Some(self.claim_lane(Kind::Slot, h.pack())),
+            State::Overdraft | State::Borrowed => Some(self.claim_lane(Kind::Overdraft, h.pack())),
+            _ => self.lane_of_client(r.client.load(Relaxed)),
+        };
+        let before = r.lane.swap(h.generation, lane);
+        if let Some(wait) = before.filter(|lane| lane.kind == Kind::Wait) {
+            let waited = r.queued.load(Relaxed);
+            self.tell(h, r, State::Waiting, wait, (start.saturating_sub(waited), start));
+            self.header.lanes.release(wait, h.pack());
+        }
+        // Somebody may have ended it meanwhile, and found no lane to give up, or made it the implicit one.
+        match self.get(h).map_or(State::Free, Record::state) {
+            State::Implicit if to != State::Implicit => self.moved(h, r, to, start),
+            now if now.is_job() => {}
+            _ => drop(lane.inspect(|lane| self.header.lanes.release(*lane, h.pack()))),
+        }
+    }
+
+    /// A running job has become the implicit one: it goes on on its client's lane.
+    #[inline(never)]
+    fn moved(&self, h: Handle, r: &Record, from: State, since: u64) {
+        if !self.is_watched() {
+            return;
+        }
+        let Some(to) = self.lane_of_client(r.client.load(Relaxed)) else { return };
+        let now = r.since.load(Relaxed);
+        let old = r.lane.swap(h.generation, Some(to)).filter(|old| *old != to);
+        let Some(old) = old else { return };
+        self.tell(h, r, from, old, (since, now));
+        self.carry(h, old, to, now, DEPTH);
+        self.header.lanes.release(old, h.pack());
+    }
+
+    #[inline(never)]
+    fn ended(&self, h: Handle, r: &Record, from: State) {
+        self.release_lane(h, r);
+        // Others may have finished it already.
+        if self.get(h).is_some() {
+            self.tell_end(h, r, Some(from));
+        }
+    }
+
+    /// Tells of the end of a job, once: by who ends it, or by another who does the rest before he has come
+    /// to that. The other one knows what it was by its lane.
+    #[inline(never)]
+    pub fn tell_end(&self, h: Handle, r: &Record, from: Option<State>) {
+        let Some(lane) = r.lane.swap(h.generation, None) else { return };
+        let client = self.record(r.client.load(Relaxed));
+        let implicit = client.is_some_and(|c| c.implicit.load(Acquire) == h.pack());
+        let from = from.unwrap_or(match lane.kind {
+            Kind::Wait => State::Waiting,
+            Kind::Overdraft if r.has_token(h.generation) => State::Token,
+            Kind::Overdraft if r.reason() == Reason::None => State::Borrowed,
+            Kind::Overdraft => State::Overdraft,
+            Kind::Slot if implicit => State::Implicit,
+            Kind::Slot => State::Token,
+        });
+        if from.is_job() && self.header.asked.is_traced() {
+            let now = sys::now();
+            let since = r.since.swap(now, AcqRel);
+            let gate = if from.is_held() { r.queued.load(Relaxed) } else { 0 };
+            self.tell(h, r, from, lane, (since.saturating_sub(gate), now));
+        }
+    }
+
+    /// For `JSSHIM_DEBUG`: the start of a job, after `event` and up to what it runs on; of one without a slot
+    /// also why, and how many there were.
+    #[inline(never)]
+    pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
+        let mut text = Text::new(event);
+        if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
+            text.put(record.reason().text()).put(b"; overdrafts so far ");
+            text.put_num(self.header.stats.overdrafts()).put(b"; ");
+        }
+        text.put(b"runs on");
+        text
+    }
+}

@@ -1,0 +1,84 @@
+//! Who is next: the implicit slot of a client goes on to one of its jobs.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+
+use crate::pool::tokens::Pool;
+use crate::slots::{next, Next, State, View};
+use crate::{space, sys};
+
+use super::access::Ledger;
+use super::handle::{Handle, RECORDS};
+use super::record::{Record, UNRECORDED};
+
+impl Ledger {
+    /// Finds a use for the implicit slot of a client, if it is free ([`next`]).
+    pub fn settle(&self, client: u32, pool: &Pool) {
+        let Some(owner) = self.record(client) else { return };
+        // Each round either finds nobody, succeeds, or loses against somebody who made progress.
+        for _ in 0..RECORDS {
+            let taken = owner.implicit.load(Acquire);
+            if taken != 0 && self.is_in_use(owner, client, taken, pool) {
+                return;
+            }
+            let views = self.jobs_of(client).map(|(job, state, r)| View {
+                job: job.pack(),
+                state,
+                since: r.since.load(Relaxed),
+                sleeps: r.sleeps(job.generation),
+            });
+            let (Next::Back(job) | Next::Grant(job)) = next(views) else { return };
+            let Some(job) = Handle::unpack(job) else { return };
+            if owner.implicit.compare_exchange(0, job.pack(), AcqRel, Relaxed).is_ok() {
+                self.start_on_implicit(owner, job, pool);
+            }
+        }
+    }
+
+    /// Does this word of a client's `implicit` name a job of its own? If not, the ledger was broken, and
+    /// the slot is free again. Finishes what a giver who was killed has begun.
+    fn is_in_use(&self, owner: &Record, client: u32, taken: u64, pool: &Pool) -> bool {
+        let Some(h) = Handle::unpack(taken).filter(|_| taken != UNRECORDED) else { return true };
+        let job = self.get(h).filter(|r| r.client.load(Relaxed) == client);
+        match job.map_or(State::Free, Record::state) {
+            State::Claim | State::Implicit | State::Ending => true,
+            State::Free | State::Client => {
+                owner.implicit.compare_exchange(taken, 0, AcqRel, Relaxed).is_err()
+            }
+            _ => {
+                self.start_on_implicit(owner, h, pool);
+                true
+            }
+        }
+    }
+
+    /// The second half of giving an implicit slot to a job. More than one may be at it.
+    fn start_on_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
+        let Some(job) = self.record(h.index) else { return };
+        match self.step(h, State::Implicit) {
+            // It wakes, sees that it is implicit, and gives back a byte that came as well.
+            Some(State::Waiting) => job.wake(),
+            Some(_) => drop(pool.give(job, h.generation)),
+            // Another was faster.
+            None if job.now() == (State::Implicit, h.generation) => {}
+            None => drop(owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed)),
+        }
+    }
+
+    /// A job that waits looks after itself: it writes again by what others find it, and sees to what
+    /// somebody who was killed has left half done. Says whether it has to wait on.
+    pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
+        let Some(record) = self.get(h) else { return false };
+        // They differ in a broken ledger only. Elsewhere this pid is not the one by which it is known.
+        let me = if space::is_elsewhere() { record.pid.load(Relaxed) } else { sys::getpid() };
+        if (record.pid.load(Relaxed), record.client.load(Relaxed)) != (me, client) {
+            record.pid.store(me, Relaxed);
+            record.client.store(client, Relaxed);
+        }
+        self.header.high.fetch_max(h.index, SeqCst);
+        self.accept_gift(h);
+        self.sweep(client, pool);
+        self.settle(client, pool);
+        let has_client = self.record(client).is_some_and(|r| r.state() == State::Client);
+        has_client && record.now() == (State::Waiting, h.generation)
+    }
+}

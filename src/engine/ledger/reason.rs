@@ -1,0 +1,36 @@
+//! Why a job runs without a slot.
+
+/// Why a job runs without a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum Reason {
+    /// It does not.
+    None = 0,
+    /// Reads from a pipe that a running sibling writes: a pipeline is one job.
+    Partner = 1,
+    /// The pool has gone: its last writer closed it.
+    PoolGone = 2,
+    /// It could not be held (no helper, a target that cannot be foretold).
+    Unheld = 3,
+    /// A signal handler of the host jumped out of its wait.
+    Left = 4,
+    /// All running jobs of its client wait for others of the tree, perhaps for this one.
+    Stall = 5,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::None, Self::Partner, Self::PoolGone, Self::Unheld, Self::Left, Self::Stall];
+
+    /// In words, for those who look.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::None => "nobody knows why",
+            Self::Partner => "reads what a running job writes",
+            Self::PoolGone => "the pool is gone",
+            Self::Unheld => "it cannot be held",
+            Self::Left => "a signal handler left its wait",
+            Self::Stall => "the running jobs wait for others",
+        }
+    }
+}

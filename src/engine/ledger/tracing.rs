@@ -1,0 +1,101 @@
+//! What is written of the jobs of a ledger, where somebody has asked for a trace.
+
+use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+
+use crate::show::lanes::Lane;
+use crate::show::stderr;
+use crate::show::trace::{self, Event, Line};
+use crate::slots::State;
+use crate::sys::Errno;
+use crate::text::Text;
+
+use super::access::Ledger;
+use super::asked::{LANES, PATH, TRACE};
+use super::handle::Handle;
+use super::life::Founding;
+use super::record::Record;
+
+/// Once in a ledger: it is asked by one process.
+#[inline(never)]
+fn complain(e: Errno) {
+    let text: Text<80> = Text::new(b"the file in JSSHIM_TRACE cannot be written (errno ");
+    stderr::say(text.num(e.0).with(b"); no trace is written").bytes());
+}
+
+impl Ledger {
+    /// Does what a client asks for on joining, if no other has asked before.
+    #[inline(never)]
+    pub fn ask(&self, f: &Founding) {
+        let asked = &self.header.asked;
+        if f.stats && !asked.has(LANES) {
+            asked.what.fetch_or(LANES, AcqRel);
+        }
+        if f.trace.bytes().is_empty() || asked.what.fetch_or(LANES | PATH, AcqRel) & PATH != 0 {
+            return;
+        }
+        for (at, b) in asked.path.iter().zip(f.trace.c().to_bytes_with_nul()) {
+            at.store(*b, Relaxed);
+        }
+        match trace::create(f.trace.c()).and_then(|()| trace::append(f.trace.c(), b"", false)) {
+            Ok(()) => {
+                asked.what.fetch_or(TRACE, Release);
+                self.write_head();
+            }
+            Err(e) => complain(e),
+        }
+    }
+
+    #[inline(never)]
+    fn write_head(&self) {
+        let slots = self.header.slots.load(Relaxed);
+        let mut line = Line::default();
+        trace::head(self.header.id(), &self.header.path(), slots, &mut line);
+        self.write(line.bytes());
+    }
+
+    /// Are lanes given out? For who has to look for [`Ledger::find_home`].
+    pub fn is_watched(&self) -> bool {
+        self.header.asked.has(LANES)
+    }
+
+    #[inline(never)]
+    fn write(&self, lines: &[u8]) {
+        let _ = trace::append(self.header.asked.path().c(), lines, false);
+    }
+
+    #[inline(never)]
+    pub(super) fn name_lane(&self, lane: Lane) {
+        self.write(trace::lane(self.header.id(), lane).bytes());
+    }
+
+    /// Writes an event of a job that was in this state on this lane.
+    pub(super) fn tell(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
+        if self.header.asked.is_traced() {
+            self.write_event(h, r, state, lane, time);
+        }
+    }
+
+    /// Apart from the rest, because a line needs much stack.
+    #[inline(never)]
+    fn write_event(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
+        let client = self.record(r.client.load(Relaxed)).map_or(0, |c| c.pid.load(Relaxed));
+        let (state, why) = match state {
+            State::Implicit => ("implicit", ""),
+            State::Token => ("token", ""),
+            State::Overdraft => ("overdraft", r.reason().text()),
+            State::Borrowed => ("borrowed", ""),
+            _ => ("wait", ""),
+        };
+        let event = Event {
+            name: &r.name(),
+            state,
+            lane,
+            time,
+            job: (h.index, h.generation),
+            pids: (r.pid.load(Relaxed), client),
+            why,
+            waited: r.queued.load(Relaxed),
+        };
+        self.write(trace::line(self.header.id(), &event).bytes());
+    }
+}

@@ -1,0 +1,114 @@
+//! Programs that speak the protocol themselves, by their names, files and command lines.
+
+use crate::room::Room;
+use crate::{proc, sys, text};
+
+/// The words by which a program that speaks it gives itself away, in its read-only memory.
+pub const WORDS: [&[u8]; 2] = [b"jobserver-auth", b"jobserver-fds"];
+
+/// How much of a program's file is looked at in one go, and the largest one that is looked at. Those that make pools
+/// are smaller, a cargo with all that is linked into it included.
+const PIECE: usize = 1 << 16;
+const LARGEST: usize = 64 << 20;
+
+/// Does the program of this process speak the protocol, by its file? A name proves nothing: many a script is called
+/// make.
+#[inline(never)]
+pub fn file_speaks(pid: i32) -> bool {
+    let Ok(fd) = sys::open(proc::of(pid).with(b"/exe").c(), libc::O_RDONLY, 0) else {
+        return false;
+    };
+    let found = Room::new(PIECE).is_ok_and(|mut piece| file_says(fd, piece.bytes()));
+    sys::close(fd);
+    found
+}
+
+/// Is one of [`WORDS`] in this file? The pieces overlap by more than a word's length.
+fn file_says(fd: i32, piece: &mut [u8]) -> bool {
+    const OVERLAP: usize = 32;
+    let step = piece.len().saturating_sub(OVERLAP).max(1);
+    (0..LARGEST)
+        .step_by(step)
+        .map_while(|at| match sys::pread(fd, piece, at as u64) {
+            Ok(n @ 1..) => piece.get(..n).map(|p| WORDS.iter().any(|word| text::contains(p, word))),
+            _ => None,
+        })
+        .any(|found| found)
+}
+
+/// Is this a name of GNU make?
+pub fn is_gnu_make(name: &[u8]) -> bool {
+    matches!(name, b"make" | b"gmake" | b"remake") || name.starts_with(b"make-4")
+}
+
+/// bmake dies of MAKEFLAGS in GNU make's form.
+pub fn is_bmake(name: &[u8]) -> bool {
+    matches!(name, b"bmake" | b"pmake")
+}
+
+/// gcc's, which starts a make for `-flto=N`: on the pool if it can reach it, else with a `-jN` and an
+/// emptied MAKEFLAGS.
+pub fn is_lto(name: &[u8]) -> bool {
+    name == b"lto-wrapper"
+}
+
+/// Is this the name of a program that speaks the protocol? Known by its name, since that is asked in every process
+/// of a tree.
+pub fn is_known(name: &[u8]) -> bool {
+    let cargo = name.starts_with(b"cargo") || name == b"rustc";
+    cargo || name.starts_with(b"ninja") || is_gnu_make(name) || is_bmake(name) || is_lto(name)
+}
+
+/// Is this a make or a ninja that is given a number of jobs? Such a one takes no notice of the pool above.
+pub fn is_told_otherwise<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> bool {
+    let program = words.next().unwrap_or(b"");
+    let name = program.rsplit(|b| *b == b'/').next().unwrap_or(b"");
+    let known = name.starts_with(b"ninja") || is_gnu_make(name);
+    known && words.any(names_jobs)
+}
+
+/// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
+pub fn names_jobs(word: &[u8]) -> bool {
+    match word.strip_prefix(b"-") {
+        Some([b'-', rest @ ..]) => rest.starts_with(b"jobs"),
+        Some(letters) => {
+            let mut letters = letters.iter().take_while(|b| !b"CfIloOW".contains(b));
+            letters.any(|b| *b == b'j')
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_searched_across_its_pieces() {
+        let path = std::env::temp_dir().join(format!("jsshim-speaker-{}", std::process::id()));
+        for (at, says) in [(0usize, true), (90, true), (100, true), (4000, true), (0, false)] {
+            let mut file = vec![b'j'; at];
+            file.extend(if says { b"--jobserver-fds=%d".as_slice() } else { b"--jobserver-fd" });
+            std::fs::write(&path, &file).unwrap();
+            let name = text::Path::new(path.as_os_str().as_encoded_bytes());
+            let fd = sys::open(name.c(), libc::O_RDONLY, 0).unwrap();
+            assert_eq!(file_says(fd, &mut [0; 128]), says, "at {at}");
+            sys::close(fd);
+        }
+        std::fs::remove_file(path).unwrap();
+        // This program has the words in it, as it looks for them.
+        assert!(file_speaks(sys::getpid()) && !file_speaks(i32::MAX));
+    }
+
+    #[test]
+    fn numbers_of_jobs_are_seen() {
+        let told = |line: &str| is_told_otherwise(line.split(' ').map(str::as_bytes));
+        for line in ["make -j8", "/usr/bin/ninja -kj8", "gmake --jobs=3 x", "make-4.4.1 -j"] {
+            assert!(told(line), "{line}");
+        }
+        for line in ["make", "cargo build -j8", "make -Cj8", "ninja -C j", "make x-j8", "xmake -j8"]
+        {
+            assert!(!told(line), "{line}");
+        }
+    }
+}

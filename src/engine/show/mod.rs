@@ -1,0 +1,13 @@
+//! What a user is shown: lines on stderr, and a trace.
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`stderr`] | one line, in one write |
+//! | [`name`] | what a job is called |
+//! | [`lanes`] | which slot is which |
+//! | [`trace`] | the lines of a trace |
+
+pub mod lanes;
+pub mod name;
+pub mod stderr;
+pub mod trace;

@@ -1,0 +1,114 @@
+//! What a job is called in pictures: the program, and what it makes.
+
+use crate::text::Text;
+
+/// What a job is called.
+pub type Name = Text<64>;
+
+/// Says what these arguments run: the program and its output (`-o`), or as many arguments as there is room
+/// for. Of a shell's `-c` it is the command that counts.
+pub fn of<'a>(file: &'a [u8], args: impl Iterator<Item = &'a [u8]> + Clone) -> Name {
+    let mut words = args.clone().skip(1);
+    let program = base(file);
+    let script = is_shell(program).then(|| words.find(|w| is_command_option(w))).flatten();
+    match script.and_then(|_| words.next()) {
+        Some(command) => of_command(command),
+        None => of_words(program, args.skip(1)),
+    }
+}
+
+/// The same of a command line for a shell.
+pub fn of_command(command: &[u8]) -> Name {
+    let blank = |b: &u8| b.is_ascii_whitespace();
+    let words = command.split(move |b| blank(b)).filter(|w| !w.is_empty());
+    // NAME=VALUE stands before the program.
+    let mut rest = words.skip_while(|w| is_assignment(w) || *w == b"exec");
+    let program = rest.next().unwrap_or(b"sh");
+    of_words(base(program), rest)
+}
+
+fn of_words<'a>(program: &[u8], words: impl Iterator<Item = &'a [u8]> + Clone) -> Name {
+    let mut name = Name::new(program);
+    if let Some(output) = output(words.clone()) {
+        name.put(b" ").put(tail(output, Name::ROOM.saturating_sub(program.len())));
+        return name;
+    }
+    for word in words {
+        name.put(b" ").put(word);
+    }
+    name
+}
+
+/// What follows `-o`, or is in the same word.
+fn output<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let found = words.find(|w| w.starts_with(b"-o"))?;
+    match found.strip_prefix(b"-o") {
+        Some(b"") => words.next(),
+        // `-o` of other programs begins longer words.
+        Some(rest) => Some(rest).filter(|rest| rest.contains(&b'.') || rest.contains(&b'/')),
+        None => None,
+    }
+}
+
+/// The end of a text, where a path says most.
+fn tail(text: &[u8], room: usize) -> &[u8] {
+    text.get(text.len().saturating_sub(room.saturating_sub(2))..).unwrap_or(text)
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    path.rsplit(|b| *b == b'/').next().unwrap_or(path)
+}
+
+fn is_shell(program: &[u8]) -> bool {
+    matches!(program, b"sh" | b"bash" | b"dash" | b"ksh" | b"mksh" | b"zsh" | b"ash")
+}
+
+/// `-c`, also among other letters.
+fn is_command_option(word: &[u8]) -> bool {
+    word.first() == Some(&b'-') && word.get(1) != Some(&b'-') && word.ends_with(b"c")
+}
+
+fn is_assignment(word: &[u8]) -> bool {
+    let name = word.iter().position(|b| *b == b'=').and_then(|at| word.get(..at));
+    name.is_some_and(|n| !n.is_empty() && n.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn told(words: &[&str]) -> String {
+        let args = words.iter().map(|w| w.as_bytes());
+        String::from_utf8(of(words[0].as_bytes(), args).bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn programs_and_outputs() {
+        assert_eq!(told(&["/usr/bin/cc", "-O2", "-c", "a.c", "-o", "out/a.o"]), "cc out/a.o");
+        assert_eq!(told(&["cc", "-oa.out", "a.c"]), "cc a.out");
+        assert_eq!(told(&["gzip", "-9", "file3"]), "gzip -9 file3");
+        assert_eq!(told(&["/bin/sh", "-c", "X=1 cc -MMD -c ../a.c -o a.o && true"]), "cc a.o");
+        assert_eq!(told(&["bash", "-ec", "exec /opt/touch x"]), "touch x");
+        assert_eq!(told(&["sh", "-c", ""]), "sh");
+        assert_eq!(told(&["sh", "script", "-c"]), "sh script -c");
+        assert_eq!(told(&["ld", "-only"]), "ld -only");
+    }
+
+    #[test]
+    fn a_long_output_shows_its_end() {
+        let long = format!("{}/the-object.o", "d".repeat(200));
+        let name = told(&["cc", "-o", &long]);
+        assert!(name.ends_with("/the-object.o") && name.len() < 80, "{name}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_arguments_are_survived(words in proptest::collection::vec(
+            proptest::collection::vec(any::<u8>(), 0..100), 0..6))
+        {
+            let args = words.iter().map(Vec::as_slice);
+            let _ = of(words.first().map_or(b"", Vec::as_slice), args);
+        }
+    }
+}

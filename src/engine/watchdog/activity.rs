@@ -1,0 +1,188 @@
+//! Which running jobs compute? Told by the kernel's processor clock of each of their processes: while none of them has
+//! moved, no process can have been added, and all of them are in the waits that they were in before. So a job that
+//! sleeps costs a system call for each of its processes, and /proc is read only when one has moved a little.
+
+use core::sync::atomic::Ordering::Acquire;
+
+use crate::ledger::access::Ledger;
+use crate::ledger::handle::{Handle, RECORDS};
+use crate::ledger::record::Record;
+use crate::{proc, sys};
+
+use super::part::{time_of, Part, Roots, Spent, When, PAUSE};
+use super::tree::Tree;
+use super::verdict::{Look, Mood};
+
+/// See the module. All zeros knows nothing yet.
+pub struct Activity {
+    parts: [Part; RECORDS],
+    /// The processes of all jobs.
+    jobs: Tree,
+}
+
+impl Activity {
+    /// Looks at all running jobs, and writes down which of them sleep.
+    pub fn look(&mut self, ledger: &Ledger, look: &mut Look, when: When) {
+        self.jobs.clear();
+        for (_, r) in ledger.records().filter(|(_, r)| r.state().is_job()) {
+            self.jobs.add(r.pid.load(Acquire));
+        }
+        look.listed = false;
+        for (index, record) in ledger.records() {
+            let (state, generation) = record.now();
+            let h = Handle { index, generation };
+            if state.may_run() {
+                self.look_at(ledger, look, h, record, when);
+            }
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        ledger: &Ledger,
+        look: &mut Look,
+        h: Handle,
+        record: &Record,
+        when: When,
+    ) {
+        let now = when.now;
+        let Some(part) = self.parts.get_mut(h.index as usize) else { return };
+        let client = ledger.record(record.client.load(Acquire));
+        let client = client.map_or(0, |c| c.pid.load(Acquire));
+        let roots = Roots { pid: record.pid.load(Acquire), client, jobs: &self.jobs };
+        if part.job != h.pack() {
+            part.begin(h.pack(), now);
+            part.find(&roots, now);
+            // What it has used before it was looked at is no sign of anything.
+            (part.spent, part.burst) = (Spent::from(now), 0);
+            return;
+        }
+        part.tick(now);
+        if record.is_parked(h.generation) {
+            // As it was when it woke up.
+            part.sleeps = true;
+            return;
+        }
+        if part.sleeps && part.told && !record.sleeps(h.generation) {
+            part.wakes_up(now);
+        }
+        let rested = now.saturating_sub(part.still);
+        if when.long {
+            part.nap(now);
+        }
+        let drowsy = when.long && part.drowsy;
+        let is_long = || rested >= when.least() || drowsy || part.spent.is_quiet(now);
+        let due = if part.sleeps { !part.known } else { is_long() };
+        if due && now >= part.next {
+            part.judge(ledger, look, &roots, when);
+        }
+        part.tell(record, h.generation, now);
+    }
+
+    /// Of the jobs that wait to come back, the one that does so for longest.
+    pub fn first_parked(&self, ledger: &Ledger) -> Option<Handle> {
+        let parked = ledger.records().filter_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let is_parked = state.runs() && r.is_parked(generation);
+            let since = self.parts.get(index as usize).map_or(0, |part| part.still);
+            is_parked.then_some((since, Handle { index, generation }))
+        });
+        parked.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
+    }
+
+    /// Lets one come back.
+    pub fn unpark(&mut self, ledger: &Ledger, h: Handle, now: u64) {
+        if let Some(part) = self.parts.get_mut(h.index as usize).filter(|p| p.job == h.pack()) {
+            part.wakes_up(now);
+        }
+        if let Some(record) = ledger.get(h) {
+            record.unpark(h.generation);
+        }
+    }
+
+    /// Has this job, which is said to sleep, used a processor since the look before?
+    pub fn is_awake(&self, h: Handle, now: u64) -> bool {
+        self.part(h).is_some_and(|part| part.sleeps && part.still == now)
+    }
+
+    /// Did this job sleep when it was looked at?
+    pub fn sleeps(&self, h: Handle) -> bool {
+        self.part(h).is_some_and(|part| part.sleeps)
+    }
+
+    /// What is known of this job, or of this client's process.
+    fn part(&self, h: Handle) -> Option<&Part> {
+        self.parts.get(h.index as usize).filter(|part| part.job == h.pack())
+    }
+
+    /// The process of a client, which is followed from now on if it was not (`true`).
+    fn host(&mut self, client: Handle, pid: i32) -> Option<(&mut Part, bool)> {
+        let host = self.parts.get_mut(client.index as usize)?;
+        let fresh = host.job != client.pack();
+        if fresh {
+            host.begin(client.pack(), sys::now());
+            host.add(pid, time_of(pid).unwrap_or(0));
+        }
+        Some((host, fresh))
+    }
+
+    /// Is all of the client asleep, and have its running jobs been for so long? Then what it waits for may be one of
+    /// its held jobs, and nothing else. Marks its jobs as asleep, and all below them.
+    pub fn prove(
+        &mut self,
+        ledger: &Ledger,
+        look: &mut Look,
+        client: Handle,
+        (need, now): (u64, u64),
+    ) -> bool {
+        let Some(pid) = ledger.get(client).map(|r| r.pid.load(Acquire)) else { return false };
+        let Some((host, false)) = self.host(client, pid) else { return false };
+        host.tick(now);
+        let (mut still, next) = (host.still, host.next);
+        for (h, ..) in ledger.jobs_of(client.index).filter(|(_, state, _)| state.may_run()) {
+            still = still.max(self.part(h).map_or(now, |part| part.still));
+        }
+        let rested = now.saturating_sub(still);
+        if rested < need || now < next {
+            return false;
+        }
+        look.find(ledger, client.index);
+        let is_asleep = |mood| matches!(mood, Mood::Waits | Mood::Idle);
+        let proven =
+            look.judge(ledger, client.index) == Mood::Waits && is_asleep(look.host(ledger, pid));
+        if !proven {
+            // Much has been asked: not again at once.
+            if let Some(host) = self.parts.get_mut(client.index as usize) {
+                host.next = now.saturating_add(rested.clamp(need, PAUSE));
+            }
+            return false;
+        }
+        self.note_asleep(ledger, look, now);
+        true
+    }
+
+    fn note_asleep(&mut self, ledger: &Ledger, look: &Look, now: u64) {
+        for (index, record) in ledger.records() {
+            let (state, generation) = record.now();
+            let pid = record.pid.load(Acquire);
+            let part = self.parts.get_mut(index as usize).filter(|_| state.may_run());
+            if let Some(part) = part.filter(|_| look.jobs.has(pid)) {
+                part.falls_asleep(now);
+                part.tell(record, generation, now);
+            }
+        }
+    }
+
+    /// Does this client run in a job of the ledger? Its implicit slot is that job's. `ask`: also if it was asked before.
+    pub fn is_inside(&mut self, client: Handle, pid: i32, ask: bool) -> bool {
+        let inside = match self.host(client, pid) {
+            None => return true,
+            Some((host, false)) if !ask => return host.inside,
+            Some(_) => proc::line_of(pid).any(|above| self.jobs.has(above)),
+        };
+        if let Some((host, _)) = self.host(client, pid) {
+            host.inside = inside;
+        }
+        inside
+    }
+}

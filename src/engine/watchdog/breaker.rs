@@ -1,0 +1,186 @@
+//! The stall breaker of `processes`.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::ledger::access::Ledger;
+use crate::ledger::handle::Handle;
+use crate::ledger::reason::Reason;
+use crate::slots::State;
+use crate::{proc, sys};
+
+use super::verdict::{Look, Mood};
+
+/// How many clients can be watched at once; more have to wait for their turn.
+const MOST: usize = 64;
+
+/// A client whose oldest held job has waited for long. All zeros is none.
+#[derive(Clone, Copy)]
+struct Watch {
+    client: u64,
+    /// That held job.
+    job: Handle,
+    /// Since when it is held.
+    held: u64,
+    /// The processes of its running jobs and their processor time, since when both stand still, and when
+    /// to look next.
+    signature: u64,
+    still: u64,
+    next: u64,
+    /// When a job was let go last, and the jobs that ran then; 0 is never.
+    broken: u64,
+    jobs: u64,
+}
+
+/// The stall breaker of `processes`.
+pub(crate) struct Breaker {
+    limit: u64,
+    watches: [Watch; MOST],
+}
+
+impl Breaker {
+    pub(super) fn new(limit: u64) -> Self {
+        let job = Handle { index: 0, generation: 0 };
+        let none =
+            Watch { client: 0, job, held: 0, signature: 0, still: 0, next: 0, broken: 0, jobs: 0 };
+        Self { limit, watches: [none; MOST] }
+    }
+
+    /// Looks at all clients and lets one job go if one has to.
+    pub(super) fn round(&mut self, ledger: &Ledger, look: &mut Look) {
+        if !self.find(ledger) {
+            return;
+        }
+        let mut last: Option<(u64, usize)> = None;
+        for at in 0..MOST {
+            if let Some(start) = self.stalled(ledger, look, at) {
+                last = last.max(Some((start, at)));
+            }
+        }
+        if let Some(watch) = last.and_then(|(_, at)| self.watches.get_mut(at)) {
+            watch.let_go(ledger);
+        }
+    }
+
+    /// Finds the clients whose jobs are held for long. Says whether there is one.
+    fn find(&mut self, ledger: &Ledger) -> bool {
+        let now = sys::now();
+        let least = self.limit / 5;
+        let mut any = false;
+        self.watches.iter_mut().for_each(|w| w.held = u64::MAX);
+        for (index, record) in ledger.records() {
+            let (state, generation) = record.now();
+            let held = record.since.load(Relaxed);
+            if state.is_held() && held.saturating_add(least) < now {
+                self.note(ledger, record.client.load(Acquire), Handle { index, generation }, held);
+                any = true;
+            }
+        }
+        self.watches.iter_mut().filter(|w| w.held == u64::MAX).for_each(|w| w.client = 0);
+        any
+    }
+
+    fn note(&mut self, ledger: &Ledger, client: u32, job: Handle, held: u64) {
+        let Some((State::Client, generation)) = ledger.record(client).map(|r| r.now()) else {
+            return;
+        };
+        let client = Handle { index: client, generation }.pack();
+        let known = self.watches.iter().position(|w| w.client == client);
+        let at = known.or_else(|| self.watches.iter().position(|w| w.client == 0));
+        let Some(watch) = at.and_then(|at| self.watches.get_mut(at)) else { return };
+        if known.is_none() {
+            let still = sys::now();
+            *watch = Watch { client, held, job, signature: 0, still, next: 0, broken: 0, jobs: 0 };
+        }
+        if (held, job.index) < (watch.held, watch.job.index) || watch.held == u64::MAX {
+            (watch.held, watch.job) = (held, job);
+        }
+    }
+
+    /// Is this client stalled? Gives the start of its process.
+    fn stalled(&mut self, ledger: &Ledger, look: &mut Look, at: usize) -> Option<u64> {
+        let (limit, now) = (self.limit, sys::now());
+        let watch = self.watches.get_mut(at).filter(|w| w.client != 0 && w.next <= now)?;
+        let client = Handle::unpack(watch.client)?.index;
+        let need = if watch.follows(ledger, client) { limit / 5 } else { limit };
+        watch.next = now.saturating_add(need / 4);
+        look.find(ledger, client);
+        let signature = look.signature();
+        if signature.is_none_or(|s| s != watch.signature) {
+            watch.signature = signature.unwrap_or(0);
+            watch.still = now;
+            return None;
+        }
+        let still = now.saturating_sub(watch.still);
+        if still.min(now.saturating_sub(watch.held)) < need {
+            return None;
+        }
+        let pid = ledger.record(client)?.pid.load(Acquire);
+        let stalled = match look.judge(ledger, client) {
+            Mood::Waits => true,
+            Mood::Runs | Mood::Works | Mood::Timed | Mood::Idle
+                if !watch.is_client(ledger, pid) =>
+            {
+                false
+            }
+            _ => still >= limit.saturating_mul(10),
+        };
+        if !stalled {
+            // Much has been asked: not again at once.
+            watch.next = now.saturating_add(need);
+            return None;
+        }
+        Some(proc::stat(pid).map_or(0, |s| s.start))
+    }
+}
+
+impl Watch {
+    fn let_go(&mut self, ledger: &Ledger) {
+        let Some(client) = Handle::unpack(self.client) else { return };
+        if ledger.overdraw_held(self.job, Reason::Stall) {
+            self.broken = sys::now();
+            self.jobs = running(ledger, client.index, self.broken);
+            self.next = 0;
+        }
+    }
+
+    /// Is the held job the client itself, at an exec? Its jobs may wait for it in ways that cannot be seen: many a
+    /// server ends with its parent.
+    fn is_client(&self, ledger: &Ledger, client: i32) -> bool {
+        ledger.get(self.job).is_some_and(|r| r.pid.load(Acquire) == client)
+    }
+
+    /// Are all the jobs still there that ran when one was let go?
+    fn follows(&self, ledger: &Ledger, client: u32) -> bool {
+        self.broken != 0 && running(ledger, client, self.broken) == self.jobs
+    }
+}
+
+/// The jobs of a client that run since then or longer, in one number.
+fn running(ledger: &Ledger, client: u32, then: u64) -> u64 {
+    let jobs = ledger.jobs_of(client).filter(|(_, state, _)| !state.is_held());
+    let jobs = jobs.filter(|(_, _, job)| job.since.load(Relaxed) <= then);
+    jobs.fold(0, |all, (job, ..)| all.wrapping_add(mix(job.pack())))
+}
+
+impl Look {
+    /// The processes and their processor time, in one number. `None`: one runs.
+    fn signature(&self) -> Option<u64> {
+        let mut all = 1u64;
+        for pid in self.jobs.all() {
+            let Some(stat) = proc::stat(*pid) else { continue };
+            if stat.state == b'R' {
+                return None;
+            }
+            all = all.wrapping_add(mix(stat.ticks ^ mix(stat.start ^ mix(*pid as u64))));
+        }
+        Some(all)
+    }
+}
+
+/// Spreads the bits of a number, so that a sum of such tells one set from another (splitmix64).
+fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
+}

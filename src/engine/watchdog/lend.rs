@@ -1,0 +1,172 @@
+//! Who lends, and who starts on it: what [`crate::lending`] says, done by the guard to a ledger.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use crate::ledger::access::Ledger;
+use crate::ledger::handle::Handle;
+use crate::ledger::record::{Record, UNTIMED};
+use crate::lending::Census;
+use crate::slots::State;
+use crate::sys;
+
+use super::activity::Activity;
+use super::part::{When, MOMENT};
+use super::verdict::Look;
+use super::Pace;
+
+/// So many times as long as a job must have slept somebody has waited for long: then also who uses more than a little,
+/// but sleeps for most of the time, lends its slot. It may poll for what waits.
+const LONG: u64 = 10;
+
+/// What the guard keeps of that from one round to the next.
+pub struct Lender {
+    /// So long a job must have used no processor, in ns.
+    limit: u64,
+    activity: Option<&'static mut Activity>,
+    /// When the jobs were counted last.
+    last: u64,
+    /// Since when somebody waits, and no slot has been spare.
+    waiting: u64,
+    /// A job has come back since a held one started that had waited for long. They take turns: those that come back may
+    /// poll for what waits.
+    came_back: bool,
+}
+
+impl Lender {
+    /// One that lends the slot of a job that has slept for so long, in ns.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, activity: None, last: 0, waiting: u64::MAX, came_back: false }
+    }
+
+    /// Looks at all running jobs, and starts held ones where slots sleep.
+    pub fn round(&mut self, ledger: &Ledger, look: &mut Look) -> Pace {
+        let header = &ledger.header;
+        let is = |state| ledger.records().any(|(_, r)| r.state() == state);
+        let parked = |(_, r): (u32, &Record)| r.state().runs() && r.is_parked(r.now().1);
+        // One that its client waits for, before it makes the process, can be held as soon as a slot is spare.
+        let gated =
+            |(_, r): (u32, &Record)| r.state() == State::Claim && r.since.load(Relaxed) != UNTIMED;
+        let waits = is(State::Waiting) || ledger.records().any(gated);
+        let parked = ledger.records().any(parked);
+        if !waits && !parked && !is(State::Borrowed) {
+            // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
+            header.owed.store(0, Relaxed);
+            header.looks.store(0, Release);
+            self.last = 0;
+            return Pace::Rest;
+        }
+        header.looks.store(1, Release);
+        header.rounds.fetch_add(1, Relaxed);
+        if self.activity.is_none() {
+            // SAFETY: zeros know nothing. It is large, and seldom needed.
+            self.activity = unsafe { sys::map_zeroed() }.ok();
+        }
+        // AcqRel: whoever has taken one before is seen awake below, and nobody takes one until they are counted again.
+        header.spare.swap(0, AcqRel);
+        let now = sys::now();
+        let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
+        self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
+        let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
+        activity.look(ledger, look, When { now, limit: self.limit, hurry: parked, long });
+        let mut census = count(activity, ledger, false);
+        header.owed.store(census.owed | u32::from(parked), Relaxed);
+        let past = if self.last == 0 { 0 } else { now.saturating_sub(self.last) };
+        header.debt.store(census.debt(), Relaxed);
+        header.stats.debt(census.debt(), past);
+        let grace = header.grace.load(Acquire);
+        if Handle::unpack(grace).is_some_and(|h| !activity.is_awake(h, now)) {
+            // AcqRel: another may have it by now.
+            let _ = header.grace.compare_exchange(grace, 0, AcqRel, Relaxed);
+        }
+        self.last = now;
+        if waits && census.spare() == 0 && prove(activity, ledger, look, now) {
+            census = count(activity, ledger, false);
+        }
+        let mut spare = census.spare();
+        if spare > 0 {
+            self.waiting = u64::MAX;
+            spare = count(activity, ledger, true).spare();
+            let may_start = !ledger.too_loaded();
+            if may_start && self.came_back && has_waited_long(ledger, now, self.limit) {
+                spare = lend(ledger, 1).saturating_add(spare.saturating_sub(1));
+                self.came_back = false;
+            }
+            let left = come_back(activity, ledger, spare, now);
+            self.came_back |= left < spare;
+            spare = if may_start { lend(ledger, left) } else { left };
+        }
+        // Relaxed: it is counted again soon.
+        header.spare.store(spare, Relaxed);
+        match (waits, parked) {
+            (_, true) => Pace::Hurry,
+            (true, false) => Pace::Soon,
+            (false, false) => Pace::Rest,
+        }
+    }
+}
+
+/// Is there a held job that has waited for long?
+fn has_waited_long(ledger: &Ledger, now: u64, limit: u64) -> bool {
+    let long = limit.saturating_mul(LONG);
+    let is_due = |r: &Record| r.since.load(Relaxed).saturating_add(long) < now;
+    ledger.records().any(|(_, r)| r.state() == State::Waiting && is_due(r))
+}
+
+/// Lets so many jobs come back. Returns how many slots are left.
+fn come_back(activity: &mut Activity, ledger: &Ledger, slots: u32, now: u64) -> u32 {
+    for left in (0..slots).rev() {
+        let Some(first) = activity.first_parked(ledger) else { return left.saturating_add(1) };
+        activity.unpark(ledger, first, now);
+    }
+    0
+}
+
+/// Counts the running jobs. `ask`: asks anew for each client whether it runs in a job.
+fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
+    let mut census = Census::default();
+    for (index, job) in ledger.records() {
+        let (state, generation) = job.now();
+        if !state.may_run() {
+            continue;
+        }
+        let shares = state == State::Implicit && {
+            let client = job.client.load(Acquire);
+            ledger.record(client).is_none_or(|c| {
+                let h = Handle { index: client, generation: c.now().1 };
+                activity.is_inside(h, c.pid.load(Acquire), ask)
+            })
+        };
+        census.add(state, shares, activity.sleeps(Handle { index, generation }));
+    }
+    census
+}
+
+/// Looks for clients that have come to a stop. Returns whether there is one.
+fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) -> bool {
+    let mut any = false;
+    for (index, client) in ledger.records().filter(|(_, r)| r.state() == State::Client) {
+        let is_due = |since: u64| since.saturating_add(MOMENT) < now;
+        let waits = ledger
+            .jobs_of(index)
+            .any(|(_, state, r)| state == State::Waiting && is_due(r.since.load(Relaxed)));
+        let h = Handle { index, generation: client.now().1 };
+        any |= waits && activity.prove(ledger, look, h, (MOMENT, now));
+    }
+    any
+}
+
+/// Starts so many held jobs, those first that have waited longest. Returns how many slots are left.
+fn lend(ledger: &Ledger, slots: u32) -> u32 {
+    for left in (0..slots).rev() {
+        let held = ledger.records().filter_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let since = r.since.load(Relaxed);
+            (state == State::Waiting).then_some((since, Handle { index, generation }))
+        });
+        let Some((_, oldest)) = held.min_by_key(|(since, h)| (*since, h.index)) else {
+            return left.saturating_add(1);
+        };
+        ledger.borrow(oldest);
+    }
+    0
+}

@@ -1,0 +1,380 @@
+//! The own processes of a job, their clocks, and whether they sleep.
+
+use crate::ledger::access::Ledger;
+use crate::ledger::record::Record;
+use crate::{proc, sys};
+
+use super::tree::{each_child, Tree};
+use super::verdict::{Look, Mood};
+
+/// The most processes of one job that are followed; one with more is taken to compute.
+const MOST: usize = 16;
+
+/// Who has used no more than this over the last second sleeps, and who has woken up for no longer sleeps on; in ns.
+const LITTLE: u64 = 20_000_000;
+/// Half of that second, in ns.
+const HALF: u64 = 500_000_000;
+
+/// Who has used no more so often in a row each time it woke up will not compute for long the next time either.
+const LIGHT: u32 = 8;
+
+/// A moment, in ns: two looks at least.
+pub const MOMENT: u64 = 15_000_000;
+
+/// How long it takes until a wait is judged again that was no sleep, at least; in ns.
+pub const PAUSE: u64 = 50_000_000;
+
+/// How many times as long a job must have slept in a wait that cannot be seen.
+const UNCLEAR: u64 = 10;
+
+/// Since when is it a sleep?
+#[derive(Clone, Copy)]
+pub struct When {
+    /// In ns, as [`sys::now`].
+    pub now: u64,
+    /// So long a job must have used no processor, in ns.
+    pub limit: u64,
+    /// Somebody waits to come back: where a job waits for others, a moment is enough.
+    pub hurry: bool,
+    /// Somebody has waited for long.
+    pub long: bool,
+}
+
+impl When {
+    pub fn least(&self) -> u64 {
+        if self.hurry {
+            MOMENT.min(self.limit)
+        } else {
+            self.limit
+        }
+    }
+}
+
+/// The processor time that was used over the last second or a little less.
+#[derive(Clone, Copy, Default)]
+pub struct Spent {
+    /// When it was begun to be counted, and when the present half second was.
+    begun: u64,
+    half: u64,
+    now: u64,
+    before: u64,
+}
+
+impl Spent {
+    pub fn from(now: u64) -> Self {
+        Self { begun: now, half: now, ..Self::default() }
+    }
+
+    pub fn add(&mut self, nanos: u64, now: u64) {
+        let age = now.saturating_sub(self.half);
+        if age >= HALF {
+            self.before = if age < 2 * HALF { self.now } else { 0 };
+            (self.now, self.half) = (0, now);
+        }
+        self.now = self.now.saturating_add(nanos);
+    }
+
+    fn is_little(&self) -> bool {
+        self.now.saturating_add(self.before) < LITTLE
+    }
+
+    /// Little over a whole second?
+    pub fn is_quiet(&self, now: u64) -> bool {
+        now.saturating_sub(self.begun) >= 2 * HALF && self.is_little()
+    }
+}
+
+/// The own processes of a job: it, and what is below it but for other jobs. All zeros is none.
+#[derive(Clone, Copy)]
+pub struct Part {
+    /// The job ([`Handle::pack`]), or the client whose process it is.
+    pub job: u64,
+    pids: [i32; MOST],
+    clocks: [u64; MOST],
+    used: usize,
+    overflown: bool,
+    /// Since when no clock has moved.
+    pub still: u64,
+    pub spent: Spent,
+    pub sleeps: bool,
+    /// Its record says that it sleeps, unless it has taken that back.
+    pub told: bool,
+    /// What it has used since it woke up, or fell asleep, last; and how often in a row that was little.
+    pub burst: u64,
+    light: u32,
+    /// The waits have been judged since a clock moved last.
+    pub known: bool,
+    /// When to judge them next.
+    pub next: u64,
+    /// Of a client: does it run in a job of the ledger?
+    pub inside: bool,
+    /// Of the looks of this second, how many there were, and at how many all of it slept and no clock had moved; and
+    /// whether that was so for most of the second before.
+    looks: u32,
+    naps: u32,
+    second: u64,
+    pub drowsy: bool,
+}
+
+impl Part {
+    pub fn begin(&mut self, job: u64, now: u64) {
+        // Its processes are written over.
+        (self.job, self.used, self.overflown) = (job, 0, false);
+        (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
+        (self.sleeps, self.known, self.inside) = (false, false, false);
+        (self.burst, self.light, self.told) = (0, 0, false);
+        (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
+    }
+
+    pub fn pids(&self) -> &[i32] {
+        self.pids.get(..self.used).unwrap_or(&[])
+    }
+
+    pub fn add(&mut self, pid: i32, clock: u64) {
+        if pid <= 0 || self.pids().contains(&pid) {
+            return;
+        }
+        match (self.pids.get_mut(self.used), self.clocks.get_mut(self.used)) {
+            (Some(at), Some(of)) => {
+                (*at, *of) = (pid, clock);
+                self.used = self.used.saturating_add(1);
+            }
+            _ => self.overflown = true,
+        }
+    }
+
+    /// Reads the clocks, and forgets who has ended. Returns whether one has moved.
+    pub fn tick(&mut self, now: u64) -> bool {
+        let (mut spent, mut moved, mut left) = (0u64, false, 0usize);
+        for at in 0..self.used.min(MOST) {
+            let (Some(pid), Some(clock)) = (self.pids.get(at), self.clocks.get(at)) else { break };
+            let (pid, clock, read) = (*pid, *clock, time_of(*pid));
+            moved |= read != Some(clock);
+            let Some(read) = read else { continue };
+            spent = spent.saturating_add(read.saturating_sub(clock));
+            if let (Some(to), Some(of)) = (self.pids.get_mut(left), self.clocks.get_mut(left)) {
+                (*to, *of) = (pid, read);
+                left = left.saturating_add(1);
+            }
+        }
+        self.used = left;
+        self.count(spent, now);
+        if moved {
+            (self.still, self.known) = (now, false);
+        }
+        self.sleeps &= self.spent.is_little();
+        moved
+    }
+
+    fn count(&mut self, spent: u64, now: u64) {
+        self.spent.add(spent, now);
+        self.burst = self.burst.saturating_add(spent);
+    }
+
+    /// Counts for how long it sleeps in between, though it uses more than a little: somebody has waited for long.
+    pub fn nap(&mut self, now: u64) {
+        let asleep = |pid: &i32| proc::stat(*pid).is_none_or(|s| matches!(s.state, b'S' | b'Z'));
+        let naps = self.still < now && self.pids().iter().all(asleep);
+        self.looks = self.looks.saturating_add(1);
+        self.naps = self.naps.saturating_add(naps.into());
+        if now.saturating_sub(self.second) >= 2 * HALF {
+            self.drowsy = self.naps > self.looks / 2;
+            (self.looks, self.naps, self.second) = (0, 0, now);
+        }
+    }
+
+    /// It sleeps, or does so again.
+    pub fn falls_asleep(&mut self, now: u64) {
+        if !self.sleeps {
+            self.spent = Spent::from(now);
+        }
+        self.light = match self.burst {
+            0 => self.light,
+            1..LITTLE => self.light.saturating_add(1),
+            _ => 0,
+        };
+        (self.sleeps, self.known, self.burst) = (true, true, 0);
+    }
+
+    /// It goes on.
+    pub fn wakes_up(&mut self, now: u64) {
+        (self.sleeps, self.known, self.still) = (false, false, now);
+        self.spent = Spent::from(now);
+    }
+
+    /// Finds its processes anew. Returns whether there is one that was not known; what that has used is counted.
+    pub fn find(&mut self, roots: &Roots<'_>, now: u64) -> bool {
+        let old = *self;
+        (self.used, self.overflown) = (0, false);
+        roots.each(|pid| self.add(pid, 0));
+        let mut at = 0usize;
+        while let Some(pid) = self.pids().get(at).copied() {
+            each_child(pid, |child| {
+                if !roots.jobs.has(child) {
+                    self.add(child, 0);
+                }
+            });
+            at = at.saturating_add(1);
+        }
+        let (mut new, mut spent) = (false, 0u64);
+        for (pid, clock) in self.pids.iter().zip(&mut self.clocks).take(self.used) {
+            let known = old.pids().iter().position(|p| p == pid);
+            *clock = match known.and_then(|at| old.clocks.get(at)) {
+                Some(clock) => *clock,
+                None => {
+                    new = true;
+                    let used = time_of(*pid).unwrap_or(0);
+                    spent = spent.saturating_add(used);
+                    used
+                }
+            };
+        }
+        self.count(spent, now);
+        new
+    }
+}
+
+/// Of a process that has ended, nothing. Where there are no such clocks, the ticks in /proc are as good as it gets.
+pub fn time_of(pid: i32) -> Option<u64> {
+    sys::cpu_time_of(pid).ok().or_else(|| {
+        let stat = proc::stat(pid).filter(|s| !matches!(s.state, b'Z' | b'X'))?;
+        Some(stat.ticks.saturating_mul(10_000_000))
+    })
+}
+
+/// Where the processes of a job begin.
+pub struct Roots<'a> {
+    /// Its process; 0 is one that libc starts and collects (system): some child of the client.
+    pub pid: i32,
+    pub client: i32,
+    /// The processes of all jobs.
+    pub jobs: &'a Tree,
+}
+
+impl Roots<'_> {
+    fn each(&self, mut f: impl FnMut(i32)) {
+        if self.pid > 0 {
+            return f(self.pid);
+        }
+        each_child(self.client, |child| {
+            if !self.jobs.has(child) {
+                f(child);
+            }
+        });
+    }
+}
+
+impl Part {
+    /// Writes down whether it sleeps. One that woke up just before it was written may not have seen it; but then it has run
+    /// since, and is awake.
+    pub fn tell(&mut self, record: &Record, generation: u32, now: u64) {
+        let before = self.told;
+        self.note(record, generation);
+        if self.told && !before && self.tick(now) {
+            self.wakes_up(now);
+            self.note(record, generation);
+        }
+    }
+
+    /// Writes down whether it sleeps. Until it has left its wait the word has another use.
+    fn note(&mut self, record: &Record, generation: u32) {
+        self.told = self.sleeps && record.state().runs();
+        match self.sleeps {
+            _ if !record.state().runs() => {}
+            true if self.light >= LIGHT => record.set_sleeps_lightly(generation),
+            sleeps => record.set_sleeps(generation, sleeps),
+        }
+    }
+
+    pub fn judge(&mut self, ledger: &Ledger, look: &mut Look, roots: &Roots<'_>, when: When) {
+        let When { limit, now, .. } = when;
+        let rested = now.saturating_sub(self.still);
+        let new = self.find(roots, now);
+        if new && !self.sleeps && !when.long && !self.spent.is_quiet(now) {
+            self.still = now;
+            return;
+        }
+        let drowsy = when.long && self.drowsy;
+        if self.overflown || !drowsy && !self.spent.is_little() && rested < when.least() {
+            self.sleeps = false;
+            return;
+        }
+        self.next = now.saturating_add(when.least().min(PAUSE));
+        let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
+        match look.rest(self.pids(), ledger) {
+            // On a processor this moment, for as long as its clocks will say.
+            Mood::Runs => {}
+            Mood::Idle | Mood::Waits => self.falls_asleep(now),
+            Mood::Timed if long => self.falls_asleep(now),
+            Mood::Unclear if rested >= limit.saturating_mul(UNCLEAR) => self.falls_asleep(now),
+            Mood::Timed | Mood::Unclear | Mood::Works => self.sleeps = false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn little_is_a_fiftieth_of_the_last_second() {
+        let mut spent = Spent::from(0);
+        for tick in 1..200u64 {
+            spent.add(MS / 10, tick * 10 * MS);
+            assert!(spent.is_little(), "a hundredth, at {tick}");
+            assert_eq!(spent.is_quiet(tick * 10 * MS), tick >= 100);
+        }
+        spent.add(19 * MS, 2_000 * MS);
+        assert!(!spent.is_little());
+        // It counts for half a second at least, and for a second at most.
+        spent.add(0, 2_400 * MS);
+        assert!(!spent.is_little());
+        spent.add(0, 2_600 * MS);
+        spent.add(0, 3_200 * MS);
+        assert!(spent.is_little());
+    }
+
+    fn empty() -> Box<Part> {
+        // SAFETY: zeros are none.
+        unsafe { Box::new(std::mem::zeroed()) }
+    }
+
+    #[test]
+    fn clocks_tell_who_computes() {
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "read x; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; read x"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut part = empty();
+        let pid = child.id() as i32;
+        part.begin(1, sys::now());
+        part.add(pid, 0);
+        while part.tick(sys::now()) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        part.sleeps = true;
+        assert!(!part.tick(sys::now()) && part.sleeps);
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"go\n").unwrap();
+        let woken = part.still;
+        while part.sleeps {
+            part.tick(sys::now());
+        }
+        assert!(part.still > woken && !part.known);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(part.tick(sys::now()), "an end is a move");
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_processes() {
+        let mut part = empty();
+        (1..=MOST as i32).for_each(|pid| part.add(pid, 0));
+        part.add(1, 0);
+        assert!(!part.overflown);
+        part.add(MOST as i32 + 1, 0);
+        assert!(part.overflown);
+    }
+}
