@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         asks_for_no_executable_stack,
         helper_is_static_and_small,
         launcher_needs_no_libc,
+        layout_names_what_is_there,
     ]
 }
 
@@ -121,4 +122,19 @@ fn helper_is_static_and_small() {
     assert!(!headers.contains("INTERP"), "{headers}");
     let size = fs::metadata(&helper).unwrap().len();
     assert!(size < 120 * 1024, "{size} bytes");
+}
+
+/// A pattern of the library's layout that matches nothing groups nothing: a module has another name now.
+fn layout_names_what_is_there() {
+    let Some(library) = artifact("libjsshim.so") else {
+        return;
+    };
+    let symbols = output("nm", &["--defined-only", &library]);
+    let layout = fs::read_to_string(source().join("../src/shim/layout.ld")).unwrap();
+    let names: Vec<_> = layout.split(".text.*").skip(1).filter_map(|s| s.split('*').next());
+    let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let names: Vec<_> = names.filter(is_name).collect();
+    assert!(names.len() > 8, "{names:?}");
+    let unknown: Vec<_> = names.iter().filter(|name| !symbols.contains(**name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
 }

@@ -33,6 +33,7 @@ mod ninja;
 mod packaging;
 mod proof;
 mod python;
+mod rooms;
 mod security;
 mod see;
 mod settings;
@@ -96,6 +97,7 @@ fn main() {
     // More would only wait for the processor, and what waits is what is tested.
     arguments.test_threads.get_or_insert(2);
     let mut tests = tidy::tests();
+    tests.extend(rooms::tests());
     tests.extend(docs::plain_tests());
     let mut real = [
         elf::tests(),

@@ -56,7 +56,7 @@ fn code(line: &str) -> &str {
 }
 
 /// The lines before the tests of a file.
-fn shipped(path: &Path, text: &str) -> Vec<String> {
+pub fn shipped(path: &Path, text: &str) -> Vec<String> {
     let is_tests = |part: std::path::Component<'_>| {
         part.as_os_str().to_string_lossy().trim_end_matches(".rs").ends_with("tests")
     };

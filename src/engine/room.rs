@@ -4,15 +4,14 @@ use core::ffi::CStr;
 
 use crate::sys::{self, Errno, Result};
 
+pub use crate::text::PATH_ROOM;
+
 /// Anonymous memory, zeroed, unmapped when it is dropped. Async-signal-safe, in the child of a `vfork`, too, which
 /// must drop it before it execs: the mapping is its parent's.
 pub struct Room {
     at: *mut u8,
     len: usize,
 }
-
-/// Enough for any path with its NUL (`PATH_MAX`, limits.h).
-pub const PATH_ROOM: usize = libc::PATH_MAX as usize;
 
 impl Room {
     /// # Errors

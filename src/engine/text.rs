@@ -2,7 +2,8 @@
 
 use core::ffi::CStr;
 
-use crate::room::PATH_ROOM;
+/// Enough for any path with its NUL (`PATH_MAX`, limits.h).
+pub const PATH_ROOM: usize = libc::PATH_MAX as usize;
 
 /// A text of at most `N - 1` bytes that can always be passed as a C string.
 /// What does not fit is cut off, and [`Text::fits`] tells.
@@ -45,7 +46,7 @@ pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
 /// Room for a path of ours. Longer ones are refused by those who build them.
 pub type Path = Text<256>;
 
-/// Room for any path, for who has a stack of its own. Others have [`crate::room::Room`].
+/// Room for any path, for who has a stack of its own. Others have a `Room`.
 pub type LongPath = Text<PATH_ROOM>;
 
 impl<const N: usize> Default for Text<N> {

@@ -4,21 +4,21 @@ use core::ffi::{c_char, CStr};
 use core::ptr::null;
 use core::sync::atomic::Ordering::Release;
 
+use jsshim_engine::guard::{self, process};
+use jsshim_engine::hold;
 use jsshim_engine::hold::spec::Spec;
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::ledger::record::OPENED;
+use jsshim_engine::pool::pipe;
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::room::PATH_ROOM;
 use jsshim_engine::show::stderr;
 use jsshim_engine::slots::State;
-use jsshim_engine::sys::Errno;
+use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Text;
-use jsshim_engine::{guard, hold, sys};
 
 use crate::start::Args;
-use jsshim_engine::guard::process;
-use jsshim_engine::pool::pipe;
 
 /// argv: name, spec, target, then the target's own.
 pub fn run(args: &Args) -> ! {

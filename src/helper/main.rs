@@ -28,8 +28,7 @@ use jsshim_engine::hold::spec::{self, Note};
 use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::show::stderr;
 use jsshim_engine::sys;
-use jsshim_engine::watchdog::settings;
-use jsshim_engine::watchdog::settings::Count;
+use jsshim_engine::watchdog::settings::{self, Count};
 
 /// By this the library knows its helper.
 #[link_section = ".note.jsshim"]

@@ -1,10 +1,19 @@
 //! `libjsshim.so`: preloaded into programs that know nothing of make's job server, it makes them take a
 //! slot of the pool for every job and give it back when the job ends.
 //!
-//! A hook asks `ticket` for a slot, calls the function behind it (`real`) and says what became of
+//! A hook asks `job::life` for a slot, calls the function behind it (`doors::behind`) and says what became of
 //! it. The first job of a process costs two atomic operations and a getpid; only when a second one is to
-//! run beside it, `joining` looks for the pool. A job for which there is no slot is exec'ed into the
-//! helper (`redirect`), or waits inside `fork`.
+//! run beside it, `start::join` looks for the pool. A job for which there is no slot is exec'ed into the
+//! helper (`exec::redirect`), or waits inside `fork`.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `doors` | every function of libc that is hooked, in one table; the hooks, and the functions behind them |
+//! | `hooks` | the bodies of the hooks, by kind of door |
+//! | `job` | the life of a job: its ticket, its end, what this process knows of all |
+//! | `start` | who this process is, its settings, its pool |
+//! | `exec` | what a new program is given: its environment, or the helper in its place |
+//! | `host` | the C library that the host has: loaded objects, errno, handlers that jump |
 //!
 //! No std: every exec of a build loads this library, so it needs libc.so.6 alone, has no start-up but
 //! one function, and nothing in it allocates, locks or panics.
@@ -21,27 +30,15 @@ use core::ffi::c_int;
 
 use environ::Strings;
 
-mod arch;
-mod bounds;
-mod dialect;
+use crate::exec::environ;
+use crate::job::state::STATE;
+
 mod doors;
-mod early;
-mod environ;
+mod exec;
 mod hooks;
-mod joining;
-mod kept;
-mod leaving;
-mod lent;
-mod limits;
-mod naming;
-mod objects;
-mod pending;
-mod real;
-mod redirect;
-mod sites;
-mod state;
-mod telling;
-mod ticket;
+mod host;
+mod job;
+mod start;
 
 // The crate `libc` asks for the library only while none of its users in the workspace wants it with std.
 #[link(name = "c")]
@@ -50,15 +47,15 @@ extern "C" {}
 /// Runs in every process of the tree: remembers where it is, and no more unless the environment asks. Where
 /// privileges have risen it does not even that.
 extern "C" fn constructor(count: c_int, arguments: Strings, environment: Strings) {
-    if !early::is_whole(count, arguments, environment) {
-        state::STATE.begin(core::ptr::null(), environ::current());
+    if !start::constructor::is_whole(count, arguments, environment) {
+        STATE.begin(core::ptr::null(), environ::current());
     // SAFETY: the kernel's arrays.
-    } else if unsafe { early::is_secure(environment) } {
-        return state::STATE.stay_out();
+    } else if unsafe { start::constructor::is_secure(environment) } {
+        return STATE.stay_out();
     } else {
-        state::STATE.begin(arguments, environment);
+        STATE.begin(arguments, environment);
     }
-    early::look();
+    start::constructor::look(job::first::record);
 }
 
 /// Called by the loader before main. Not by way of a crate, since what glibc hands over is needed: the

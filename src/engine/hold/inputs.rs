@@ -10,9 +10,11 @@ use crate::slots::State;
 use crate::sys::{self, Errno};
 use crate::{proc, space};
 
-use super::SHARED_LOOKS;
+/// How long a job waits for a pipe that the host is about to close: so often, so many ms.
+const SHARED_LOOKS: u32 = 20;
+pub(super) const SHARED_MILLIS: u32 = 5;
 
-pub(crate) const fn readable(fd: i32) -> libc::pollfd {
+pub(super) const fn readable(fd: i32) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 

@@ -32,7 +32,7 @@ use crate::space;
 use crate::sync::AtomicI32;
 use crate::sys::{self, Errno};
 
-use inputs::{fed_by_sibling, is_read_by_host, readable, Inputs};
+use inputs::{fed_by_sibling, is_read_by_host, readable, Inputs, SHARED_MILLIS};
 
 /// How often a start that waits for the load to fall looks again, in ms.
 const LOAD_MILLIS: u32 = 500;
@@ -50,10 +50,6 @@ const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
 /// How long it waits for a pool that has gone: so often, so many ms.
 const GONE_LOOKS: u32 = 3;
 const GONE_MILLIS: u32 = 25;
-
-/// The same for a pipe that the host is about to close.
-pub(crate) const SHARED_LOOKS: u32 = 20;
-const SHARED_MILLIS: u32 = 5;
 
 /// How often it does so where no signal could wake it, or no guard, in ms.
 const BLIND_MILLIS: i64 = 100;

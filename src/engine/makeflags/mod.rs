@@ -27,115 +27,18 @@
 //! | `words` | the value as words and pieces |
 //! | `options` | make's options: names, and which of them take an argument |
 //! | `values` | what the arguments say |
+//! | `auth`, `read` | what is of interest |
 //! | `write` | the way back |
 
+mod auth;
 mod options;
+mod read;
 #[cfg(test)]
 mod tests;
 mod values;
 mod words;
 mod write;
 
+pub use auth::{Auth, RawPath};
+pub use read::{parse, MakeFlags};
 pub use write::{write, Letters, Names, Out, WriteAuth};
-
-use options::{AUTH, DEBUG, FDS};
-use words::{Piece, Pieces, Unescape};
-
-/// What a client of the jobserver needs of MAKEFLAGS.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(Debug))]
-pub struct MakeFlags<'a> {
-    /// The last `--jobserver-auth` or `--jobserver-fds`: both names set the same variable of make,
-    /// and the later one replaces the earlier (make ≥ 4.3; make 4.4 appends `=-2,-2` to take the
-    /// pool away from a recipe). An empty one, which make complains of, is [`Auth::Unknown`].
-    pub auth: Option<Auth<'a>>,
-    /// `n` among the letters of the first word, which is where make's manual tells programs to
-    /// look, or `--dry-run`, `--just-print`, `--recon` in any place.
-    pub dry_run: bool,
-    /// `d`, or `--debug` with anything but `=none`.
-    pub debug: bool,
-    /// `k` or `--keep-going`, unless a later `S`, `--no-keep-going` or `--stop` took it back.
-    pub keep_going: bool,
-    /// The number of the last `-j` or `--jobs`. None if there is none or if it has no number (no
-    /// limit). Zero and malformed numbers are rejected by make and change nothing.
-    pub jobs: Option<u32>,
-    /// The number of the last `-l`, `--load-average` or `--max-load` in thousandths. None if there
-    /// is no limit: no such option, no number, or a negative one.
-    pub load_milli: Option<u32>,
-}
-
-/// Where the jobserver is, as MAKEFLAGS says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(test, derive(Debug))]
-pub enum Auth<'a> {
-    /// `R,W`: inherited descriptors. make reads them with `scanf("%d,%d")`, so what follows is
-    /// ignored and they may be negative, which means "not for you" (make's `posixos.c`).
-    Fds {
-        /// Where tokens are read.
-        read: i32,
-        /// Where tokens are written back.
-        write: i32,
-    },
-    /// `fifo:PATH`, make ≥ 4.4.
-    Fifo(RawPath<'a>),
-    /// Anything else, still escaped. There is a pool, but no way to it that is known here.
-    Unknown(&'a [u8]),
-}
-
-/// A path as it stands in MAKEFLAGS, still escaped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(test, derive(Debug))]
-pub struct RawPath<'a>(&'a [u8]);
-
-impl<'a> RawPath<'a> {
-    /// As it stands there.
-    pub fn escaped(&self) -> &'a [u8] {
-        self.0
-    }
-
-    /// The path itself, written into `buf`. None if it does not fit.
-    pub fn unescape<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
-        let path = buf.get_mut(..Unescape(self.0).count())?;
-        path.iter_mut().zip(Unescape(self.0)).for_each(|(to, c)| *to = c);
-        Some(path)
-    }
-}
-
-/// Reads the value of MAKEFLAGS. Never fails: what make would not understand is skipped, as make
-/// skips it.
-pub fn parse(value: &[u8]) -> MakeFlags<'_> {
-    let mut flags = MakeFlags::default();
-    for piece in Pieces::new(value) {
-        flags.take(&piece);
-    }
-    flags
-}
-
-impl<'a> MakeFlags<'a> {
-    fn take(&mut self, piece: &Piece<'a>) {
-        Unescape(piece.letters)
-            .filter(|letter| *letter != b'n' || piece.first)
-            .for_each(|letter| self.letter(letter));
-        match (piece.option, piece.arg) {
-            (DEBUG, arg) => {
-                let level = arg.and_then(|arg| Unescape(arg).next());
-                self.debug = !matches!(level, Some(b'n' | b'N'));
-            }
-            (AUTH | FDS, Some(arg)) => self.auth = Some(values::auth(arg)),
-            (b'j', None) => self.jobs = None,
-            (b'j', Some(arg)) => self.jobs = values::positive(arg).or(self.jobs),
-            (b'l', arg) => self.load_milli = arg.and_then(values::thousandths),
-            (option, _) => self.letter(option),
-        }
-    }
-
-    fn letter(&mut self, letter: u8) {
-        match letter {
-            b'n' => self.dry_run = true,
-            b'd' => self.debug = true,
-            b'k' => self.keep_going = true,
-            b'S' => self.keep_going = false,
-            _ => {}
-        }
-    }
-}

@@ -2,8 +2,8 @@
 
 use core::iter::Peekable;
 
+use super::auth::{Auth, RawPath};
 use super::words::{is_digit, Unescape};
-use super::{Auth, RawPath};
 
 /// The argument of `--jobserver-auth` or `--jobserver-fds`.
 pub fn auth(arg: &[u8]) -> Auth<'_> {

@@ -2,7 +2,7 @@
 
 use crate::text::Text;
 
-use super::parse;
+use super::read::parse;
 use super::words::{begins_load, is_blank, Piece, Pieces, Unescape};
 
 /// The letters that [`write()`] sees to. It adds what is missing and never takes one away.

@@ -4,8 +4,8 @@ use core::ffi::{c_int, c_void, CStr};
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 
+use super::call::{Errno, Result};
 use super::time::timespec;
-use super::{Errno, Result};
 
 /// open(2), always with `O_CLOEXEC` and `O_NOCTTY`.
 pub fn open(path: &CStr, flags: c_int, mode: u32) -> Result<c_int> {

@@ -3,8 +3,8 @@
 use core::ffi::c_int;
 use core::sync::atomic::AtomicU32;
 
+use super::call::Result;
 use super::time::timespec;
-use super::Result;
 
 /// mmap(2): `len` bytes of the file `fd`, shared; or private anonymous memory where `fd` is -1.
 pub fn map(fd: c_int, len: usize) -> Result<*mut u8> {

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use crate::text::Text;
 
-use super::{Errno, Result};
+use super::call::{Errno, Result};
 
 /// stat(2), or lstat(2) with `follow` false.
 pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {
@@ -100,7 +100,7 @@ pub fn link_fd(fd: c_int, new: &CStr) -> Result<()> {
 
 /// Opens a new file in this folder that has no name yet and goes with its last descriptor (O_TMPFILE).
 pub fn unnamed(dir: &CStr, mode: u32) -> Result<c_int> {
-    super::open(dir, libc::O_RDWR | libc::O_TMPFILE, mode)
+    super::files::open(dir, libc::O_RDWR | libc::O_TMPFILE, mode)
 }
 
 /// unlink(2).

@@ -5,7 +5,8 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicI32;
 use core::sync::atomic::Ordering::Acquire;
 
-use super::{arch, check, sleep_millis, Errno, Result};
+use super::call::{arch, check, Errno, Result};
+use super::time::sleep_millis;
 
 /// getpid(2), asked of the kernel: in a `vfork` child libc's memory is the parent's.
 pub fn getpid() -> i32 {

@@ -4,8 +4,8 @@ use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr::null;
 
+use super::call::{arch, Result};
 use super::time::timespec;
-use super::{arch, Result};
 
 /// A handler with `SA_SIGINFO`.
 pub type Handler = extern "C" fn(c_int, *mut c_void, *mut c_void);
@@ -169,7 +169,7 @@ pub fn take_pending(set: u64) -> Option<libc::siginfo_t> {
 
 /// Puts a signal that was taken off the queue of this process back (rt_sigqueueinfo(2)).
 pub fn requeue(info: &libc::siginfo_t) {
-    let pid = super::getpid();
+    let pid = super::processes::getpid();
     // SAFETY: a siginfo to read. To itself a process may send any.
     let _ = unsafe { call!(libc::SYS_rt_sigqueueinfo, pid, info.si_signo, &raw const *info) };
 }
@@ -205,6 +205,31 @@ impl Timers {
             }
         }
     }
+}
+
+/// Sends `signal` to this thread again and again, until [`stop_timer`] or an exec (timer_create(2)).
+pub fn start_timer(signal: c_int, millis: u32) -> Result<c_int> {
+    // SAFETY: a struct of numbers.
+    let mut event = unsafe { MaybeUninit::<libc::sigevent>::zeroed().assume_init() };
+    event.sigev_signo = signal;
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    let period = timespec(u64::from(millis).wrapping_mul(1_000_000));
+    let when = libc::itimerspec { it_interval: period, it_value: period };
+    let mut id: c_int = 0;
+    // SAFETY: structs to read, room for one number.
+    unsafe {
+        event.sigev_notify_thread_id = super::processes::gettid();
+        call!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut id)?;
+        call!(libc::SYS_timer_settime, id, 0usize, &raw const when, 0usize)
+            .inspect_err(|_| stop_timer(id))?;
+    }
+    Ok(id)
+}
+
+/// timer_delete(2).
+pub fn stop_timer(id: c_int) {
+    // SAFETY: numbers only.
+    let _ = unsafe { call!(libc::SYS_timer_delete, id) };
 }
 
 #[cfg(test)]

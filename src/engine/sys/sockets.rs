@@ -1,6 +1,7 @@
 //! What the kernel tells of other processes' sockets (sock_diag(7)).
 
-use super::{close, read, write, Errno, Result};
+use super::call::{Errno, Result};
+use super::files::{close, read, write};
 
 /// A request for one socket of the family AF_UNIX: `struct nlmsghdr`, then `struct unix_diag_req`.
 #[repr(C)]

@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 
-use super::Result;
+use super::call::Result;
 
 pub(super) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
@@ -51,31 +51,6 @@ pub fn sleep_micros(micros: u32) {
     let ts = timespec(u64::from(micros).wrapping_mul(1000));
     // SAFETY: one readable timespec.
     let _ = unsafe { call!(libc::SYS_nanosleep, &raw const ts, 0usize) };
-}
-
-/// Sends `signal` to this thread again and again, until [`stop_timer`] or an exec (timer_create(2)).
-pub fn start_timer(signal: c_int, millis: u32) -> Result<c_int> {
-    // SAFETY: a struct of numbers.
-    let mut event = unsafe { MaybeUninit::<libc::sigevent>::zeroed().assume_init() };
-    event.sigev_signo = signal;
-    event.sigev_notify = libc::SIGEV_THREAD_ID;
-    let period = timespec(u64::from(millis).wrapping_mul(1_000_000));
-    let when = libc::itimerspec { it_interval: period, it_value: period };
-    let mut id: c_int = 0;
-    // SAFETY: structs to read, room for one number.
-    unsafe {
-        event.sigev_notify_thread_id = super::gettid();
-        call!(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut id)?;
-        call!(libc::SYS_timer_settime, id, 0usize, &raw const when, 0usize)
-            .inspect_err(|_| stop_timer(id))?;
-    }
-    Ok(id)
-}
-
-/// timer_delete(2).
-pub fn stop_timer(id: c_int) {
-    // SAFETY: numbers only.
-    let _ = unsafe { call!(libc::SYS_timer_delete, id) };
 }
 
 /// sched_yield(2).

@@ -3,8 +3,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use crate::ledger::handle::Handle;
-use crate::ledger::handle::RECORDS;
+use crate::ledger::handle::{Handle, RECORDS};
 use crate::ledger::record::Record;
 use crate::proc;
 use crate::sys::{self, Errno};

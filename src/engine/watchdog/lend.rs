@@ -10,9 +10,9 @@ use crate::slots::State;
 use crate::sys;
 
 use super::activity::Activity;
+use super::pace::Pace;
 use super::part::{When, MOMENT};
 use super::verdict::Look;
-use super::Pace;
 
 /// So many times as long as a job must have slept somebody has waited for long: then also who uses more than a little,
 /// but sleeps for most of the time, lends its slot. It may poll for what waits.

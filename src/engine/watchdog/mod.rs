@@ -17,6 +17,7 @@ pub mod alive;
 mod breaker;
 mod ends;
 mod lend;
+mod pace;
 mod part;
 pub mod settings;
 mod tree;
@@ -31,16 +32,7 @@ use lend::Lender;
 use settings::Count;
 use verdict::Look;
 
-/// How soon the guard has to look again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pace {
-    /// No job waits that may start.
-    Rest,
-    /// One is held.
-    Soon,
-    /// One has woken up, and waits to come back: it was at work.
-    Hurry,
-}
+pub use pace::Pace;
 
 /// See the module.
 pub struct Watchdog {

@@ -1,10 +1,11 @@
 //! What the guard leaves behind: session, directory, signals and descriptors of whoever started it.
 
 use jsshim_engine::guard::process::KEPT;
+use jsshim_engine::ledger::signals;
 use jsshim_engine::sys;
 
-use super::MOST;
-use jsshim_engine::ledger::signals;
+/// Where there is no close_range(2), no descriptor above this one is looked for.
+pub(crate) const MOST: i32 = 65_536;
 
 /// Leaves the session, directory and descriptors of whoever started it. Its signals stay blocked: it ends
 /// when nothing is left to look after, and what ends a build reaches that without it.

@@ -6,19 +6,18 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
 use jsshim_engine::guard::process::KEPT;
-use jsshim_engine::ledger::handle::Handle;
-use jsshim_engine::ledger::reason::Reason;
-use jsshim_engine::pool::own_pool;
-use jsshim_engine::pool::tokens::Pool;
-use jsshim_engine::proc;
-use jsshim_engine::slots::State;
-use jsshim_engine::sys;
-use jsshim_engine::text::Path;
-
-use super::{Guard, Make};
 use jsshim_engine::hold::inputs;
 use jsshim_engine::join::holders;
-use jsshim_engine::pool::pipe;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::reason::Reason;
+use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::pool::{own_pool, pipe};
+use jsshim_engine::slots::State;
+use jsshim_engine::text::Path;
+use jsshim_engine::{proc, sys};
+
+use super::state::{Guard, Make};
+use super::statistics::tell;
 
 /// How often it is asked whether make counts, in ns.
 const TICK_NANOS: u64 = 50_000_000;
@@ -50,7 +49,7 @@ impl Guard<'_> {
     pub(super) fn see_to_deserted(&mut self, busy: bool, stats: &CStr) {
         let Self { neighbours, pool, path, .. } = self;
         neighbours.note(busy);
-        neighbours.look(path, pool, &|ledger| super::tell(ledger, stats));
+        neighbours.look(path, pool, &|ledger| tell(ledger, stats));
     }
 
     /// By this descriptor from now on.

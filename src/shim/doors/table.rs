@@ -2,8 +2,8 @@
 //
 // `= [BODY]`   the hook is made here; BODY gets the function behind it first
 // `=> [BODY]`  the hook is made here; it goes on by another door
-// `= asm`      the hook stands in `arch`, and needs the function behind it
-// `=> asm`     the hook stands in `arch`
+// `= asm`      the hook stands in `asm_*`, and needs the function behind it
+// `=> asm`     the hook stands in `asm_*`
 //
 // The macro that reads this is the reader's: the library makes hooks of it, the tests a list.
 doors! {
@@ -42,7 +42,7 @@ doors! {
     ) -> c_int, = [fork::forkpty];
     spawn [daemon] (nochdir: c_int, noclose: c_int) -> c_int, = [fork::daemon];
     spawn [clone, __clone] (
-        run: fork::Run,
+        run: Run,
         stack: *mut c_void,
         flags: c_int,
         argument: *mut c_void,

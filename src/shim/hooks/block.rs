@@ -2,7 +2,7 @@
 //! it goes on. Otherwise that costs a load, and reading a clock in a process of which it is not known which job it is, until it
 //! has slept for long. Functions of one shape share a body.
 
-use crate::lent;
+use crate::job::lent;
 
 /// The body of read(2) and readv(2).
 ///

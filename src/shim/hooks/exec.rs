@@ -6,17 +6,19 @@ use core::ffi::{c_char, c_int, CStr};
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::sys;
 
-use super::fork::{role, still_held, Role};
-use crate::bounds;
 use crate::doors::behind;
-use crate::environ::{self, Scratch, Strings};
-use crate::kept;
-use crate::naming;
-use crate::pending::Pending;
-use crate::real::{errno, fail, Real};
-use crate::redirect::{self, Exec, Foretold, Way};
-use crate::state::STATE;
-use crate::ticket::{self, Ticket};
+use crate::exec::environ::{self, Scratch, Strings};
+use crate::exec::foretell::{self, Foretold, Way};
+use crate::exec::redirect::{self, Exec};
+use crate::exec::{bounds, keep_env};
+use crate::host::errno::{errno, fail};
+use crate::host::next::Next;
+use crate::job::state::STATE;
+use crate::job::ticket::Ticket;
+use crate::job::vforks::Pending;
+use crate::job::{life, names};
+
+use super::fork::{role, still_held, Role};
 
 type ExecFn = unsafe extern "C" fn(*const c_char, Strings, Strings) -> c_int;
 
@@ -120,9 +122,9 @@ pub unsafe fn execveat(
     unsafe {
         let target = || match path.is_null() {
             true => Foretold::Fails,
-            false => redirect::foretell_at(dir, CStr::from_ptr(path), flags),
+            false => foretell::foretell_at(dir, CStr::from_ptr(path), flags),
         };
-        let foreign = || !path.is_null() && redirect::is_foreign_at(dir, CStr::from_ptr(path));
+        let foreign = || !path.is_null() && foretell::is_foreign_at(dir, CStr::from_ptr(path));
         exec(target, foreign, argv, envp, |envp| real(dir, path, argv, envp, flags))
     }
 }
@@ -141,8 +143,8 @@ pub unsafe fn fexecve(
         // It refuses what execve(2) takes.
         return real(fd, argv, envp);
     }
-    let target = || redirect::foretell_at(fd, c"", libc::AT_EMPTY_PATH);
-    let foreign = || redirect::is_foreign_at(fd, c"");
+    let target = || foretell::foretell_at(fd, c"", libc::AT_EMPTY_PATH);
+    let foreign = || foretell::is_foreign_at(fd, c"");
     // SAFETY: the host's arguments.
     unsafe { exec(target, foreign, argv, envp, |envp| real(fd, argv, envp)) }
 }
@@ -154,13 +156,13 @@ unsafe fn by_path<'a>(file: *const c_char, search: bool) -> Foretold<'a> {
     }
     let way = Way { search, shell: search, moves: false };
     // SAFETY: the host's string.
-    redirect::foretell(unsafe { CStr::from_ptr(file) }, way)
+    foretell::foretell(unsafe { CStr::from_ptr(file) }, way)
 }
 
 /// Is it a program into which our library does not fit?
 unsafe fn is_foreign(file: *const c_char, search: bool) -> bool {
     // SAFETY: the host's string.
-    !file.is_null() && redirect::is_foreign(unsafe { CStr::from_ptr(file) }, search)
+    !file.is_null() && foretell::is_foreign(unsafe { CStr::from_ptr(file) }, search)
 }
 
 /// Every door of this file. `target` says what would run, `foreign` whether it is of 32 bits, `run` is the
@@ -178,7 +180,7 @@ unsafe fn exec<'a>(
             STATE.sites.execs();
             // SAFETY: the host's arguments.
             unsafe {
-                naming::job_runs(job, argv);
+                names::job_runs(job, argv);
                 hold(job, None, target, argv, envp);
             }
             if still_held(job) {
@@ -188,13 +190,13 @@ unsafe fn exec<'a>(
         }
         Role::Own(None) => {
             STATE.sites.execs();
-            own = ticket::own_slot();
+            own = life::own_slot();
             // SAFETY: the host's arguments.
             unsafe {
                 if let Some(job) = STATE.named_job() {
-                    naming::job_runs(job, argv);
+                    names::job_runs(job, argv);
                 }
-                naming::ticket(own.unwrap_or(Ticket::Pass), argv);
+                names::ticket(own.unwrap_or(Ticket::Pass), argv);
                 if let Some(Ticket::Held(job)) = own {
                     hold(job, None, target, argv, envp);
                 }
@@ -203,7 +205,7 @@ unsafe fn exec<'a>(
         }
         Role::Vfork(place) => {
             // SAFETY: the host's arguments.
-            unsafe { naming::ticket(place.ticket(), argv) };
+            unsafe { names::ticket(place.ticket(), argv) };
             if let Ticket::Held(job) = place.ticket() {
                 if still_held(job) {
                     // SAFETY: the host's arguments.
@@ -216,12 +218,12 @@ unsafe fn exec<'a>(
     };
     // SAFETY: the host's arguments.
     let changed =
-        unsafe { redirect::plain(core::ptr::null(), argv, envp, kept::is_lost(), foreign) };
+        unsafe { redirect::plain(core::ptr::null(), argv, envp, keep_env::is_lost(), foreign) };
     let failed = changed.map(|x| with_scratch(place, x, |x| run(x.envp)));
     // What is too long with our words goes as the host gave it.
     let failed = failed.filter(|_| errno() != libc::E2BIG).unwrap_or_else(|| run(envp));
     if let Some(ticket) = own {
-        ticket::started(ticket, -1);
+        life::started(ticket, -1);
     }
     failed
 }
@@ -239,7 +241,7 @@ unsafe fn hold<'a>(
     let Some(client) = STATE.client() else { return };
     // First: to look at the target may be out of bounds.
     if !bounds::allow_helper(client) {
-        return ticket::overdraw(job);
+        return life::overdraw(job);
     }
     match target() {
         // The real function gives the host its errno.
@@ -257,7 +259,7 @@ unsafe fn hold<'a>(
             }
         }
     }
-    ticket::overdraw(job);
+    life::overdraw(job);
 }
 
 /// Execs with arguments in scratch memory. On failure it is freed here; on success the memory goes with
@@ -279,7 +281,7 @@ fn call(path: *const c_char, argv: Strings, envp: Strings) -> c_int {
     by(&behind::execve, path, argv, envp)
 }
 
-fn by(real: &Real<ExecFn>, file: *const c_char, argv: Strings, envp: Strings) -> c_int {
+fn by(real: &Next<ExecFn>, file: *const c_char, argv: Strings, envp: Strings) -> c_int {
     match real.get() {
         // SAFETY: the host's arguments, or copies of the same shape.
         Some(f) => unsafe { f(file, argv, envp) },

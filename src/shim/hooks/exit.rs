@@ -3,11 +3,11 @@
 
 use core::ffi::c_int;
 
-use crate::doors::Never;
-use crate::ticket;
+use crate::doors::types::Never;
+use crate::job::life;
 
 extern "C" fn at_exit() {
-    ticket::leave();
+    life::leave();
 }
 
 /// Called by the loader when the process exits, after the handlers of atexit(3).
@@ -21,6 +21,6 @@ static AT_EXIT: extern "C" fn() = at_exit;
 /// # Safety
 /// As _exit(2).
 pub unsafe fn leave(real: impl Fn(c_int) -> Never, status: c_int) -> Never {
-    ticket::leave();
+    life::leave();
     real(status)
 }

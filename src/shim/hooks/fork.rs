@@ -6,18 +6,18 @@ use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::{space, sys};
 
-use crate::arch::thread_pointer;
-use crate::bounds;
 use crate::doors::behind;
-use crate::joining;
-use crate::naming;
-use crate::pending::{self, Pending};
-use crate::real::{self, fail, Real};
-use crate::redirect;
-use crate::sites::Site;
-use crate::state::STATE;
-use crate::telling;
-use crate::ticket::{self, Ticket};
+use crate::doors::types::Run;
+use crate::exec::{bounds, foretell};
+use crate::host::errno::fail;
+use crate::host::next::{self, Next};
+use crate::host::thread::thread_pointer;
+use crate::job::fork_sites::Site;
+use crate::job::state::STATE;
+use crate::job::ticket::Ticket;
+use crate::job::vforks::{self, Pending};
+use crate::job::{first, lent, life, names, stats};
+use crate::start::join;
 
 /// The body of `fork` and `__fork`; `site` is where it was called.
 ///
@@ -37,8 +37,8 @@ pub unsafe extern "C" fn underscore_fork_from(site: usize) -> c_int {
     unsafe { fork_by(&behind::_Fork, site) }
 }
 
-unsafe fn fork_by(real: &Real<unsafe extern "C" fn() -> c_int>, site: usize) -> c_int {
-    real::prepare();
+unsafe fn fork_by(real: &Next<unsafe extern "C" fn() -> c_int>, site: usize) -> c_int {
+    next::prepare();
     let Some(fork) = real.get() else { return fail(libc::ENOSYS) };
     let fork_off = Forking::begin(site);
     // SAFETY: as fork(2).
@@ -58,7 +58,7 @@ pub unsafe fn forkpty(
     mode: *const c_void,
     size: *const c_void,
 ) -> c_int {
-    real::prepare();
+    next::prepare();
     // Its programs exec, so the call site is of no interest.
     let forking = Forking::begin(0);
     let pid = real(master, name, mode, size);
@@ -75,7 +75,7 @@ pub unsafe fn daemon(
     nochdir: c_int,
     noclose: c_int,
 ) -> c_int {
-    real::prepare();
+    next::prepare();
     let child = Forking::of(Ticket::Pass, 0);
     let ret = real(nochdir, noclose);
     if STATE.foreign() {
@@ -102,7 +102,7 @@ struct Forking {
 
 impl Forking {
     fn begin(site: usize) -> Self {
-        Self::of(ticket::begin(), site)
+        Self::of(life::begin(), site)
     }
 
     fn of(ticket: Ticket, site: usize) -> Self {
@@ -115,8 +115,8 @@ impl Forking {
         if !worker {
             needs_helper(ticket);
         }
-        redirect::has_foreign();
-        let (on_token, traced) = (ticket::is_on_token(ticket), naming::is_traced());
+        foretell::has_foreign();
+        let (on_token, traced) = (life::is_on_token(ticket), names::is_traced());
         Self { ticket, site, is_known, on_token, traced, worker, foreign }
     }
 
@@ -128,7 +128,7 @@ impl Forking {
         if let Some(site) = self.site.filter(|_| pid > 0) {
             site.forked(pid);
         }
-        ticket::started(self.ticket, pid);
+        life::started(self.ticket, pid);
     }
 
     fn in_child(&self) {
@@ -136,7 +136,7 @@ impl Forking {
             return;
         }
         // What is under way in the threads of the parent is not in its child.
-        pending::clear();
+        vforks::clear();
         super::stdio::forget_streams();
         if self.ticket != Ticket::Pass {
             STATE.sites.forked(self.site.filter(|_| !self.is_known));
@@ -148,26 +148,33 @@ impl Forking {
                     space::enter(client.ledger().header.space());
                 }
                 client.ledger().note_process(job, sys::getpid());
-                STATE.forked(None);
+                forked(None);
             }
             (Ticket::Held(job), Some(client)) if self.worker => {
-                STATE.forked(None);
-                ticket::hold_here(client, job);
+                forked(None);
+                life::hold_here(client, job);
             }
-            (Ticket::Held(job), Some(_)) => STATE.forked(Some(job)),
+            (Ticket::Held(job), Some(_)) => forked(Some(job)),
             // A child of a process that is not gated may be: it is another process.
-            _ => STATE.forked(None),
+            _ => forked(None),
         }
-        telling::forked();
+        stats::forked();
         // Elsewhere only its parent knows what it is called here.
         if let (Ticket::Runs(job) | Ticket::Held(job), false) = (self.ticket, space::is_elsewhere())
         {
             STATE.set_job(job, self.traced);
+            lent::is_job(job);
             if self.traced {
-                naming::fork(job);
+                names::fork(job);
             }
         }
     }
+}
+
+/// In a forked child: what it has of its parent's is forgotten.
+fn forked(held: Option<Handle>) {
+    STATE.forked(held);
+    lent::forked();
 }
 
 /// The child of a held job will become the helper at its exec: one that is not to be had is told of here.
@@ -175,12 +182,9 @@ fn needs_helper(ticket: Ticket) {
     let Ticket::Held(job) = ticket else { return };
     let client = STATE.client().filter(|c| !c.helper.is_empty());
     if client.is_some_and(|c| !bounds::has_helper(c)) {
-        ticket::overdraw(job);
+        life::overdraw(job);
     }
 }
-
-/// What a process made by clone(3) runs.
-pub type Run = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
 
 /// The start of a cloned process with memory of its own.
 struct Start {
@@ -215,7 +219,7 @@ pub unsafe fn clone(
     let by = |run: Run, argument| real(run, stack, flags, argument, parent_tid, tls, child_tid);
     let ours = flags & libc::CLONE_THREAD == 0 && !STATE.foreign();
     let Some(run) = run.filter(|_| ours && !stack.is_null()) else { return by(run, argument) };
-    real::prepare();
+    next::prepare();
     if flags & libc::CLONE_PARENT != 0 {
         return clone_sibling(flags, run, argument, by);
     }
@@ -229,18 +233,18 @@ pub unsafe fn clone(
     }
     if flags & libc::CLONE_VFORK != 0 {
         let number = vfork_before();
-        not_held(pending::get(number).map_or(Ticket::Pass, Pending::ticket), flags);
+        not_held(vforks::get(number).map_or(Ticket::Pass, Pending::ticket), flags);
         let pid = by(Some(run), argument);
         vfork_left(number, pid);
         return pid;
     }
     // It runs on this memory beside us: nothing in it can wait for a slot.
-    let ticket = ticket::begin();
+    let ticket = life::begin();
     if let Ticket::Held(job) = ticket {
-        ticket::overdraw(job);
+        life::overdraw(job);
     }
     let pid = by(Some(run), argument);
-    ticket::started(ticket, pid);
+    life::started(ticket, pid);
     pid
 }
 
@@ -252,18 +256,18 @@ fn clone_sibling(
     argument: *mut c_void,
     by: impl Fn(Run, *mut c_void) -> c_int,
 ) -> c_int {
-    ticket::wait_own_turn();
+    life::wait_own_turn();
     if flags & libc::CLONE_VM != 0 {
-        return ticket::hand_on(by(Some(run), argument));
+        return life::hand_on(by(Some(run), argument));
     }
     let start_data = Start { forking: Forking::of(Ticket::Pass, 0), run, argument };
-    ticket::hand_on(by(Some(start), (&raw const start_data).cast_mut().cast()))
+    life::hand_on(by(Some(start), (&raw const start_data).cast_mut().cast()))
 }
 
 /// A child that shares our descriptors cannot be held: what it opens for the helper would stay open here.
 fn not_held(ticket: Ticket, flags: c_int) {
     if let (Ticket::Held(job), true) = (ticket, flags & libc::CLONE_FILES != 0) {
-        ticket::overdraw(job);
+        life::overdraw(job);
     }
 }
 
@@ -272,13 +276,13 @@ pub extern "C" fn vfork_before() -> usize {
     if STATE.foreign() {
         return 0;
     }
-    real::prepare();
-    let ticket = ticket::begin_here();
+    next::prepare();
+    let ticket = life::begin_here();
     needs_helper(ticket);
     // Now, not before: a handler of the host may have run meanwhile, with a vfork of its own.
-    let number = pending::enter(thread_pointer(), ticket);
+    let number = vforks::enter(thread_pointer(), ticket);
     if number.is_none() {
-        ticket::started(ticket, -1);
+        life::started(ticket, -1);
     }
     number.unwrap_or(0)
 }
@@ -294,8 +298,8 @@ pub extern "C" fn vfork_after(ret: isize, number: usize) -> c_int {
 
 /// The child of place `number` has exec'ed or ended; `pid` < 0: there is none.
 fn vfork_left(number: usize, pid: c_int) {
-    if let Some(place) = pending::get(number) {
-        ticket::started(place.leave(), pid);
+    if let Some(place) = vforks::get(number) {
+        life::started(place.leave(), pid);
     }
 }
 
@@ -313,11 +317,11 @@ pub enum Role {
 pub fn role() -> Role {
     if !STATE.foreign() {
         let held = STATE.take_held().inspect(|_| {
-            STATE.join(joining::find, ticket::record_first);
+            STATE.join(join::find, first::record);
         });
         return Role::Own(held.filter(|job| still_held(*job)));
     }
-    pending::of(thread_pointer()).map_or(Role::Stranger, Role::Vfork)
+    vforks::of(thread_pointer()).map_or(Role::Stranger, Role::Vfork)
 }
 
 /// A held job may have been granted its slot meanwhile.

@@ -5,17 +5,16 @@ use core::mem::MaybeUninit;
 
 use jsshim_engine::sys;
 
-use crate::lent;
-use crate::real::fail;
-use crate::state::STATE;
-use crate::ticket;
+use crate::host::errno::fail;
+use crate::job::state::STATE;
+use crate::job::{lent, life};
 
 /// The body of wait(2).
 ///
 /// # Safety
 /// As wait(2).
 pub unsafe fn wait(real: impl Fn(*mut c_int) -> c_int, status: *mut c_int) -> c_int {
-    ticket::before_wait();
+    life::before_wait();
     // SAFETY: the host's arguments.
     unsafe { reap(status, real) }
 }
@@ -71,7 +70,7 @@ fn any(is_any: bool, options: c_int, real: impl Fn() -> c_int) -> c_int {
     if !is_any {
         return real();
     }
-    ticket::before_wait();
+    life::before_wait();
     match options & (libc::__WALL | libc::__WCLONE) {
         0 => real(),
         _ => without_ours(options, real, |pid| *pid),
@@ -113,7 +112,7 @@ pub unsafe fn waitid(
     let to = if info.is_null() { own.as_mut_ptr() } else { info };
     let wait = || lent::across_wait(|| real(kind, id, to, options));
     let ret = if kind == libc::P_ALL {
-        ticket::before_wait();
+        life::before_wait();
         let shown = |ret: &c_int| {
             // SAFETY: after a success it is filled in.
             unsafe {
@@ -138,7 +137,7 @@ pub unsafe fn waitid(
             && options & libc::WNOWAIT == 0
             && matches!((*to).si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
         if ended {
-            ticket::ended((*to).si_pid());
+            life::ended((*to).si_pid());
         }
     }
     ret
@@ -152,7 +151,7 @@ unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_
     let pid = lent::across_wait(|| real(to));
     // SAFETY: after a success the word is filled in.
     if pid > 0 && unsafe { libc::WIFEXITED(*to) || libc::WIFSIGNALED(*to) } {
-        ticket::ended(pid);
+        life::ended(pid);
     }
     pid
 }

@@ -5,14 +5,16 @@ use core::sync::atomic::AtomicUsize;
 
 use jsshim_engine::proc;
 
-use crate::bounds;
-use crate::doors::{behind, ErrorNumber};
-use crate::environ::{Scratch, Strings};
-use crate::naming;
-use crate::real::Real;
-use crate::redirect::{self, Exec, Foretold, Way};
-use crate::state::STATE;
-use crate::ticket::{self, Ticket};
+use crate::doors::behind;
+use crate::doors::types::ErrorNumber;
+use crate::exec::bounds;
+use crate::exec::environ::{Scratch, Strings};
+use crate::exec::foretell::{self, Foretold, Way};
+use crate::exec::redirect::{self, Exec};
+use crate::host::next::Next;
+use crate::job::state::STATE;
+use crate::job::ticket::Ticket;
+use crate::job::{life, names};
 
 type SpawnFn = unsafe extern "C" fn(
     *mut c_int,
@@ -76,7 +78,7 @@ pub unsafe extern "C" fn posix_spawnp_from(
 
 #[allow(clippy::too_many_arguments)] // they are posix_spawn's
 unsafe fn spawn_by(
-    real: &Real<SpawnFn>,
+    real: &Next<SpawnFn>,
     search: bool,
     pid: *mut c_int,
     file: *const c_char,
@@ -90,7 +92,7 @@ unsafe fn spawn_by(
     let [plain, searching] = &CALLERS;
     let kept = if search { searching } else { plain };
     let ours = !STATE.foreign();
-    let old = ours && real.is_bound_to(OLD, caller, kept);
+    let old = ours && real.is_bound_to(OLD, caller, kept, STATE.is_fork());
     let function = if old { real.old() } else { None }.or_else(|| real.get());
     let door = Door { search, actions, shell: old, ours };
     // SAFETY: the host's arguments go on as they are, or as copies of the same shape.
@@ -107,7 +109,7 @@ unsafe fn spawn_by(
     }
 }
 
-/// See [`Real::is_bound_to`].
+/// See [`Next::is_bound_to`].
 static CALLERS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 /// The body of pidfd_spawn(3).
@@ -185,9 +187,9 @@ unsafe fn spawn(
     envp: Strings,
     call: impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
 ) -> c_int {
-    let ticket = if door.ours { ticket::begin_here() } else { Ticket::Pass };
+    let ticket = if door.ours { life::begin_here() } else { Ticket::Pass };
     // SAFETY: the host's arguments.
-    unsafe { naming::ticket(ticket, argv) };
+    unsafe { names::ticket(ticket, argv) };
     // SAFETY: the host's arguments.
     let held = unsafe { door.held(ticket, file, argv, envp) };
     // An error of the host's file actions would be the same again. But the helper may have gone meanwhile, or be out of
@@ -199,16 +201,16 @@ unsafe fn spawn(
     let (error, child) = held.unwrap_or_else(|| {
         // Not held, or the helper could not be exec'ed: the argument list is too long with its words, say.
         if let Ticket::Held(job) = ticket {
-            ticket::overdraw(job);
+            life::overdraw(job);
         }
         // SAFETY: the host's arguments.
         let changed = unsafe { door.plain(file, argv, envp) }.map(|x| with(x, &call));
         let fits = changed.filter(|(error, _)| *error != libc::E2BIG);
         fits.unwrap_or_else(|| call(file, argv, envp))
     });
-    ticket::started(ticket, if error == 0 { child } else { -1 });
+    life::started(ticket, if error == 0 { child } else { -1 });
     if by_helper && held.is_some() && error == 0 {
-        ticket::await_opened(ticket);
+        life::await_opened(ticket);
     }
     error
 }
@@ -256,14 +258,14 @@ impl Door {
         }
         // SAFETY: the host's path and arrays.
         unsafe {
-            let foreign = || redirect::is_foreign(CStr::from_ptr(file), self.search);
+            let foreign = || foretell::is_foreign(CStr::from_ptr(file), self.search);
             redirect::plain(file, argv, envp, false, foreign)
         }
     }
 
     fn target<'a>(&self, file: &'a CStr) -> Foretold<'a> {
         let along = self.search && !file.to_bytes().contains(&b'/');
-        redirect::foretell(
+        foretell::foretell(
             file,
             Way {
                 search: self.search,

@@ -9,12 +9,11 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use jsshim_engine::proc;
 
-use crate::bounds;
-use crate::environ::Scratch;
-use crate::naming;
-use crate::redirect;
-use crate::state::STATE;
-use crate::ticket::{self, Ticket};
+use crate::exec::environ::Scratch;
+use crate::exec::{bounds, redirect};
+use crate::job::state::STATE;
+use crate::job::ticket::{self, Ticket};
+use crate::job::{life, names};
 
 /// The body of system(3).
 ///
@@ -25,19 +24,19 @@ pub unsafe fn system(real: impl Fn(*const c_char) -> c_int, command: *const c_ch
         // Only asks whether there is a shell.
         return real(command);
     }
-    let ticket = ticket::begin();
+    let ticket = life::begin();
     // SAFETY: the host's command.
-    naming::command(ticket, unsafe { CStr::from_ptr(command) });
+    names::command(ticket, unsafe { CStr::from_ptr(command) });
     if let Ticket::Held(job) = ticket {
         // A process that sleeps in system(3) drains no pipe and reaps nobody: its jobs may wait for it,
         // so this one must not wait for them.
         if proc::stat(0).is_none_or(|s| s.threads == 1) {
-            ticket::overdraw(job);
+            life::overdraw(job);
         }
     }
     // SAFETY: the host's command.
     let through = unsafe { through_helper(ticket, command) };
-    let ret = ticket::through(ticket, || real(through.as_ref().map_or(command, |(c, _)| *c)));
+    let ret = life::through(ticket, || real(through.as_ref().map_or(command, |(c, _)| *c)));
     if let Some((_, scratch)) = through {
         Scratch::free(scratch.into_raw());
     }
@@ -59,11 +58,11 @@ pub unsafe fn wordexp(
     let commands = flags & WRDE_NOCMD == 0
         && !words.is_null()
         && unsafe { CStr::from_ptr(words) }.to_bytes().iter().any(|b| matches!(b, b'`' | b'('));
-    let ticket = if commands { ticket::begin() } else { Ticket::Pass };
+    let ticket = if commands { life::begin() } else { Ticket::Pass };
     if let Ticket::Held(job) = ticket {
-        ticket::overdraw(job);
+        life::overdraw(job);
     }
-    ticket::through(ticket, || real(words, expansion, flags))
+    life::through(ticket, || real(words, expansion, flags))
 }
 
 /// From wordexp.h.
@@ -78,10 +77,10 @@ pub unsafe fn popen(
     command: *const c_char,
     mode: *const c_char,
 ) -> *mut c_void {
-    let ticket = if command.is_null() { Ticket::Pass } else { ticket::begin() };
+    let ticket = if command.is_null() { Ticket::Pass } else { life::begin() };
     if ticket != Ticket::Pass {
         // SAFETY: the host's command, which is not null.
-        naming::command(ticket, unsafe { CStr::from_ptr(command) });
+        names::command(ticket, unsafe { CStr::from_ptr(command) });
     }
     // SAFETY: the host's command.
     let through = unsafe { through_helper(ticket, command) };
@@ -91,7 +90,7 @@ pub unsafe fn popen(
     }
     let keep = !stream.is_null() && ticket != Ticket::Pass;
     if !keep || !keep_stream(stream, ticket) {
-        ticket::started(ticket, -1);
+        life::started(ticket, -1);
     }
     stream
 }
@@ -105,7 +104,7 @@ pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) ->
     // Taken out first: once closed, another thread may be given the same address.
     let ticket = used().iter().find_map(|s| s.take(stream));
     match ticket {
-        Some(ticket) => ticket::through(ticket, || real(stream)),
+        Some(ticket) => life::through(ticket, || real(stream)),
         None => real(stream),
     }
 }
@@ -128,7 +127,7 @@ unsafe fn through_helper(
     let job = job.filter(|(c, _)| bounds::has_helper(c) && bounds::allow_helper_in_shell(c));
     let line = redirect::shell_line(job, command);
     if let (false, Ticket::Held(job)) = (line.is_some() && job.is_some(), ticket) {
-        ticket::overdraw(job);
+        life::overdraw(job);
     }
     line
 }

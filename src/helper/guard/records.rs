@@ -1,0 +1,169 @@
+//! One look at every record: what dead or sleeping clients have left is given back.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::record::{Record, UNRECORDED};
+use jsshim_engine::pool::tokens::Taken;
+use jsshim_engine::slots::State;
+use jsshim_engine::{proc, sys};
+
+use super::state::Guard;
+
+/// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
+const STUCK_NANOS: u64 = 500_000_000;
+/// In what time a job that waits must have said which process it is, in ns.
+const BORN_NANOS: u64 = 5_000_000_000;
+/// How long a token is kept for a pool that cannot be found, in ns.
+const LOST_NANOS: u64 = 2_000_000_000;
+
+/// States in which a record is watched without a process.
+const CLAIMED: i32 = -1;
+const ENDING: i32 = -2;
+
+impl Guard<'_> {
+    /// Looks at every record once. Says whether any is in use.
+    pub(super) fn round(&mut self) -> bool {
+        let mut busy = false;
+        self.out = false;
+        for (index, record) in self.ledger.records() {
+            let (state, generation) = record.now();
+            busy |= state != State::Free;
+            let handle = Handle { index, generation };
+            match state {
+                State::Free => self.free(index, record),
+                // Whoever was at it is slow, was killed, or could not reach the pool.
+                State::Ending => self.finish(handle, record),
+                State::Client => self.client(handle, record),
+                State::Claim if self.watches.age(handle, CLAIMED) < STUCK_NANOS => {}
+                _ => self.job(handle, record),
+            }
+            self.out |= !matches!(record.state(), State::Free | State::Client);
+        }
+        self.settle_needy();
+        busy
+    }
+
+    /// Takes tokens that lie in the pool for jobs that have borrowed and compute.
+    pub(super) fn pay(&self) {
+        while let Some(h) = self.ledger.creditor() {
+            let Some(job) = self.ledger.get(h) else { return };
+            // Not to where it may read itself.
+            if self.pool.take_into(&job.gift, h.generation) != Taken::Yes {
+                return;
+            }
+            // It may have come to a slot otherwise, or ended.
+            if !self.ledger.accept_gift(h) {
+                self.pool.give_from(&job.gift, h.generation);
+            }
+        }
+    }
+
+    /// A client settles its slot itself; this is for one that died on the way.
+    fn settle_needy(&mut self) {
+        for (client, needy) in (0u32..).zip(self.needy.iter_mut()) {
+            if core::mem::take(needy) {
+                self.ledger.settle(client, &self.pool);
+            }
+        }
+    }
+
+    fn free(&mut self, index: u32, record: &Record) {
+        self.watches.forget(index);
+        // Of a process that was killed before it was a client nobody knows: that record is lost to this ledger.
+        let client = record.reserved_by().filter(|client| *client != 0);
+        if let Some(client) = client.filter(|client| self.is_dead_client(*client)) {
+            record.release(client);
+        }
+    }
+
+    fn finish(&mut self, h: Handle, record: &Record) {
+        self.ledger.finish(h, &self.pool);
+        if record.now() != (State::Ending, h.generation) {
+            return;
+        }
+        let lost = self.watches.age(h, ENDING) > LOST_NANOS;
+        if lost && !self.hold_by_another() && self.client_is_dead(record) {
+            self.ledger.write_off(h, &self.pool);
+        }
+    }
+
+    fn client(&mut self, h: Handle, record: &Record) {
+        let pid = record.pid.load(Acquire);
+        if self.watches.is_dead(h, record, pid) || self.nameless && !self.has_ledger(pid) {
+            let _ = record.implicit.compare_exchange(UNRECORDED, 0, AcqRel, Acquire);
+            if !self.has_records(h.index) {
+                self.ledger.free(h);
+            }
+        }
+    }
+
+    /// Does this process use the ledger? One that has become another program since makes another, where this one has no
+    /// name; one of another PID namespace is another process by this number.
+    fn has_ledger(&self, pid: i32) -> bool {
+        sys::fstat(self.file).is_ok_and(|st| proc::maps(pid, st.st_ino))
+    }
+
+    /// Has it any record left, a claim included?
+    fn has_records(&self, client: u32) -> bool {
+        self.ledger.records().any(|(_, r)| {
+            r.client.load(Acquire) == client && !matches!(r.state(), State::Free | State::Client)
+        })
+    }
+
+    fn client_is_dead(&mut self, job: &Record) -> bool {
+        self.is_dead_client(job.client.load(Acquire))
+    }
+
+    fn is_dead_client(&mut self, index: u32) -> bool {
+        let Some(client) = self.ledger.record(index) else { return true };
+        match client.now() {
+            (State::Client, generation) => {
+                let pid = client.pid.load(Acquire);
+                self.watches.is_dead(Handle { index, generation }, client, pid)
+            }
+            _ => true,
+        }
+    }
+
+    fn job(&mut self, h: Handle, record: &Record) {
+        let pid = record.pid.load(Acquire);
+        // No process yet: in the making, unless its client died over it.
+        let unborn = pid <= 0;
+        let gone =
+            if unborn { self.client_is_dead(record) } else { self.watches.is_dead(h, record, pid) };
+        if gone {
+            let has_token = record.has_token(h.generation);
+            // There may be one after all, which waits by now and reads the pool. In a broken ledger, too, it says
+            // which it is.
+            let may_wait = unborn && self.watches.age(h, CLAIMED) < BORN_NANOS;
+            let not = if may_wait { State::Waiting } else { State::Ending };
+            if !self.ledger.end_unless(h, not, &self.pool) {
+                return;
+            }
+            if has_token {
+                self.ledger.header.stats.recovered();
+            }
+            self.watches.forget(h.index);
+        } else {
+            self.complete(h, record);
+        }
+    }
+
+    /// Does the rest of what a process that was killed in the middle had begun.
+    fn complete(&mut self, h: Handle, record: &Record) {
+        match record.state() {
+            State::Implicit if record.has_token(h.generation) => {
+                self.ledger.release_lane(h, record);
+                self.pool.give(record, h.generation);
+            }
+            State::Held | State::Waiting | State::Borrowed => drop(self.ledger.accept_gift(h)),
+            _ => {}
+        }
+        let client = record.client.load(Acquire) as usize;
+        let may_take = !matches!(record.state(), State::Claim | State::Implicit | State::Ending);
+        if let Some(needy) = self.needy.get_mut(client).filter(|_| may_take) {
+            *needy = true;
+        }
+    }
+}

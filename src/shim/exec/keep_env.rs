@@ -1,0 +1,364 @@
+//! What a child's environment must have so that the tree below it stays on the pool: this library in
+//! LD_PRELOAD, the pool's word, and make's. Some hosts start their children in an environment of their
+//! own making (scons, tup, `env -i`, sudo); what they leave out is put back there.
+//!
+//! An environment in which some of these words are left is one that was meant so: `env -u LD_PRELOAD`
+//! and an empty LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.
+//!
+//! From a program of 32 bits the library is kept away: its ld.so would say that it does not fit. So it is from one in a
+//! root directory that does not have it (chroot, bwrap), where each ld.so would say that it cannot be found.
+
+use core::ffi::{c_char, CStr};
+use core::sync::atomic::Ordering::Relaxed;
+
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::word::{self, POOL_NAME};
+use jsshim_engine::join::{self, Found};
+use jsshim_engine::makeflags::{self, Auth};
+use jsshim_engine::pool::pipe::{self, fd_path};
+use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::sys::{self, Errno};
+use jsshim_engine::text::Text;
+
+use crate::host::objects;
+use crate::job::state::STATE;
+use crate::start::settings;
+
+use super::bounds;
+use super::environ::{self, Scratch, Strings, END};
+use super::words::{entry, is_fixed, is_us, names_pool, separates, FLAGS, PRELOAD};
+
+/// In the place of the pool's word: MAKEFLAGS names two descriptors that were not those of a pipe when the first
+/// program that was told so started. What has these numbers below is something else.
+const DOUBTED: &CStr = c"JSSHIM_POOL=?";
+
+/// What was found in an environment.
+#[derive(Default)]
+struct Seen {
+    /// Entries.
+    count: usize,
+    /// The pool's word as it is to be.
+    pool: bool,
+    /// A word of the pool, that one or another.
+    ours: bool,
+    /// In its place, that numbers prove nothing.
+    doubted: bool,
+    /// The value of MAKEFLAGS.
+    flags: Option<&'static [u8]>,
+    preload: Option<&'static [u8]>,
+}
+
+/// The pool's word that is to be put in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    None,
+    Is(*const c_char),
+    /// Only MAKEFLAGS named the pool, and the child does not get that.
+    Unknown,
+    /// MAKEFLAGS names it to the child as well, but by numbers, which are soon those of another pipe. This process
+    /// had it open under the first of them at its start.
+    Numbered(i32, u64, u64),
+}
+
+/// What must change in it.
+pub struct Change {
+    count: usize,
+    word: Word,
+    /// All of ours has gone.
+    scrubbed: bool,
+    preload: Option<Preload>,
+}
+
+/// How LD_PRELOAD is to be written.
+#[derive(Clone, Copy)]
+enum Preload {
+    /// This library behind that value.
+    Behind(&'static [u8]),
+    /// That value without this library, for a program of 32 bits: without what is the same for all kinds.
+    WithoutFixed(&'static [u8]),
+    /// That value without this library, however it is written.
+    Without(&'static [u8]),
+}
+
+/// One walk over an environment.
+unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
+    let mut seen = Seen::default();
+    // SAFETY: by the contract of `change`; `word` is a C string or null.
+    unsafe {
+        let word = (!word.is_null()).then(|| CStr::from_ptr(word).to_bytes_with_nul());
+        for s in environ::pointers(envp) {
+            seen.count = seen.count.wrapping_add(1);
+            match s.cast::<u8>().read() {
+                b'J' if environ::starts_with(s, DOUBTED.to_bytes_with_nul()) => seen.doubted = true,
+                b'J' if environ::starts_with(s, POOL_NAME) => {
+                    seen.ours = true;
+                    seen.pool |= word.is_some_and(|word| environ::starts_with(s, word));
+                }
+                b'M' if environ::starts_with(s, FLAGS) => {
+                    seen.flags = CStr::from_ptr(s).to_bytes().get(FLAGS.len()..);
+                }
+                b'L' if environ::starts_with(s, PRELOAD) => {
+                    let bytes = CStr::from_ptr(s).to_bytes();
+                    seen.preload = bytes.get(PRELOAD.len()..);
+                }
+                _ => {}
+            }
+        }
+    }
+    seen
+}
+
+/// Is this library out of the reach of what this process execs: it has another root directory now, or is another user
+/// to whom its folder is closed? Async-signal-safe, and by a call that no filter forbids which lets programs start.
+#[inline(never)]
+pub fn is_lost() -> bool {
+    let path = objects::own_path(STATE.is_fork());
+    let lost = |e| matches!(e, Errno(libc::ENOENT | libc::ENOTDIR | libc::EACCES));
+    path.to_bytes().first() == Some(&b'/') && sys::access(path, libc::R_OK).is_err_and(lost)
+}
+
+/// What must change in `envp` before a child gets it, of which `foreign` says whether it is of 32 bits, and `lost`
+/// whether the library is out of its reach ([`is_lost`]). `None`: nothing.
+///
+/// # Safety
+/// `envp` must be NULL or a NULL-terminated array of C strings.
+pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) -> Option<Change> {
+    let word = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
+    // SAFETY: by the contract.
+    let seen = unsafe { look(envp, word) };
+    let without = |preload| Change {
+        count: seen.count,
+        word: Word::None,
+        scrubbed: false,
+        preload: Some(preload),
+    };
+    if lost {
+        return Some(without(Preload::Without(seen.preload.filter(|v| entry(v).is_some())?)));
+    }
+    // Asked late: most often nothing hangs on it.
+    let preloaded = || STATE.preload().is_some();
+    let lacks_us = match seen.preload {
+        None => !seen.ours && seen.flags.is_none() && STATE.has_pool(),
+        Some(value) => !value.is_empty() && entry(value).is_none(),
+    };
+    // SAFETY: C strings of the process' first environment.
+    let says = |s| unsafe { environ::starts_with(s, b"JSSHIM_ENV=respect\0") };
+    let respected = || STATE.settings().any(says);
+    let restore = lacks_us && preloaded() && !respected();
+    let kept = seen.preload.filter(|value| value.split(separates).any(is_fixed) && preloaded());
+    if (restore || kept.is_some()) && foreign() {
+        return Some(without(Preload::WithoutFixed(kept?)));
+    }
+    let scrubbed = restore && seen.preload.is_none();
+    // A child without the library has no use for it.
+    let loaded = restore || seen.preload.is_some() || !preloaded();
+    let word = if loaded { pool_word(word, &seen, scrubbed) } else { Word::None };
+    let preload = restore.then(|| Preload::Behind(seen.preload.unwrap_or(b"")));
+    (word != Word::None || restore).then_some(Change { count: seen.count, word, scrubbed, preload })
+}
+
+/// `known`: the word of this process' client.
+fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
+    if !known.is_null() {
+        return if seen.pool { Word::None } else { Word::Is(known) };
+    }
+    if seen.ours || STATE.top.load(Relaxed) {
+        return Word::None;
+    }
+    // SAFETY: C strings of the process' first environment.
+    let starts = |s: *const c_char, name: &[u8]| unsafe { environ::starts_with(s, name) };
+    let first = STATE.settings().find(|s| starts(*s, POOL_NAME));
+    if let Some(word) = first.filter(|s| !starts(*s, DOUBTED.to_bytes_with_nul())) {
+        return Word::Is(word);
+    }
+    // Of a scrubbed environment MAKEFLAGS' word is put back as it was.
+    let told = if scrubbed { STATE.first_flags() } else { seen.flags };
+    match told.filter(|flags| names_pool(flags)) {
+        Some(_) if seen.doubted => Word::None,
+        // What was doubted above is doubted below.
+        Some(told) => first.map(Word::Is).or_else(|| numbered(told)).unwrap_or(Word::None),
+        None if !scrubbed && STATE.flags().is_some_and(names_pool) => Word::Unknown,
+        None => Word::None,
+    }
+}
+
+/// What a child is told of the pool besides the numbers that this process was told of. A host that has made a pool of
+/// its own since has written them itself.
+#[inline(never)]
+fn numbered(told: &[u8]) -> Option<Word> {
+    let first = STATE.first_flags()?;
+    let read = read_end(first).filter(|read| read_end(told) == Some(*read))?;
+    let handed_on = told == first;
+    match STATE.end() {
+        End::Was(dev, ino) if handed_on || End::of(read) == End::Was(dev, ino) => {
+            Some(Word::Numbered(read, dev, ino))
+        }
+        End::None if handed_on => Some(Word::Is(DOUBTED.as_ptr())),
+        _ => None,
+    }
+}
+
+fn read_end(flags: &[u8]) -> Option<i32> {
+    match makeflags::parse(flags).auth {
+        Some(Auth::Fds { read, .. }) if read >= 0 => Some(read),
+        _ => None,
+    }
+}
+
+impl Change {
+    /// Must the child have this? It can tell its own children what the numbers are worth, unless this process has put
+    /// something else there.
+    pub fn is_due(&self) -> bool {
+        let numbered = match self.word {
+            Word::Numbered(..) => true,
+            Word::Is(word) => word == DOUBTED.as_ptr(),
+            _ => false,
+        };
+        let is_other = |read| !matches!(End::of(read), End::None) && End::of(read) != STATE.end();
+        !numbered
+            || self.preload.is_some()
+            || STATE.first_flags().and_then(read_end).is_some_and(is_other)
+    }
+
+    /// Pointers and bytes that [`Change::make`] needs.
+    pub fn room(&self) -> (usize, usize) {
+        let length = |text: Option<&[u8]>| text.map_or(0, <[u8]>::len);
+        let preload = match self.preload {
+            None => 0,
+            Some(Preload::WithoutFixed(old) | Preload::Without(old)) => old.len(),
+            Some(Preload::Behind(old)) => old.len().saturating_add(length(STATE.preload())),
+        };
+        let flags = if self.scrubbed { length(STATE.flags()) } else { 0 };
+        (self.count.saturating_add(32), preload.saturating_add(flags).saturating_add(1024))
+    }
+
+    /// The changed environment, in scratch memory.
+    ///
+    /// # Safety
+    /// `envp` must be the one that was looked at.
+    pub unsafe fn make(&self, envp: Strings, scratch: &mut Scratch) -> Strings {
+        let preload = match self.preload {
+            None => END,
+            Some(Preload::Behind(old)) => write_preload(old, scratch),
+            Some(Preload::WithoutFixed(old)) => write_others(old, is_fixed, scratch),
+            Some(Preload::Without(old)) => write_others(old, is_us, scratch),
+        };
+        let flags = if self.scrubbed { write_flags(scratch) } else { END };
+        let pool = match self.word {
+            Word::None => END,
+            Word::Is(word) => word,
+            // What there is to look up may be out of bounds, and is not worth it.
+            Word::Unknown | Word::Numbered(..) if !bounds::are_as_above() => END,
+            Word::Unknown => write_pool(scratch),
+            Word::Numbered(read, dev, ino) => write_numbered(read, (dev, ino), scratch),
+        };
+        // What is written anew, or is one of the settings below, does not stay.
+        let named = !pool.is_null();
+        // SAFETY: by the contract.
+        let others = unsafe { environ::pointers(envp) };
+        // SAFETY: C strings of the environment.
+        let starts = |s: *const c_char, name| unsafe { environ::starts_with(s, name) };
+        let others = others.filter(|s| {
+            let replaced = named && starts(*s, POOL_NAME);
+            !(replaced || self.preload.is_some() && starts(*s, PRELOAD))
+        });
+        // At most as many as there is room for.
+        let settings = STATE.settings().filter(|_| self.scrubbed).take(24).filter(|s| {
+            // SAFETY: C strings of the process' first environment, and by the contract.
+            unsafe { !(named && environ::starts_with(*s, POOL_NAME) || has(envp, *s)) }
+        });
+        let words = [preload, flags, pool].into_iter().filter(|s| !s.is_null());
+        scratch.array(others.chain(settings).chain(words).chain([END]))
+    }
+}
+
+/// The word of the pool that MAKEFLAGS names.
+fn write_pool(scratch: &mut Scratch) -> *const c_char {
+    match join::find(settings::of_pool()) {
+        Found::Pool(pool, _) => {
+            let at = scratch.text(POOL_NAME);
+            scratch.append(word::encode(&pool).bytes());
+            at
+        }
+        _ => END,
+    }
+}
+
+/// The word of the pool that MAKEFLAGS names by descriptors. The parent has it too, most often, and lives longer than
+/// what is started here; who finds it gone looks for the pool in others.
+#[inline(never)]
+fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *const c_char {
+    let path = fd_path(sys::getppid(), read);
+    let mut birth = 0;
+    if pipe::is_at(&path, (dev, ino, 0)) {
+        birth = sys::birth(path.c());
+    } else {
+        let found = write_pool(scratch);
+        if !found.is_null() {
+            return found;
+        }
+        // Who looks for it knows at least what it is, and that it has gone.
+    }
+    let at = scratch.text(POOL_NAME);
+    let pool = Pool::new((dev, ino, birth), path, None);
+    scratch.append(word::encode(&pool).bytes());
+    at
+}
+
+/// Is a variable of this name in the environment?
+unsafe fn has(envp: Strings, entry: *const c_char) -> bool {
+    // SAFETY: by the contract of `make`.
+    unsafe {
+        let entry = CStr::from_ptr(entry).to_bytes();
+        let end = entry.iter().position(|b| *b == b'=').map_or(0, |i| i.wrapping_add(1));
+        let name = entry.get(..end).unwrap_or(entry);
+        environ::pointers(envp).any(|s| environ::starts_with(s, name))
+    }
+}
+
+/// `LD_PRELOAD=` with this library behind what is there.
+fn write_preload(old: &[u8], scratch: &mut Scratch) -> *const c_char {
+    let Some(us) = STATE.preload() else { return END };
+    let at = scratch.text(PRELOAD);
+    scratch.append(old);
+    if !old.is_empty() {
+        scratch.append(b":");
+    }
+    scratch.append(us);
+    at
+}
+
+/// `LD_PRELOAD=` with what is there besides this library, if anything is.
+fn write_others(old: &[u8], is_us: fn(&[u8]) -> bool, scratch: &mut Scratch) -> *const c_char {
+    let others = || {
+        old.split_inclusive(separates).filter(|part| match part {
+            [entry @ .., last] if separates(last) => !is_us(entry),
+            entry => !is_us(entry),
+        })
+    };
+    if others().next().is_none() {
+        return END;
+    }
+    let at = scratch.text(PRELOAD);
+    others().for_each(|part| scratch.append(part));
+    at
+}
+
+/// make's word alone, as this process was given it: nothing else of MAKEFLAGS was there to lose.
+fn write_flags(scratch: &mut Scratch) -> *const c_char {
+    let Some(flags) = STATE.flags() else { return END };
+    let pair: Text<32>;
+    let auth: [&[u8]; 2] = match makeflags::parse(flags).auth {
+        Some(Auth::Fds { read, write }) if read >= 0 && write >= 0 => {
+            pair = Text::default().num(read).with(b",").num(write);
+            [pair.bytes(), b""]
+        }
+        Some(Auth::Fifo(path)) => [b"fifo:", path.escaped()],
+        _ => return END,
+    };
+    let at = scratch.text(FLAGS);
+    // The leading blank says that there are no letters.
+    scratch.append(b" -j --jobserver-auth=");
+    auth.iter().for_each(|part| scratch.append(part));
+    at
+}

@@ -1,0 +1,10 @@
+//! What a new program is given: its environment, and the helper in its place.
+
+pub mod bounds;
+pub mod environ;
+pub mod foretell;
+pub mod keep_env;
+pub mod limits;
+pub mod quotes;
+pub mod redirect;
+pub mod words;

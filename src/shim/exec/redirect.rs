@@ -1,0 +1,192 @@
+//! What is handed to exec in place of what the host wanted: the helper for a job that is held, and an
+//! environment that names the pool.
+
+use core::ffi::{c_char, CStr};
+
+use jsshim_engine::client::Client;
+use jsshim_engine::hold::spec::Spec;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::text::Text;
+
+use crate::job::state::STATE;
+
+use super::environ::{self, Scratch, Strings, END};
+use super::foretell::Target;
+use super::keep_env::{self, Change};
+use super::limits::{self, STRING_MOST};
+use super::quotes::{assign, quote, Quotes};
+
+/// Arguments for execve(2), and the memory in which they lie.
+pub struct Exec {
+    pub path: *const c_char,
+    pub argv: Strings,
+    pub envp: Strings,
+    pub scratch: Scratch,
+}
+
+impl Exec {
+    /// Is it the helper that is exec'ed?
+    pub fn is_helper(&self) -> bool {
+        STATE.client().is_some_and(|c| c.helper.as_ptr() == self.path)
+    }
+}
+
+/// What the helper is told of `job`.
+fn spec(c: &Client, job: Handle, shell: bool, program: i32) -> Text<340> {
+    let inherited = c.pool.inherited.unwrap_or((-1, -1));
+    Spec { job, shell, inherited, program, ledger: *c.ledger_path() }.encode()
+}
+
+/// The exec of the helper that holds `job` and then becomes `target`. It [must be allowed](crate::exec::bounds::allow_helper).
+/// `program`: see [`Spec::program`]. `None`: the target might not get its arguments through it.
+///
+/// # Safety
+/// `argv` and `envp` must be NULL or NULL-terminated arrays of C strings.
+pub unsafe fn held(
+    c: &Client,
+    job: Handle,
+    target: Target<'_>,
+    program: i32,
+    argv: Strings,
+    envp: Strings,
+) -> Option<Exec> {
+    let path = target.path.c().to_bytes();
+    // A script gets its own path as an argument.
+    let words = path.len().checked_mul(2)?.checked_add(c.helper.count_bytes())?.checked_add(400)?;
+    // SAFETY: by the contract.
+    let change = unsafe { keep_env::change(envp, false, || target.foreign) };
+    // SAFETY: by the contract.
+    let args = unsafe { environ::pointers(argv).count() };
+    let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
+    let bytes = bytes.checked_add(words)?;
+    // SAFETY: by the contract.
+    if !unsafe { limits::take(argv, envp, bytes) } {
+        return None;
+    }
+    let mut scratch = Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes)?;
+    // SAFETY: by the contract.
+    let envp = change.map_or(envp, |c| unsafe { c.make(envp, &mut scratch) });
+    let spec = scratch.text(spec(c, job, target.shell, program).bytes());
+    let head = [c"jsshim-helper".as_ptr(), spec, scratch.text(path)];
+    // SAFETY: by the contract.
+    let tail = unsafe { environ::pointers(argv) };
+    let argv = scratch.array(head.into_iter().chain(tail).chain([END]));
+    Some(Exec { path: c.helper.as_ptr(), argv, envp, scratch })
+}
+
+/// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
+/// itself, but what it execs can be.
+pub fn is_starter(path: &CStr) -> bool {
+    path.to_bytes().ends_with(b"/jspawnhelper")
+}
+
+/// The same exec, of a program that is held at its own first exec.
+///
+/// # Safety
+/// As [`held`].
+pub unsafe fn deferred(
+    path: *const c_char,
+    job: Handle,
+    argv: Strings,
+    envp: Strings,
+) -> Option<Exec> {
+    // SAFETY: by the contract.
+    let change = unsafe { keep_env::change(envp, false, || false) };
+    // SAFETY: by the contract.
+    let count = unsafe { environ::pointers(envp).count() };
+    let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
+    let mut scratch = Scratch::new(pointers.checked_add(count)?.checked_add(40)?, bytes)?;
+    let mut word: Text<64> = Text::new(HELD_NAME);
+    let word = scratch.text(word.put_hex(job.pack()).bytes());
+    // SAFETY: by the contract.
+    let envp = unsafe {
+        let envp = change.map_or(envp, |c| c.make(envp, &mut scratch));
+        scratch.array(environ::pointers(envp).chain([word, END]))
+    };
+    Some(Exec { path, argv, envp, scratch })
+}
+
+/// The variable by which a [`deferred`] job is told.
+pub const HELD_NAME: &[u8] = b"JSSHIM_HELD=";
+
+/// The command line for a shell that libc starts in the environment of this process: through the helper,
+/// if it is for a `job` of the ledger, and in an environment that keeps the tree on the pool. `None`: the
+/// command may stay as it is, or has to (no memory, or it would be too long for the kernel).
+pub fn shell_line(
+    job: Option<(&Client, Handle)>,
+    command: &CStr,
+) -> Option<(*const c_char, Scratch)> {
+    let envp = environ::current();
+    // SAFETY: the host's own environment (see `environ::own`).
+    let change = unsafe { keep_env::change(envp, false, || false) }.filter(Change::is_due);
+    if job.is_none() && change.is_none() {
+        return None;
+    }
+    write_line(job, change, command)
+}
+
+/// Apart from [`shell_line`], which mostly has nothing to do and needs little stack.
+#[inline(never)]
+fn write_line(
+    job: Option<(&Client, Handle)>,
+    change: Option<Change>,
+    command: &CStr,
+) -> Option<(*const c_char, Scratch)> {
+    let envp = environ::current();
+    let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
+    let quotes = Quotes::of(command.to_bytes());
+    let helper = job.map_or(0, |(c, _)| c.helper.count_bytes());
+    // Of what stands in front, a text in quotes may be four times as long.
+    let front = bytes.checked_mul(5)?.checked_add(helper.checked_mul(4)?)?.checked_add(1600)?;
+    let mut scratch = Scratch::new(pointers, front.checked_add(quotes.len(command.to_bytes()))?)?;
+    // SAFETY: as above.
+    let wanted = change.map(|c| unsafe { c.make(envp, &mut scratch) });
+    let line = scratch.text(b"");
+    // SAFETY: arrays of C strings.
+    unsafe {
+        for entry in wanted.into_iter().flat_map(|list| environ::iter(list)) {
+            if !environ::iter(envp).any(|old| old == entry) {
+                assign(&mut scratch, entry.to_bytes());
+            }
+        }
+    }
+    scratch.append(b"exec");
+    if let Some((c, job)) = job {
+        quote(&mut scratch, c.helper.to_bytes());
+        quote(&mut scratch, spec(c, job, false, -1).bytes());
+        scratch.append(b" /bin/sh");
+    }
+    scratch.append(if job.is_some() { b" sh -c " } else { b" /bin/sh -c " });
+    quotes.put(&mut scratch, command.to_bytes());
+    // SAFETY: the text that was written just now.
+    let len = unsafe { CStr::from_ptr(line) }.count_bytes();
+    let more = len.saturating_add(front);
+    // SAFETY: the host's own environment.
+    let fits = len < STRING_MOST && unsafe { limits::take(core::ptr::null(), envp, more) };
+    if !fits {
+        Scratch::free(scratch.into_raw());
+        return None;
+    }
+    Some((line, scratch))
+}
+
+/// The same exec in an environment that keeps the tree on the pool, or keeps our library away from a program that
+/// `foreign` says is of 32 bits, or that cannot find it (`lost`). `None`: it does already.
+///
+/// # Safety
+/// As [`held`].
+pub unsafe fn plain(
+    path: *const c_char,
+    argv: Strings,
+    envp: Strings,
+    lost: bool,
+    foreign: impl FnOnce() -> bool,
+) -> Option<Exec> {
+    // SAFETY: by the contract.
+    let change = unsafe { keep_env::change(envp, lost, foreign)? };
+    let (pointers, bytes) = change.room();
+    let mut scratch = Scratch::new(pointers, bytes)?;
+    // SAFETY: by the contract.
+    let envp = unsafe { change.make(envp, &mut scratch) };
+    Some(Exec { path, argv, envp, scratch })
+}

@@ -1,0 +1,42 @@
+//! errno, and what a function gives that this libc does not have.
+
+use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
+
+/// What a function gives that this libc does not have.
+pub trait Missing {
+    /// Sets errno where the function would.
+    fn missing() -> Self;
+}
+
+impl Missing for c_int {
+    fn missing() -> Self {
+        fail(libc::ENOSYS)
+    }
+}
+
+impl Missing for isize {
+    fn missing() -> Self {
+        fail(libc::ENOSYS) as isize
+    }
+}
+
+impl Missing for *mut c_void {
+    fn missing() -> Self {
+        fail(libc::ENOSYS);
+        null_mut()
+    }
+}
+
+/// What the last libc function that failed has said.
+pub fn errno() -> c_int {
+    // SAFETY: this thread's own errno.
+    unsafe { *libc::__errno_location() }
+}
+
+/// What a libc function does when it fails.
+pub fn fail(errno: c_int) -> c_int {
+    // SAFETY: this thread's own errno.
+    unsafe { *libc::__errno_location() = errno };
+    -1
+}

@@ -1,0 +1,161 @@
+//! The functions behind ours: the next definition of a symbol after this library, found in the loaded
+//! objects' own hash tables.
+//!
+//! Why not dlsym(3) with RTLD_NEXT: linked here it would bind `dlsym@GLIBC_2.34`, and ld.so refuses to
+//! run any program with such a library on an older glibc; linked to libdl it would be a second
+//! DT_NEEDED. dl_iterate_phdr(3) is in libc.so.6 since 2.2.4. It takes the loader's lock, so what a
+//! forked child may call is looked up before the fork ([`prepare`]).
+
+use core::ffi::CStr;
+use core::marker::PhantomData;
+use core::mem::transmute_copy;
+use core::slice::from_raw_parts;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicUsize};
+
+use super::objects::{self, Definitions, Object};
+
+/// A function of type `F` to be found behind ours. All of them lie in the section `jsshim_doors`.
+#[repr(C)]
+pub struct Next<F> {
+    /// Its name and where it is.
+    pub symbol: Symbol,
+    kind: PhantomData<F>,
+}
+
+/// See [`Next`]. Without pointers, so that the loader has nothing to write here.
+#[repr(C)]
+pub struct Symbol {
+    /// A C string.
+    name: [u8; NAME],
+    /// 0 until it is known. Every lookup gives the same, so a race is harmless and Relaxed enough.
+    at: AtomicUsize,
+}
+
+/// Room for the name of a function.
+const NAME: usize = 24;
+
+impl<F: Copy> Next<F> {
+    /// `name` ends in a NUL.
+    pub const fn new(name: &'static str) -> Self {
+        const { assert!(size_of::<F>() == size_of::<usize>() && size_of::<Self>() == 32) };
+        let mut bytes = [0; NAME];
+        let mut rest = name.as_bytes();
+        let mut to: &mut [u8] = &mut bytes;
+        while let ([b, tail @ ..], [at, next @ ..]) = (rest, to) {
+            *at = *b;
+            (rest, to) = (tail, next);
+        }
+        assert!(rest.is_empty());
+        Self { symbol: Symbol { name: bytes, at: AtomicUsize::new(0) }, kind: PhantomData }
+    }
+
+    /// The function, looked up once. `None`: this libc has no such function.
+    pub fn get(&self) -> Option<F> {
+        let known = self.symbol.at.load(Relaxed);
+        function(if known != 0 { known } else { self.symbol.look_up() })
+    }
+
+    /// The function in an older version than the newest.
+    pub fn old(&self) -> Option<F> {
+        function(self.symbol.next().old)
+    }
+
+    /// Was the object that `caller` is in linked to this `version` of the function? The last answer is kept,
+    /// and in a forked child (`is_fork`) nothing else is looked up, since the loader's lock may be held there.
+    pub fn is_bound_to(
+        &self,
+        version: &CStr,
+        caller: usize,
+        kept: &AtomicUsize,
+        is_fork: bool,
+    ) -> bool {
+        let seen = kept.load(Relaxed);
+        if seen >> 1 == caller || is_fork {
+            return seen >> 1 == caller && seen & 1 == 1;
+        }
+        let mut asked = false;
+        objects::each(|info| {
+            let there = objects::contains(info, caller);
+            asked |=
+                there && Object::of(info).is_some_and(|o| o.wants(self.symbol.name(), version));
+            there
+        });
+        kept.store(caller << 1 | usize::from(asked), Relaxed);
+        asked
+    }
+}
+
+fn function<F: Copy>(at: usize) -> Option<F> {
+    // SAFETY: an address of a function of type F (`Next::new`), as large as one.
+    (at != 0).then(|| unsafe { transmute_copy::<usize, F>(&at) })
+}
+
+extern "C" {
+    /// Where the section begins, and where it ends; the linker tells (`layout.ld`).
+    #[link_name = "__start_jsshim_doors"]
+    static FIRST: Symbol;
+    #[link_name = "__stop_jsshim_doors"]
+    static END: Symbol;
+}
+
+/// The functions behind all doors.
+fn all() -> &'static [Symbol] {
+    let (first, end) = (&raw const FIRST, &raw const END);
+    let size = (end as usize).wrapping_sub(first as usize);
+    let count = size.checked_div(size_of::<Symbol>()).unwrap_or(0);
+    // SAFETY: nothing else is in the section, and a `Next` is a `Symbol`.
+    unsafe { from_raw_parts(first, count) }
+}
+
+impl Symbol {
+    fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
+    }
+
+    fn look_up(&self) -> usize {
+        let found = self.next();
+        let at = if found.newest != 0 { found.newest } else { found.old };
+        self.at.store(at, Relaxed);
+        at
+    }
+
+    fn next(&self) -> Definitions {
+        let mut found = Definitions::default();
+        after_us(|object| {
+            found = object.find(self.name(), objects::gnu_hash(self.name()));
+            found.newest != 0
+        });
+        found
+    }
+}
+
+/// Goes through the objects that come after this library, until `visit` has seen enough.
+fn after_us(mut visit: impl FnMut(&Object) -> bool) {
+    let mut passed = false;
+    objects::each(|info| {
+        if passed {
+            return Object::of(info).is_some_and(|o| visit(&o));
+        }
+        passed = objects::is_ours(info);
+        false
+    });
+}
+
+/// Looks up all that a forked child may need: there the loader's lock may be held for ever.
+pub fn prepare() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    // Relaxed: who sees it too late looks up again.
+    if DONE.load(Relaxed) {
+        return;
+    }
+    objects::own_path(false);
+    after_us(|object| {
+        for symbol in all().iter().filter(|s| s.at.load(Relaxed) == 0) {
+            let found = object.find(symbol.name(), objects::gnu_hash(symbol.name()));
+            symbol.at.store(found.newest, Relaxed);
+        }
+        false
+    });
+    DONE.store(true, Relaxed);
+}

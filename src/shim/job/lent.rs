@@ -1,0 +1,217 @@
+//! The slot of the job that this process is, or is in: is it lent?
+
+use core::ptr::null_mut;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+
+use jsshim_engine::hold::park;
+use jsshim_engine::join::{self, word, Found};
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::record::is_lent;
+use jsshim_engine::ledger::rundir;
+use jsshim_engine::pool::pipe::Id;
+use jsshim_engine::watchdog::settings::Count;
+use jsshim_engine::{proc, space, sys};
+
+use crate::exec::environ;
+use crate::host::next::Next;
+use crate::start::settings;
+
+use super::state::STATE;
+
+/// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: it is not known which job this is.
+#[link_section = ".bss._lent"]
+static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+/// That job.
+#[link_section = ".bss._lent"]
+static JOB: AtomicU64 = AtomicU64::new(0);
+/// Its ledger.
+#[link_section = ".bss._lent"]
+static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
+/// When this process was last seen in such a call, in ms; 0: never.
+#[link_section = ".bss._lent"]
+static SEEN: AtomicU64 = AtomicU64::new(0);
+/// Of a process that is in no job of a pool.
+static NEVER: AtomicU32 = AtomicU32::new(0);
+
+/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::watchdog`]), of a clock that stands still for up to ten.
+const LONG: u64 = 8;
+/// After so long a wait for a child, which a shell has many of.
+const LONGER: u64 = 20;
+
+#[link_section = "jsshim_doors"]
+static CLOCK: Next<unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int> =
+    Next::new("clock_gettime\0");
+
+/// In a forked child: it is this job. What it forks in turn is a part of that, unless it is told otherwise. The record is
+/// not looked at: that would map its page.
+pub fn is_job(job: Handle) {
+    if let Some(ledger) = STATE.client().map(|client| client.ledger()) {
+        set(ledger, job);
+    }
+}
+
+fn set(ledger: &Ledger, job: Handle) {
+    let Some(record) = ledger.record(job.index) else { return };
+    JOB.store(job.pack(), Relaxed);
+    LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
+    // Release: who sees the word sees the rest.
+    WORD.store((&raw const record.home).cast_mut(), Release);
+}
+
+/// Makes a call in which this process may sleep.
+#[inline]
+pub fn across<R>(call: impl FnOnce() -> R) -> R {
+    sleeps();
+    let ret = call();
+    woken_after(LONG);
+    ret
+}
+
+/// Makes one that waits for a child.
+#[inline]
+pub fn across_wait<R>(call: impl FnOnce() -> R) -> R {
+    sleeps();
+    let ret = call();
+    woken_after(LONGER);
+    ret
+}
+
+/// Makes a read(2), which is called most often: the clock is read only where this process was forked to work, and has
+/// not become another program.
+#[inline]
+pub fn across_read<R>(call: impl FnOnce() -> R) -> R {
+    if STATE.is_fork() {
+        return across(call);
+    }
+    let ret = call();
+    woken_with(false);
+    ret
+}
+
+/// Before a call in which this process may sleep for long.
+#[inline]
+fn sleeps() {
+    if WORD.load(Relaxed).is_null() && SEEN.load(Relaxed) == 0 {
+        SEEN.store(millis(), Relaxed);
+    }
+}
+
+/// After such a call: who has slept for longer may be in a job whose slot is lent.
+#[inline]
+fn woken_after(long: u64) {
+    if WORD.load(Relaxed).is_null() {
+        let now = millis();
+        if now.saturating_sub(SEEN.swap(now, Relaxed)) > long {
+            find();
+        }
+    }
+    woken_with(false);
+}
+
+#[inline]
+fn woken_with(starts: bool) {
+    // Relaxed: a word of the ledger stays where it is, and what it says is looked at again.
+    let word = WORD.load(Relaxed);
+    // SAFETY: in the ledger's mapping, which is never unmapped.
+    if !word.is_null() && is_lent(unsafe { (*word).load(Relaxed) }) {
+        wait(starts);
+    }
+}
+
+/// Before a child is made: who starts something computes, whatever it has done before.
+#[inline]
+pub fn starts() {
+    woken_with(true);
+}
+
+/// A clock that costs a few ns to read, and stands still for a tick of the kernel's at a time.
+fn millis() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    if let Some(read) = CLOCK.get() {
+        // SAFETY: room for one timespec.
+        unsafe { read(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    }
+    (time.tv_sec as u64).wrapping_mul(1000).wrapping_add(time.tv_nsec as u64 / 1_000_000)
+}
+
+#[cold]
+#[inline(never)]
+fn wait(starts: bool) {
+    // A vfork child has the word of its parent.
+    if STATE.foreign() {
+        return;
+    }
+    // SAFETY: null, or a mapping that is never unmapped.
+    let ledger = unsafe { LEDGER.load(Acquire).cast_const().as_ref() };
+    if let (Some(ledger), Some(job)) = (ledger, Handle::unpack(JOB.load(Acquire))) {
+        park::wait(ledger, job, starts);
+    }
+}
+
+/// In which job is this process? Asked by one that has slept for long: to look it up costs more than many a job uses. A
+/// first job has no record before there is a second one, and its pool may have no ledger: it asks again after the next
+/// sleep.
+#[cold]
+#[inline(never)]
+fn find() {
+    if STATE.foreign() {
+        return;
+    }
+    let all = environ::own(b"JSSHIM_COUNT=").and_then(Count::parse) == Some(Count::Processes);
+    let id = (!all && !space::is_elsewhere()).then(pool).flatten();
+    if let Some(ledger) = id.and_then(ledger) {
+        LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
+        if let Some(job) = job_of(ledger) {
+            set(ledger, job);
+        }
+    } else if all || id.is_none() && !STATE.is_fork() {
+        WORD.store((&raw const NEVER).cast_mut(), Release);
+    }
+}
+
+/// In a forked child: it may be a job, whatever its parent is.
+pub fn forked() {
+    if core::ptr::eq(WORD.load(Relaxed), &NEVER) {
+        WORD.store(null_mut(), Relaxed);
+    }
+}
+
+/// The pool that the environment names.
+fn pool() -> Option<Id> {
+    if let Some(client) = STATE.client() {
+        return Some(client.pool.id);
+    }
+    let told = STATE.pool().and_then(word::decode).map(|(id, _)| id);
+    told.or_else(|| match &join::find(settings::of_pool()) {
+        Found::Pool(pool, _) => Some(pool.id),
+        _ => None,
+    })
+}
+
+fn ledger(id: Id) -> Option<&'static Ledger> {
+    if let Some(client) = STATE.client() {
+        return Some(client.ledger());
+    }
+    // SAFETY: null, or a mapping that is never unmapped.
+    if let Some(ledger) = unsafe { LEDGER.load(Acquire).cast_const().as_ref() } {
+        return Some(ledger);
+    }
+    let space = space::own();
+    rundir::search(settings::given_dir(), |dir| {
+        let ledger = Ledger::open(rundir::ledger(dir, id, space).c()).ok()?;
+        (ledger.header.id() == id).then_some(ledger)
+    })
+}
+
+/// The job that this process is, or the nearest above it.
+fn job_of(ledger: &Ledger) -> Option<Handle> {
+    proc::line_of(sys::getpid()).find_map(|pid| {
+        ledger.records().find_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let is_it = state.is_job() && r.pid.load(Acquire) == pid;
+            is_it.then_some(Handle { index, generation })
+        })
+    })
+}

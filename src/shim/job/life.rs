@@ -1,0 +1,344 @@
+//! The life of a spawn, as every spawning hook goes through it: [`begin`], the real function, then
+//! [`started`] in the parent. Between the two the ticket says on what the job runs.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use jsshim_engine::client::Client;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::ledger::reason::Reason;
+use jsshim_engine::ledger::record::OPENED;
+use jsshim_engine::slots::State as Slot;
+use jsshim_engine::sys::{self, Peek};
+use jsshim_engine::{gate, space};
+
+use crate::exec::bounds;
+use crate::host::leaving;
+use crate::start::join;
+use crate::start::settings::{self, Gate};
+
+use super::state::{NONE, OFF, STATE};
+use super::ticket::Ticket;
+use super::{debug, first, lent, stats};
+
+/// Finds a slot for a new job, or decides that it is held.
+pub fn begin() -> Ticket {
+    if STATE.phase() == OFF || STATE.foreign() {
+        return Ticket::Pass;
+    }
+    begin_here()
+}
+
+/// [`begin`] in a process that is known not to be a [foreign](crate::job::state::State::foreign) one.
+pub fn begin_here() -> Ticket {
+    if STATE.phase() == OFF {
+        return Ticket::Pass;
+    }
+    wait_own_turn();
+    lent::starts();
+    if !STATE.asked.load(Relaxed) {
+        ask();
+    }
+    if !STATE.eager.load(Relaxed) && first::claim() {
+        return Ticket::First;
+    }
+    begin_recorded()
+}
+
+/// Before the first job: a subreaper is in the ledger before its children are, for they must know who gets their
+/// orphans.
+#[inline(never)]
+fn ask() {
+    STATE.asked.store(true, Relaxed);
+    if sys::is_subreaper() {
+        STATE.eager.store(true, Relaxed);
+    }
+}
+
+/// Apart from [`begin`], so that a process with one job at a time needs little stack.
+#[inline(never)]
+fn begin_recorded() -> Ticket {
+    let Some(client) = join() else {
+        return Ticket::Pass;
+    };
+    let Some(job) = client.claim() else {
+        STATE.warn(b"the ledger is full; this process is not gated");
+        return Ticket::Pass;
+    };
+    slot(client, job, settings::gate_mode())
+}
+
+/// The client. A daemon that was forked by a build which has ended since joins anew.
+fn join() -> Option<&'static Client> {
+    let client = STATE.join(join::find, first::record)?;
+    if client.is_left_behind() {
+        return STATE.join_anew(client, join::find, first::record);
+    }
+    Some(client)
+}
+
+/// Makes sure that somebody looks after a job that is held, or after a token that is about to be taken.
+fn guard(client: &Client, job: Handle) {
+    let now_and_then = job.generation.is_multiple_of(16);
+    client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
+}
+
+/// [`guard`] for a token. One guard is followed by another when it is killed, so that one which is known is
+/// looked for at one job of four: to ask costs as much as to take the token.
+fn guard_token(client: &Client, job: Handle) {
+    if client.ledger().header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) {
+        guard(client, job);
+    }
+}
+
+/// A slot for this process, which is about to become another program while a job runs on its implicit slot.
+/// That program knows nothing of the job and uses the implicit slot again, so it is a job itself. `None`: no
+/// job runs, or nobody could give the slot back.
+#[inline(never)]
+pub fn own_slot() -> Option<Ticket> {
+    let first = first::seen();
+    let busy = match STATE.client() {
+        Some(client) => client.is_busy(&STATE.jobs),
+        None => STATE.phase() != OFF && first > 0 && sys::peek(first) == Peek::Running,
+    };
+    if !busy || !bounds::are_as_joined() {
+        return None;
+    }
+    let client = STATE.join(join::find, first::record).filter(|c| bounds::has_helper(c))?;
+    let job = client.claim()?;
+    client.ledger().get(job)?.pid.store(sys::getpid(), Release);
+    let ticket = slot(client, job, Gate::Child);
+    client.guard(STATE.env.load(Relaxed).cast_const(), true);
+    Some(ticket)
+}
+
+/// A child that was forked without a slot and did not exec waits before its own first job.
+pub fn wait_own_turn() {
+    match (STATE.take_held(), STATE.client()) {
+        (Some(job), Some(client)) if bounds::are_as_joined() => hold_here(client, job),
+        // What the wait needs may be out of bounds by now.
+        (Some(job), Some(_)) => overdraw(job),
+        _ => {}
+    }
+}
+
+/// Waits in this process for the slot of `job`.
+#[inline(never)]
+pub fn hold_here(client: &Client, job: Handle) {
+    let mut inputs = [-1; 8];
+    for (at, fd) in inputs.iter_mut().zip(0..) {
+        *at = fd;
+    }
+    let state = leaving::guarded(
+        &mut (client, job),
+        |(client, job)| {
+            client.ledger().overdraw(*job, Reason::Left);
+            jsshim_engine::hold::abandon();
+            debug::end_of_wait(client, *job, Slot::Overdraft);
+        },
+        |(client, job)| {
+            let guard = || client.guard(STATE.env.load(Relaxed).cast_const(), true);
+            jsshim_engine::hold::wait(client.ledger(), *job, &client.pool, &inputs, &guard)
+        },
+    );
+    debug::end_of_wait(client, job, state);
+    client.end_if_let_go(job);
+    client.pool.close();
+}
+
+#[inline(never)]
+fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
+    // Before it waits: the guard may be below one that ends meanwhile.
+    if client.keeper().is_open(client.ledger(), STATE.pid()) {
+        guard(client, job);
+    }
+    let now = client.start_now(job, &STATE.jobs, || guard_token(client, job)).or_else(|| {
+        client.sweep(&STATE.jobs);
+        client.start_now(job, &STATE.jobs, || ())
+    });
+    let state = now.or_else(|| match gate {
+        Gate::Child => None,
+        mode => wait_at_gate(client, job, mode == Gate::Parent),
+    });
+    if let Some(state) = state {
+        debug::event(b"starts a job on", state);
+        return Ticket::Runs(job);
+    }
+    guard(client, job);
+    if is_unguarded_elsewhere(client) {
+        overdraw(job);
+        return Ticket::Runs(job);
+    }
+    client.ledger().step(job, Slot::Held);
+    // Our implicit slot may have fallen free just before: then nobody else would grant it.
+    client.settle();
+    match client.ledger().get(job).map(|r| r.state()) {
+        Some(Slot::Held) => {
+            debug::event(b"holds a job,", Slot::Held);
+            Ticket::Held(job)
+        }
+        _ => Ticket::Runs(job),
+    }
+}
+
+/// Would the job wait in another PID namespace, with nobody to look after it: not itself, nor a guard, which cannot be
+/// started from here?
+fn is_unguarded_elsewhere(client: &Client) -> bool {
+    !client.helper.is_empty() && !client.ledger().has_guard() && space::moves_children()
+}
+
+#[inline(never)]
+fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
+    client.ledger().waits(job);
+    leaving::guarded(
+        &mut (gate::Watch::new(), job),
+        |(watch, job)| {
+            watch.close();
+            started(Ticket::Runs(*job), -1);
+        },
+        |(watch, job)| watch.wait(client, &STATE.jobs, *job, eager),
+    )
+}
+
+/// The whole life of a job that libc starts and collects within one call.
+pub fn through<R>(ticket: Ticket, run: impl FnOnce() -> R) -> R {
+    let result = leaving::guarded(&mut { ticket }, |ticket| abandon(*ticket), |_| run());
+    started(ticket, -1);
+    result
+}
+
+/// The host has left such a call. The job may live on: then it is told from its record.
+fn abandon(ticket: Ticket) {
+    if let (Ticket::Runs(job) | Ticket::Held(job), Some(client)) = (ticket, STATE.client()) {
+        let pid = client.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
+        if pid > 0 {
+            STATE.jobs.add(pid, job);
+            return;
+        }
+    }
+    started(ticket, -1);
+}
+
+/// The job of a ticket has a process; or, with `pid` < 0, none came to be.
+pub fn started(ticket: Ticket, pid: i32) {
+    match ticket {
+        Ticket::Pass => {}
+        Ticket::First => first::started(pid),
+        Ticket::Runs(job) | Ticket::Held(job) => {
+            let Some(client) = STATE.client() else { return };
+            if pid > 0 {
+                first::set_process(client, job, pid);
+            } else {
+                client.end(job);
+                client.rest(&STATE.jobs);
+            }
+        }
+    }
+}
+
+/// How long the helper of a held job may take until it has its program open, in ms. A host that believes that its
+/// program runs may delete it; most often it is a tenth of one, and more where many others want the processor.
+const OPEN_MILLIS: u32 = 100;
+
+/// Waits for that. The job's process is known before: a handler of the host may jump out.
+pub fn await_opened(ticket: Ticket) {
+    let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return };
+    let is_awaited = || {
+        let record = client.ledger().get(job)?;
+        (record.home.load(Acquire) != OPENED).then_some(&record.home)
+    };
+    // A signal may cut one of them short.
+    for _ in 0..4 {
+        let Some(word) = is_awaited() else { return };
+        if sys::wait_word(word, 0, OPEN_MILLIS) == Err(sys::Errno(libc::ETIMEDOUT)) {
+            return;
+        }
+    }
+}
+
+/// A held job starts without a slot after all: it could not be held.
+pub fn overdraw(job: Handle) {
+    if let Some(client) = STATE.client() {
+        client.ledger().overdraw(job, Reason::Unheld);
+        if STATE.debug.load(Relaxed) {
+            let text = client.ledger().start(b"starts a job, ", job, Slot::Overdraft);
+            debug::line(text.bytes(), Slot::Overdraft);
+        }
+    }
+}
+
+/// This process has made `sibling`, if it is above zero, a child of its parent's, and goes on as that: so does the job
+/// that it is.
+pub fn hand_on(sibling: i32) -> i32 {
+    if sibling <= 0 {
+        return sibling;
+    }
+    let me = sys::getpid();
+    // Said to the parent before the record says it: see `set_process`.
+    STATE.sites.hand_on(me, sibling);
+    if let Some((job, client)) = STATE.job().zip(STATE.client()) {
+        client.ledger().hand_on(job, me, sibling);
+    }
+    sibling
+}
+
+/// A child has been reaped: its slot is free.
+pub fn ended(pid: i32) {
+    if STATE.first.load(Relaxed) == pid {
+        let next = STATE.sites.heir(pid).unwrap_or(NONE);
+        if STATE.first.compare_exchange(pid, next, AcqRel, Relaxed).is_ok() {
+            return;
+        }
+    }
+    if STATE.foreign() {
+        return;
+    }
+    let Some(client) = STATE.client() else { return };
+    if let Some(job) = STATE.jobs.remove(pid) {
+        // The record says it as well.
+        STATE.sites.heir(pid);
+        if !client.goes_on(job, pid, &STATE.jobs) {
+            client.rest(&STATE.jobs);
+        }
+    }
+}
+
+/// Before a wait for any child.
+#[inline]
+pub fn before_wait() {
+    if let Some(client) = STATE.client().filter(|c| c.keeper().adopts()) {
+        if !STATE.foreign() {
+            client.before_wait(STATE.env.load(Relaxed).cast_const());
+        }
+    }
+}
+
+/// The process ends.
+pub fn leave() {
+    let (client, wanted) = (STATE.client(), stats::WANTED.load(Relaxed));
+    // Most processes have nothing to do here, and ask the kernel nothing: one that has bound itself by a filter may not
+    // live to hear the answer. A forked child has nothing until it has started a job, nor is it the root of a pool.
+    let concerned = match client {
+        Some(client) => client.known() != 0 || !STATE.is_fork(),
+        None => stats::is_root() && !STATE.is_fork(),
+    };
+    if !concerned || STATE.foreign() {
+        return;
+    }
+    if wanted {
+        if let Some(client) = client {
+            client.sweep(&STATE.jobs);
+        }
+        stats::tell(client);
+    }
+    if let Some(client) = client {
+        client.leave(&STATE.jobs, STATE.env.load(Relaxed).cast_const());
+    } else if stats::is_root() {
+        stats::leave_root();
+    }
+}
+
+/// Does the job of this ticket run on a token?
+pub fn is_on_token(ticket: Ticket) -> bool {
+    let (Ticket::Runs(job), Some(client)) = (ticket, STATE.client()) else { return false };
+    client.ledger().get(job).is_some_and(|record| record.state() == Slot::Token)
+}

@@ -1,0 +1,112 @@
+//! What jobs are called in a trace. The hooks that see the arguments say so; without a trace this is one
+//! load.
+
+use core::ffi::CStr;
+
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::proc;
+use jsshim_engine::show::name::{self, Name};
+
+use crate::exec::environ::{self, Strings};
+use crate::start::program;
+
+use super::state::STATE;
+use super::ticket::Ticket;
+
+/// The ledger, if a trace is written.
+fn traced() -> Option<&'static Ledger> {
+    STATE.client().map(|c| c.ledger()).filter(|ledger| ledger.header.asked.is_traced())
+}
+
+/// Is a trace written?
+pub fn is_traced() -> bool {
+    traced().is_some()
+}
+
+fn put(ledger: &Ledger, job: Handle, name: &Name) {
+    if let Some(record) = ledger.get(job) {
+        record.set_name(name);
+    }
+}
+
+/// The job of a ticket will run `argv`.
+///
+/// # Safety
+/// `argv` must be NULL or a NULL-terminated array of C strings.
+pub unsafe fn ticket(ticket: Ticket, argv: Strings) {
+    if let Ticket::Runs(job) | Ticket::Held(job) = ticket {
+        // SAFETY: by the contract.
+        unsafe { job_runs(job, argv) }
+    }
+}
+
+/// This job will run `argv`.
+///
+/// # Safety
+/// As [`ticket`].
+pub unsafe fn job_runs(job: Handle, argv: Strings) {
+    if let Some(ledger) = traced() {
+        // SAFETY: by the contract.
+        unsafe { put_argv(ledger, job, argv) }
+    }
+}
+
+/// By the contract of [`ticket`].
+#[inline(never)]
+unsafe fn put_argv(ledger: &Ledger, job: Handle, argv: Strings) {
+    let words = Words(argv);
+    let file = words.clone().next().unwrap_or(b"");
+    put(ledger, job, &name::of(file, words));
+}
+
+/// The strings of an array, to be walked more than once.
+#[derive(Clone)]
+struct Words(Strings);
+
+impl Iterator for Words {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // SAFETY: made of an array that `put_argv` may walk.
+        let word = unsafe { environ::pointers(self.0).next()? };
+        self.0 = self.0.wrapping_add(1);
+        // SAFETY: as above.
+        Some(unsafe { CStr::from_ptr(word) }.to_bytes())
+    }
+}
+
+/// The job of a ticket will run this command by the shell.
+pub fn command(ticket: Ticket, command: &CStr) {
+    if let (Ticket::Runs(job) | Ticket::Held(job), Some(ledger)) = (ticket, traced()) {
+        put(ledger, job, &name::of_command(command.to_bytes()));
+    }
+}
+
+/// In a forked child, until it becomes a program: a fork of its parent's.
+pub fn fork(job: Handle) {
+    if let Some(ledger) = traced() {
+        let mut name = Name::new(program::name());
+        put(ledger, job, name.put(b" (fork)"));
+    }
+}
+
+/// A job that was started before there was a ledger.
+pub fn process(ledger: &Ledger, job: Handle, pid: i32) {
+    if ledger.header.asked.is_traced() {
+        put_process(ledger, job, pid);
+    }
+}
+
+#[inline(never)]
+fn put_process(ledger: &Ledger, job: Handle, pid: i32) {
+    let mut buf = [0u8; 1024];
+    let mut n = proc::read_file(&proc::of(pid).with(b"/cmdline"), &mut buf).unwrap_or(0);
+    if n == 0 {
+        // It has ended, but was not collected.
+        n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
+    }
+    let words =
+        buf.get(..n).unwrap_or(b"").split(|b| matches!(b, 0 | b'\n')).filter(|w| !w.is_empty());
+    put(ledger, job, &name::of(words.clone().next().unwrap_or(b""), words));
+}

@@ -1,0 +1,171 @@
+//! The statistics that `JSSHIM_STATS` asks for: who prints them, and where to.
+//!
+//! Of a pool of our own it is the process with which the pool ends. Of make's it is the last of the programs
+//! that were started by no job of the ledger; each number is told once, so that blocks add up. Hosts close
+//! their stderr before the very end, so whoever may have to print keeps a copy of it.
+
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
+
+use jsshim_engine::client::Client;
+use jsshim_engine::guard::keeper::Keeper;
+use jsshim_engine::join::word;
+use jsshim_engine::ledger::access::Ledger;
+use jsshim_engine::ledger::rundir;
+use jsshim_engine::pool::pipe;
+use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::show::lanes::Kind;
+use jsshim_engine::show::trace;
+use jsshim_engine::slots::State as Slot;
+use jsshim_engine::text::{Path, Text};
+use jsshim_engine::{space, sys};
+
+use crate::start::program;
+use crate::start::settings::{self, given_dir};
+
+use super::state::STATE;
+
+/// Statistics are asked for, and this process has not told them.
+pub static WANTED: AtomicBool = AtomicBool::new(false);
+/// The copy of stderr, or -1; and what it is, for a host may close it and use the number again.
+static COPY: AtomicI32 = AtomicI32::new(-1);
+static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// This process, or what it was before an exec, has made the pool that the environment names.
+static ROOT: AtomicBool = AtomicBool::new(false);
+
+/// The constructor: statistics are asked for.
+pub fn begin(root: bool) {
+    WANTED.store(true, Release);
+    ROOT.store(root, Release);
+    if root {
+        keep_stderr();
+    }
+}
+
+/// The constructor: this process has made the pool for itself and all below it.
+pub fn made_pool() {
+    ROOT.store(true, Release);
+}
+
+/// Is the pool that the environment names one that this process has made, or was started on as its first?
+pub fn is_root() -> bool {
+    ROOT.load(Relaxed)
+}
+
+/// Keeps a copy of stderr, if the statistics go there.
+#[inline(never)]
+pub fn keep_stderr() {
+    let wanted =
+        WANTED.load(Relaxed) && settings::stats_target() == Some(b"1") && COPY.load(Relaxed) < 0;
+    let (Some((dev, ino)), [d, i]) = (sys::file_id(2).ok().filter(|_| wanted), &FILE) else {
+        return;
+    };
+    if let Ok(fd) = pipe::copy_high(2) {
+        d.store(dev, Relaxed);
+        i.store(ino, Relaxed);
+        COPY.store(fd, Release);
+    }
+}
+
+/// In a forked child it would keep a reader of that pipe waiting.
+#[inline]
+pub fn forked() {
+    // Looked at before it is written: a page that is not written costs the child no copy.
+    if COPY.load(Relaxed) >= 0 {
+        close_copy();
+    }
+}
+
+#[inline(never)]
+fn close_copy() {
+    let fd = COPY.swap(-1, AcqRel);
+    if fd >= 0 && is_copy(fd) {
+        sys::close(fd);
+    }
+}
+
+fn is_copy(fd: i32) -> bool {
+    let [d, i] = &FILE;
+    sys::file_id(fd) == Ok((d.load(Relaxed), i.load(Relaxed)))
+}
+
+/// The process ends: prints what is its to print, once.
+#[inline(never)]
+pub fn tell(client: Option<&Client>) {
+    let Some(target) = settings::stats_target() else { return };
+    let is_last = |client: &Client| {
+        let ledger = client.ledger();
+        ledger.header.root.load(Acquire) == 0 && leaves_last(ledger, client.known())
+    };
+    let is_made_here = |ledger: &Ledger| ledger.header.root.load(Acquire) == sys::getpid();
+    let own = client.filter(|c| is_made_here(c.ledger()) || is_last(c)).map(Client::ledger);
+    let made = || is_root().then(named).flatten().filter(|l| is_made_here(l));
+    let Some(ledger) = own.or_else(made) else { return };
+    if !WANTED.swap(false, AcqRel) {
+        return;
+    }
+    let h = &ledger.header;
+    let (counts, root) = (h.stats.take(), h.root.load(Acquire));
+    if counts.jobs == 0 && root == 0 {
+        return;
+    }
+    let (peak, slots) = (h.lanes.peak(Kind::Slot), h.slots.load(Relaxed));
+    let block = counts.block(program::name(), peak, slots);
+    if target != b"1" {
+        let told = Room::new(PATH_ROOM).and_then(|mut room| {
+            room.write(&[target])?;
+            trace::append(room.c(), block.bytes(), true)
+        });
+        if let Err(e) = told {
+            let text: Text<80> = Text::new(b"the file in JSSHIM_STATS cannot be written (errno ");
+            STATE.warn(text.num(e.0).with(b")").bytes());
+        }
+        return;
+    }
+    let copy = COPY.load(Acquire);
+    let _ = sys::write(if copy >= 0 && is_copy(copy) { copy } else { 2 }, block.bytes());
+}
+
+/// The process ends with which its pool ends, and is no client: the guard may be below it.
+#[inline(never)]
+pub fn leave_root() {
+    if let Some((ledger, path)) = named_at() {
+        Keeper::new().leave(ledger, &path);
+    }
+}
+
+/// The ledger of the pool that the environment names.
+fn named() -> Option<&'static Ledger> {
+    named_at().map(|(ledger, _)| ledger)
+}
+
+fn named_at() -> Option<(&'static Ledger, Path)> {
+    let (id, _) = word::decode(STATE.pool()?)?;
+    rundir::search(given_dir(), |dir| {
+        let path = rundir::ledger(dir, id, space::own());
+        Ledger::open(path.c()).ok().map(|ledger| (ledger, path))
+    })
+}
+
+/// Is no other client left that was started by no job? Two that leave at once are told apart by the mark,
+/// and by who takes the numbers.
+fn leaves_last(ledger: &Ledger, me: u32) -> bool {
+    if me == 0 || !ledger.is_top(me) {
+        return false;
+    }
+    if let Some(record) = ledger.record(me) {
+        record.queued.store(LEAVING, Release);
+    }
+    let others = |(index, r): (u32, &jsshim_engine::ledger::record::Record)| {
+        index != me
+            && r.state() == Slot::Client
+            && r.queued.load(Acquire) != LEAVING
+            && ledger.is_top(index)
+            && sys::kill(r.pid.load(Acquire), 0) != Err(sys::Errno::SRCH)
+    };
+    !ledger.records().any(others)
+}
+
+/// In the `queued` of a client, which waits for nothing: it is at its end.
+const LEAVING: u64 = 1;

@@ -1,0 +1,152 @@
+//! What cannot wait until the first job: a pool that the top program itself shall join, and a dry run.
+
+use core::ffi::{c_char, c_int, CStr};
+use core::sync::atomic::Ordering::Release;
+
+use jsshim_engine::client::Client;
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::word;
+use jsshim_engine::makeflags::{self, Auth};
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::show::stderr;
+use jsshim_engine::text::Text;
+use jsshim_engine::{proc, sys};
+
+use crate::exec::environ::{self, Strings};
+use crate::job::state::STATE;
+use crate::job::stats;
+
+use super::{dialect, join, program, settings};
+
+/// Do these three belong together, as execve(2) lays them out: the environment behind the arguments? Nothing is
+/// read, for what does not fit may be no pointer. Of no arguments at all, which Linux has refused since 5.18, libc
+/// must know the same.
+pub fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
+    let behind = usize::try_from(count).ok().and_then(|n| n.checked_add(1));
+    let behind = behind.map(|n| arguments.wrapping_add(n));
+    let fits = !arguments.is_null() && arguments.is_aligned() && behind == Some(environment);
+    fits && (count > 0 || environment == environ::current())
+}
+
+/// Has this exec given the process privileges that its parent does not have (AT_SECURE, getauxval(3): setuid,
+/// setgid, file capabilities)? Not by getauxval itself, which is of glibc 2.16.
+///
+/// # Safety
+/// It must be the environment as the kernel laid it out: the auxiliary vector follows it.
+pub unsafe fn is_secure(environment: Strings) -> bool {
+    // SAFETY: by the contract: up to the NULL, then pairs of words up to AT_NULL.
+    unsafe {
+        let mut at = environment;
+        while !(*at).is_null() {
+            at = at.wrapping_add(1);
+        }
+        // Each variable that ld.so has taken away, as it does just here, has left a NULL behind.
+        while (*at).is_null() {
+            at = at.wrapping_add(1);
+        }
+        let mut pair = at.cast::<[usize; 2]>();
+        loop {
+            match *pair {
+                [0, _] => return false,
+                [AT_SECURE, value] => return value != 0,
+                _ => pair = pair.wrapping_add(1),
+            }
+        }
+    }
+}
+
+const AT_SECURE: usize = libc::AT_SECURE as usize;
+
+/// One walk over the environment. `record_first`: see [`State::join`](crate::job::state::State::join).
+pub fn look(record_first: fn(&Client)) {
+    let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
+    let (mut stats, mut trace, mut root) = (false, false, false);
+    // SAFETY: before main, the environment is as the kernel made it. Most words are told by their first byte.
+    let words = unsafe {
+        let ours = |s: &*const c_char| matches!(s.cast::<u8>().read(), b'J' | b'L' | b'M');
+        environ::pointers(environ::current()).filter(ours).map(|s| CStr::from_ptr(s))
+    };
+    for word in words {
+        match word.to_bytes() {
+            [b'J', b'S', rest @ ..] => {
+                jobs |= rest.strip_prefix(b"SHIM_JOBS=").is_some_and(|v| !v.is_empty());
+                if let Some(word) = rest.strip_prefix(b"SHIM_POOL=") {
+                    pool = true;
+                    root |= own_pool::is_made_here(word);
+                }
+                stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(settings::is_on);
+                trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(settings::is_on);
+                held = held.or_else(|| word::handle(rest.strip_prefix(b"SHIM_HELD=")?));
+            }
+            [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', ..] => {
+                STATE.set_preload(word);
+            }
+            [b'M', b'A', b'K', b'E', b'F', b'L', b'A', b'G', b'S', b'=', rest @ ..] => {
+                flags = Some(rest);
+                STATE.set_flags(word);
+            }
+            _ => {}
+        }
+    }
+    if let Some(job) = held {
+        STATE.put_held(job);
+        environ::remove(c"JSSHIM_HELD");
+    }
+    let parsed = flags.map(makeflags::parse);
+    if parsed.as_ref().is_some_and(|f| f.dry_run) {
+        stop_dry_run();
+    }
+    let auth = parsed.and_then(|f| f.auth);
+    if let Some(Auth::Fds { read, .. }) = auth {
+        STATE.set_end(End::of(read));
+    }
+    if root {
+        stats::made_pool();
+    }
+    if stats {
+        stats::begin(root);
+    }
+    let top = !pool && auth.is_none();
+    // Of the program at the top, the jobs that run alone are to be seen, too.
+    STATE.eager.store(top || root && (stats || trace), Release);
+    STATE.top.store(top, Release);
+    if top && jobs {
+        found_pool(flags, record_first);
+    } else if !top && program::is_speaker() {
+        dialect::translate(flags, auth.as_ref());
+        // What its children are told must be told to the first one, too.
+        STATE.eager.store(!program::obeys(settings::of_pool()), Release);
+    }
+}
+
+/// `make -n` still runs recipes marked `+`: the program at the top of the preload does not run then,
+/// as make's manual asks of job server clients. One whose parent is preloaded too is make's own doing.
+fn stop_dry_run() {
+    let mut preloaded = false;
+    let parent = proc::ancestors().next().unwrap_or(0);
+    proc::each_word(&proc::of(parent).with(b"/environ"), |w| {
+        preloaded |= w.starts_with(b"LD_PRELOAD=") && w.windows(9).any(|part| part == b"libjsshim");
+    });
+    if !preloaded {
+        stderr::say(b"MAKEFLAGS has n (dry run): the program is not run");
+        sys::exit(0);
+    }
+}
+
+/// With `JSSHIM_JOBS`, the pool is made before the program starts, so that a make or cargo at the top
+/// joins it too.
+///
+/// It travels in `JSSHIM_POOL`. What speaks the protocol is told in its own MAKEFLAGS, when it starts: no other
+/// program of the tree has descriptors of ours, or words of make's.
+fn found_pool(flags: Option<&[u8]>, record_first: fn(&Client)) {
+    let Some(word) = join::found(record_first) else {
+        // It has been said why; the children need not try again.
+        return environ::export(c"JSSHIM_JOBS", b"\0");
+    };
+    let word: Text<400> = Text::new(word.bytes()).with(b"\0");
+    environ::export(c"JSSHIM_POOL", word.bytes());
+    stats::made_pool();
+    if program::is_speaker() {
+        dialect::translate(flags, None);
+    }
+}

@@ -1,0 +1,127 @@
+//! One pool, several dialects. ninja from 1.13 on joins a `fifo:` only, make before 4.4 and older cargos
+//! two descriptors only, and every speaker of the protocol is lost where something between it and make
+//! has closed them. Before such a program starts, its MAKEFLAGS is put into words that it understands.
+//!
+//! A speaker is known here by its name, since this runs in every process of the tree.
+
+use jsshim_engine::join::end::End;
+use jsshim_engine::join::{self, Found};
+use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
+use jsshim_engine::pool::own_pool;
+use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::program::speaker::{is_bmake, is_gnu_make, is_lto};
+use jsshim_engine::room::Room;
+use jsshim_engine::sys;
+use jsshim_engine::text::Path;
+
+use crate::exec::environ::export;
+use crate::job::state::STATE;
+
+use super::program::{self, program_says};
+use super::settings;
+
+/// How a pool that is a fifo is written for this program.
+#[derive(PartialEq, Eq)]
+enum Form {
+    Fifo,
+    Descriptors,
+    /// It knows no words.
+    None,
+}
+
+fn form() -> Form {
+    let name = program::name();
+    let knows_fifos = program_says(b"fifo:");
+    if is_bmake(program::name()) {
+        // It dies of GNU make's.
+        Form::None
+    } else if name.starts_with(b"ninja") {
+        // Between: Kitware's builds before 1.13.
+        match knows_fifos {
+            true => Form::Fifo,
+            false if program_says(b"--jobserver-auth=") => Form::Descriptors,
+            false => Form::None,
+        }
+    } else if is_gnu_make(name) && program_says(b"jobserver-style") || is_lto(name) && knows_fifos {
+        Form::Fifo
+    } else {
+        Form::Descriptors
+    }
+}
+
+/// Puts the pool of this process into this program's words, if it does not know those of MAKEFLAGS, or
+/// where MAKEFLAGS has none because the pool is ours.
+pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
+    let (name, settings) = (program::name(), settings::of_pool());
+    match auth {
+        None if settings.pool.is_some_and(own_pool::is_ours) => {
+            let told = flags.is_some_and(|f| makeflags::parse(f).jobs == Some(1));
+            if !told && !program::is_told_otherwise() {
+                write(flags, form());
+            }
+        }
+        // gcc itself has taken the word away where the descriptors were closed.
+        None if is_lto(name) => write(flags, Form::Descriptors),
+        None => {}
+        Some(_) if is_bmake(program::name()) => {}
+        Some(&Auth::Fds { read, write: w }) if read >= 0 && w >= 0 => {
+            let open = join::has_pool(read, w, settings);
+            if name.starts_with(b"ninja") {
+                // Some builds know both, and then make's own word is the best.
+                let knows_both = open && program_says(b"'pipe' mode detected");
+                if program_says(b"fifo:") && !knows_both {
+                    write(flags, Form::Fifo);
+                }
+            } else if !open {
+                write(flags, Form::Descriptors);
+            }
+        }
+        // make's word for a recipe without `+`: the pool may be known all the same.
+        Some(Auth::Fds { .. }) if is_lto(name) => write(flags, Form::Descriptors),
+        Some(Auth::Fifo(_)) if form() == Form::Descriptors => write(flags, Form::Descriptors),
+        Some(_) => {}
+    }
+}
+
+fn write(flags: Option<&[u8]>, form: Form) {
+    match form {
+        Form::Fifo => as_fifo(flags),
+        Form::Descriptors => as_descriptors(flags),
+        Form::None => {}
+    }
+}
+
+fn find() -> Option<Pool> {
+    match join::find(settings::of_pool()) {
+        Found::Pool(pool, _) => Some(pool),
+        _ => None,
+    }
+}
+
+fn as_fifo(flags: Option<&[u8]>) {
+    let Some(pool) = find() else { return };
+    if let Ok(fd) = pool.open(libc::O_RDWR) {
+        sys::close(fd);
+        announce(flags, &WriteAuth::Fifo(pool.path.bytes()));
+    }
+}
+
+fn as_descriptors(flags: Option<&[u8]>) {
+    if let Some(Ok((read, write))) = find().map(|pool| own_pool::ends(&pool)) {
+        // One that takes no notice is gated, and finds the pool by what it is told now.
+        STATE.set_end(End::of(read));
+        announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });
+    }
+}
+
+/// Puts the pool into MAKEFLAGS in place of what is there.
+fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
+    // At most a backslash for each byte of a path, and our words.
+    let size = flags.map_or(0, <[u8]>::len).saturating_add(2 * Path::ROOM + 256);
+    let Ok(mut room) = Room::new(size) else { return };
+    let mut out = Out::new(room.bytes());
+    let none = Letters::default();
+    if makeflags::write(flags, Some(auth), &none, &mut out) && out.push(b"\0") {
+        export(c"MAKEFLAGS", out.as_bytes());
+    }
+}

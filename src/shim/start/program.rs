@@ -1,0 +1,118 @@
+//! Which program is this, and does it speak the protocol?
+
+use core::ffi::{c_char, CStr};
+use core::slice::from_raw_parts;
+
+use jsshim_engine::join::{self, word, Settings};
+use jsshim_engine::program::speaker;
+use jsshim_engine::text::{self, Path};
+use jsshim_engine::{makeflags, proc};
+
+use crate::exec::environ;
+use crate::host::objects::{self, gnu_hash, Object};
+use crate::job::state::STATE;
+
+extern "C" {
+    static program_invocation_short_name: *const c_char;
+}
+
+/// The name that this program was called by.
+pub fn name() -> &'static [u8] {
+    // SAFETY: set by libc before any constructor; a part of argv.
+    unsafe {
+        let name = program_invocation_short_name;
+        if name.is_null() {
+            b""
+        } else {
+            CStr::from_ptr(name).to_bytes()
+        }
+    }
+}
+
+/// Does this program speak the protocol, by its name?
+pub fn is_speaker() -> bool {
+    speaker::is_known(name())
+}
+
+/// Does this program speak the protocol itself? Told by the strings in its read-only memory, or by
+/// libjobserver among its libraries.
+#[inline(never)]
+pub(crate) fn speaks() -> bool {
+    speaker::WORDS.into_iter().any(program_says) || has_libjobserver()
+}
+
+/// Is a library loaded that starts jobs on slots for its program?
+fn has_libjobserver() -> bool {
+    const NAME: &CStr = c"jobserver_launch_job";
+    let mut found = false;
+    objects::each(|info| {
+        let defined = Object::of(info).map(|o| o.find(NAME, gnu_hash(NAME)));
+        found = defined.is_some_and(|d| d.newest != 0);
+        found
+    });
+    found
+}
+
+/// Has this program been told of a pool, and has made one of its own since, as those with libjobserver do? The
+/// known speakers do not change their own environment, but we do.
+pub(crate) fn has_left_pool() -> bool {
+    let auth = |flags: Option<&'static [u8]>| makeflags::parse(flags?).auth;
+    let (first, now) = (auth(STATE.first_flags()), auth(STATE.flags()));
+    first.is_some() && first != now && !is_speaker()
+}
+
+/// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
+/// do otherwise? A make or ninja that is given a `-jN` of its own takes no notice of the pool.
+#[inline(never)]
+pub fn obeys(settings: Settings<'_>) -> bool {
+    let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
+    let Some(auth) = flags.auth else { return false };
+    let counts = !word::overrides(settings.pool) || join::is_told(&auth, settings.pool);
+    counts && !is_told_otherwise() && !has_left_pool()
+}
+
+/// Is this word in the program's read-only memory (the first object)? That of its code is looked at only
+/// where there is no other.
+pub fn program_says(word: &[u8]) -> bool {
+    let mut found = false;
+    objects::each(|info| {
+        let has = |flags: u32| {
+            let of = move |h: &&libc::Elf64_Phdr| h.p_type == libc::PT_LOAD && h.p_flags == flags;
+            objects::headers(info).iter().filter(of).map(move |h| {
+                let start = (info.dlpi_addr as usize).wrapping_add(h.p_vaddr as usize) as *const u8;
+                // SAFETY: a readable segment is mapped for as long as it says.
+                text::contains(unsafe { from_raw_parts(start, h.p_filesz as usize) }, word)
+            })
+        };
+        let data = has(libc::PF_R).reduce(|a, b| a | b);
+        found = data.unwrap_or_else(|| has(libc::PF_R | libc::PF_X).any(|found| found));
+        true
+    });
+    found
+}
+
+/// Is this a make or a ninja whose command line has a number of jobs?
+#[inline(never)]
+pub fn is_told_otherwise() -> bool {
+    if !is_ninja() && !speaker::is_gnu_make(name()) {
+        return false;
+    }
+    // The first word is the program.
+    if let Some(arguments) = STATE.arguments() {
+        // SAFETY: the kernel's array, and strings that end in a NUL.
+        return unsafe { environ::iter(arguments) }
+            .skip(1)
+            .any(|word| speaker::names_jobs(word.to_bytes()));
+    }
+    // Of the others, the start tells.
+    let (mut told, mut first) = (false, true);
+    proc::each_part::<64>(&Path::new(b"/proc/self/cmdline"), 0, |word| {
+        told |= !first && speaker::names_jobs(word);
+        first = false;
+    });
+    told
+}
+
+pub(crate) fn is_ninja() -> bool {
+    name().starts_with(b"ninja")
+}

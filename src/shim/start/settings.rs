@@ -1,0 +1,170 @@
+//! Our variables, but for `JSSHIM_ENV` and `JSSHIM_HELPER`.
+
+use core::sync::atomic::AtomicU8;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use jsshim_engine::join::{word, Settings};
+use jsshim_engine::pool::cpus;
+use jsshim_engine::program::glob;
+use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::text::{Path, Text};
+use jsshim_engine::watchdog::settings as stall;
+use jsshim_engine::{makeflags, sys};
+
+use crate::exec::environ;
+use crate::job::state::STATE;
+
+use super::program;
+
+/// `JSSHIM_GATE`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// The parent waits while nothing else needs it, else the child is held.
+    Auto,
+    /// The parent waits even where it could be needed, at most a second.
+    Parent,
+    /// The child is held at once.
+    Child,
+}
+
+static GATE: AtomicU8 = AtomicU8::new(0);
+
+/// The mode that was read at joining.
+pub fn gate_mode() -> Gate {
+    match GATE.load(Relaxed) {
+        1 => Gate::Parent,
+        2 => Gate::Child,
+        _ => Gate::Auto,
+    }
+}
+
+/// What the environment says of the pool, or has said when the process started.
+pub fn of_pool() -> Settings<'static> {
+    let (makeflags, pool, end) = (STATE.flags(), STATE.pool(), STATE.end());
+    Settings { makeflags, pool, end, dir: given_dir() }
+}
+
+/// The value of `JSSHIM_DIR`.
+pub fn given_dir() -> Option<&'static [u8]> {
+    environ::own(b"JSSHIM_DIR=")
+}
+
+#[inline(never)]
+pub(crate) fn settle_modes() {
+    let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0"));
+    STATE.debug.store(debug, Relaxed);
+    let limit = environ::own(b"JSSHIM_STALL=").filter(|v| !v.is_empty());
+    if limit.is_some_and(|v| stall::limit(v).is_none()) {
+        STATE.warn(b"JSSHIM_STALL is neither seconds nor off; it is not used");
+    }
+    if environ::own(b"JSSHIM_COUNT=").is_some_and(|v| stall::Count::parse(v).is_none()) {
+        STATE.warn(b"JSSHIM_COUNT is neither running nor processes; running is used");
+    }
+    GATE.store(
+        match environ::own(b"JSSHIM_GATE=") {
+            None | Some(b"" | b"auto") => 0,
+            Some(b"parent") => 1,
+            Some(b"child") => 2,
+            Some(_) => {
+                STATE.warn(b"JSSHIM_GATE is not auto, parent or child; auto is used");
+                0
+            }
+        },
+        Relaxed,
+    );
+}
+
+/// `JSSHIM_LOAD` in whole or broken numbers, else the `-l` of MAKEFLAGS; thousandths.
+#[inline(never)]
+pub(crate) fn load_limit(flags: u32) -> u32 {
+    let word = environ::own(b"JSSHIM_LOAD=").filter(|v| !v.is_empty());
+    let own = word.and_then(|v| {
+        let text: Text<32> = Text::new(b"-l").with(v);
+        makeflags::parse(text.bytes()).load_milli
+    });
+    if word.is_some() && own.is_none() {
+        STATE.warn(b"JSSHIM_LOAD is not a number; it is not used");
+    }
+    own.unwrap_or(flags)
+}
+
+/// `JSSHIM_JOBS`, if it is a number above zero.
+#[inline(never)]
+pub fn jobs_wanted() -> Option<u32> {
+    let word = environ::own(b"JSSHIM_JOBS=").filter(|v| !v.is_empty())?;
+    let n = word::count(word);
+    if n.is_none() {
+        STATE.warn(b"JSSHIM_JOBS is not a number above 0; the number of CPUs is used");
+    }
+    n
+}
+
+/// Slots for a pool of our own.
+pub(crate) fn wanted() -> u32 {
+    jobs_wanted().unwrap_or_else(cpus::default_slots)
+}
+
+/// Left out by `JSSHIM_SKIP`, or not let in by `JSSHIM_ONLY` (globs on the program's name)?
+#[inline(never)]
+pub(crate) fn left_out() -> bool {
+    let (skip, only) = (environ::own(b"JSSHIM_SKIP="), environ::own(b"JSSHIM_ONLY="));
+    if skip.is_none() && only.is_none() {
+        return false;
+    }
+    let Ok(mut room) = Room::new(PATH_ROOM) else { return false };
+    let name = match sys::readlink(c"/proc/self/exe", room.bytes()) {
+        Ok(path) => path.rsplit(|b| *b == b'/').next().unwrap_or(path),
+        // Without /proc it is what the program was called by.
+        Err(_) => program::name(),
+    };
+    skip.is_some_and(|list| glob::any(list, name))
+        || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
+}
+
+/// Is this a value that asks for something?
+pub fn is_on(value: &[u8]) -> bool {
+    !matches!(value, b"" | b"0")
+}
+
+/// The value of a variable now, or else when the process started.
+fn value(name: &[u8]) -> Option<&'static [u8]> {
+    let start = STATE.env.load(Acquire).cast_const();
+    // SAFETY: the kernel's array, and strings that end in a NUL.
+    let found = environ::own(name).or_else(|| unsafe { environ::get(start, name) });
+    found.filter(|v| is_on(v))
+}
+
+/// `JSSHIM_STATS`: 1, or a file.
+pub fn stats_target() -> Option<&'static [u8]> {
+    value(b"JSSHIM_STATS=")
+}
+
+/// Are statistics asked for?
+pub fn wants_stats() -> bool {
+    stats_target().is_some()
+}
+
+/// `JSSHIM_TRACE`: the file, or nothing. One without a leading slash is in the working directory.
+#[inline(never)]
+pub fn trace_file(path: &mut Path) {
+    let Some(file) = value(b"JSSHIM_TRACE=") else { return };
+    if file.first() != Some(&b'/') {
+        put_directory(path);
+    }
+    if !path.put(file).fits() {
+        STATE.warn(b"the path in JSSHIM_TRACE is too long; no trace is written");
+        *path = Path::default();
+    }
+}
+
+#[inline(never)]
+fn put_directory(path: &mut Path) {
+    let mut buf = [0u8; 256];
+    let dir = match sys::getcwd(&mut buf).map(<[u8]>::len) {
+        Ok(n) => buf.get(..n).unwrap_or(b""),
+        // It does not fit in the path either.
+        Err(sys::Errno(libc::ERANGE)) => &buf,
+        Err(_) => b".",
+    };
+    path.put(dir).put(b"/");
+}
