@@ -131,7 +131,7 @@ fn layout_names_what_is_there() {
     };
     let symbols = output("nm", &["--defined-only", &library]);
     let layout = fs::read_to_string(source().join("../src/shim/layout.ld")).unwrap();
-    let names: Vec<_> = layout.split(".text.*").skip(1).filter_map(|s| s.split('*').next());
+    let names = layout.split(".text.*").skip(1).filter_map(|s| s.split('*').next());
     let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let names: Vec<_> = names.filter(is_name).collect();
     assert!(names.len() > 8, "{names:?}");

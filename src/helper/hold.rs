@@ -18,7 +18,7 @@ use jsshim_engine::slots::State;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Text;
 
-use crate::start::Args;
+use crate::args::Args;
 
 /// argv: name, spec, target, then the target's own.
 pub fn run(args: &Args) -> ! {

@@ -16,6 +16,7 @@
     clippy::panic
 )]
 
+mod args;
 mod double;
 mod guard;
 mod hold;
@@ -30,12 +31,14 @@ use jsshim_engine::show::stderr;
 use jsshim_engine::sys;
 use jsshim_engine::watchdog::settings::{self, Count};
 
+use args::Args;
+
 /// By this the library knows its helper.
 #[link_section = ".note.jsshim"]
 static NOTE: Note = spec::NOTE;
 
 /// `JSSHIM_STATS`, if it is a file; else empty. The guard leaves its directory, so a name without one gets it.
-fn stats_file(args: &start::Args) -> &'static CStr {
+fn stats_file(args: &Args) -> &'static CStr {
     let value = args.variable(b"JSSHIM_STATS=").filter(|v| !matches!(*v, b"" | b"0" | b"1"));
     let absolute = |value: &[u8]| {
         let mut room = Room::new(PATH_ROOM)?;
@@ -49,7 +52,7 @@ fn stats_file(args: &start::Args) -> &'static CStr {
     value.and_then(|value| absolute(value).ok()).unwrap_or(c"")
 }
 
-fn main(args: &start::Args) -> ! {
+fn main(args: &Args) -> ! {
     // Or it would not be linked. As `#[used]` it would be an exported symbol, in tables that nobody reads.
     core::hint::black_box(&raw const NOTE);
     match args.get(1).map(core::ffi::CStr::to_bytes) {

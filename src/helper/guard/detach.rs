@@ -4,6 +4,9 @@ use jsshim_engine::guard::process::KEPT;
 use jsshim_engine::ledger::signals;
 use jsshim_engine::sys;
 
+/// With fewer descriptors than these, none is used for anything but the pool and the ledger.
+pub(crate) const SCARCE: u64 = 32;
+
 /// Where there is no close_range(2), no descriptor above this one is looked for.
 pub(crate) const MOST: i32 = 65_536;
 

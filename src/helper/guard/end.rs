@@ -6,7 +6,7 @@ use jsshim_engine::program::speaker;
 use jsshim_engine::text::Path;
 use jsshim_engine::{proc, sys};
 
-use super::state::SCARCE;
+use super::detach::SCARCE;
 
 /// What is known of the end of the build.
 pub(super) struct End {

@@ -13,8 +13,8 @@ use jsshim_engine::watchdog::Pace;
 use crate::double::{self, Role};
 
 use super::budget::tick;
-use super::detach::{close_from, MOST};
-use super::state::{Guard, SCARCE};
+use super::detach::{close_from, MOST, SCARCE};
+use super::state::Guard;
 
 /// How long a guard that has been asked to make room looks for the next one, in ms.
 const ROOM_MILLIS: u32 = 300;

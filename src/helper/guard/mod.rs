@@ -20,7 +20,7 @@ use crate::double;
 use crate::stale::{self, Neighbours};
 
 use budget::Budget;
-use detach::{called, detach};
+use detach::{called, detach, SCARCE};
 use end::End;
 use jsshim_engine::guard::process::{FILE, KEPT};
 use jsshim_engine::ledger::access::Ledger;
@@ -33,7 +33,7 @@ use jsshim_engine::watchdog::alive::Watches;
 use jsshim_engine::watchdog::settings::Count;
 use jsshim_engine::watchdog::Watchdog;
 use jsshim_engine::{proc, space};
-use state::{Guard, Make, SCARCE};
+use state::{Guard, Make};
 use statistics::tell;
 
 /// The first descriptor behind the standard ones.

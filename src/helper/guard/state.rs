@@ -12,9 +12,6 @@ use crate::stale::Neighbours;
 use super::budget::Budget;
 use super::end::End;
 
-/// With fewer descriptors than these, none is used for anything but the pool and the ledger.
-pub(crate) const SCARCE: u64 = 32;
-
 /// What the make does whose pool it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Make {

@@ -1,0 +1,52 @@
+//! The arguments and the environment of this process.
+
+use core::ffi::{c_char, CStr};
+
+/// What the kernel left on the stack (execve(2)): arguments and environment.
+pub struct Args {
+    argc: usize,
+    argv: *mut *const c_char,
+}
+
+impl Args {
+    /// # Safety
+    /// `sp` must be the stack pointer at the start of the process: there is argc, then the pointers.
+    pub unsafe fn at(sp: *mut usize) -> Self {
+        // SAFETY: by the contract.
+        unsafe { Self { argc: *sp, argv: sp.wrapping_add(1).cast() } }
+    }
+
+    /// The argument `i`.
+    pub fn get(&self, i: usize) -> Option<&'static CStr> {
+        // SAFETY: the kernel's strings stay for the life of the process.
+        (i < self.argc).then(|| unsafe { CStr::from_ptr(*self.argv.wrapping_add(i)) })
+    }
+
+    /// The argument pointers from `i` on, NULL-terminated.
+    pub fn from(&self, i: usize) -> *mut *const c_char {
+        self.argv.wrapping_add(i.min(self.argc))
+    }
+
+    /// The value of the variable that starts with `name`, such as `HOME=`.
+    pub fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
+        let mut at = self.env();
+        loop {
+            // SAFETY: the kernel's array, which ends in NULL.
+            let word = unsafe { *at };
+            if word.is_null() {
+                return None;
+            }
+            // SAFETY: as in `get`.
+            let value = unsafe { CStr::from_ptr(word) }.to_bytes().strip_prefix(name);
+            if value.is_some() {
+                return value;
+            }
+            at = at.wrapping_add(1);
+        }
+    }
+
+    /// The environment, NULL-terminated.
+    pub fn env(&self) -> *const *const c_char {
+        self.argv.wrapping_add(self.argc).wrapping_add(1)
+    }
+}
