@@ -10,8 +10,6 @@ mod pools;
 mod recipes;
 mod words;
 
-use std::time::Duration;
-
 use crate::harness::pool::Kind;
 use crate::harness::programs::{artifact, compiled, on_path, python, tool};
 use crate::harness::Run;
@@ -27,9 +25,6 @@ pub fn tests() -> Vec<Test> {
     list.extend(clocks::tests());
     list
 }
-
-/// None needs more than a few seconds, so that a run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Who has the pool.
 #[derive(Clone, Copy, PartialEq)]
@@ -72,13 +67,12 @@ fn side_by_side((top, slots): Place, hosts: usize, script: &str) -> Run {
         .env("PYTHON", &python())
         .env("SEMAPHORE", &compiled("semaphore"))
         .running()
-        .patience(PATIENCE)
         .unordered()
 }
 
 /// One host, alone in the pool.
 fn alone(argv: &[&str], kind: Kind, slots: usize) -> Run {
-    Run::new(argv).env("PYTHON", &python()).pool(kind, slots).running().patience(PATIENCE)
+    Run::new(argv).env("PYTHON", &python()).pool(kind, slots).running()
 }
 
 /// Is there a library? Some of these show nothing without it.

@@ -1,14 +1,12 @@
 //! The C library: programs of `c/libjobserver`, linked once to the shared and once to the static library,
 //! each case in a process of its own, without the preloaded library and with it.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
 
 use crate::harness::pool::Kind;
-use crate::harness::programs::{artifact, base, output, source};
+use crate::harness::programs::{artifact, once, output, source};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -49,15 +47,12 @@ fn home(name: &str) -> String {
 }
 
 /// A folder with the library under the names that the linker and the loader look for.
-fn lib() -> &'static str {
-    static LIB: OnceLock<String> = OnceLock::new();
-    LIB.get_or_init(|| {
-        let dir = base().join("lib");
-        fs::create_dir_all(&dir).unwrap();
+fn lib() -> String {
+    once("lib", |dir| {
+        fs::create_dir_all(dir).unwrap();
         for name in ["libjobserver.so", "libjobserver.so.0"] {
             symlink(artifact("libjobserver.so").unwrap(), dir.join(name)).unwrap();
         }
-        dir.to_str().unwrap().to_owned()
     })
 }
 
@@ -65,25 +60,20 @@ fn lib() -> &'static str {
 pub fn build(from: &str, link: Link, compiler: &[&str]) -> Option<String> {
     let archive = artifact("libjobserver.a")?;
     let name = from.rsplit('/').next()?.trim_end_matches(".c");
-    static DONE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let target = base().join(format!("{name}-{link:?}-{}", compiler.join("")));
-    let target = target.to_str()?.to_owned();
-    let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !done.insert(target.clone()) {
-        return Some(target);
-    }
-    let from = source().join(from);
-    let header = format!("-I{}", home(""));
-    let (search, rpath) = (format!("-L{}", lib()), format!("-Wl,-rpath,{}", lib()));
-    let mut line = compiler.to_vec();
-    line.extend(["-O1", "-g", "-Wall", "-Wextra", "-Werror", &header, "-o", &target]);
-    line.push(from.to_str()?);
-    match link {
-        Link::Shared => line.extend(["-xnone", &search, "-ljobserver", &rpath]),
-        Link::Static => line.extend(["-xnone", &archive]),
-    }
-    output(line[0], &line[1..]);
-    Some(target)
+    let target = format!("{name}-{link:?}-{}", compiler.join(""));
+    Some(once(&target, |path| {
+        let from = source().join(from);
+        let (from, target) = (from.to_str().expect("UTF-8"), path.to_str().expect("UTF-8"));
+        let header = format!("-I{}", home(""));
+        let (search, rpath) = (format!("-L{}", lib()), format!("-Wl,-rpath,{}", lib()));
+        let mut line = compiler.to_vec();
+        line.extend(["-O1", "-g", "-Wall", "-Wextra", "-Werror", &header, "-o", target, from]);
+        match link {
+            Link::Shared => line.extend(["-xnone", &search, "-ljobserver", &rpath]),
+            Link::Static => line.extend(["-xnone", &archive]),
+        }
+        output(line[0], &line[1..]);
+    }))
 }
 
 const GNU: [&str; 3] = ["cc", "-pthread", "-D_GNU_SOURCE"];

@@ -25,6 +25,7 @@ mod harness;
 mod hosts;
 mod idle;
 mod installing;
+mod lanes;
 mod launcher;
 mod libjobserver;
 mod libjobserver_examples;
@@ -34,6 +35,7 @@ mod packaging;
 mod proof;
 mod python;
 mod rooms;
+mod run;
 mod security;
 mod see;
 mod settings;
@@ -50,10 +52,21 @@ mod tidy;
 mod wrapper;
 mod xargs;
 
-use libtest_mimic::{Arguments, Trial};
+use lanes::{measuring, sleeping, Lane};
+use libtest_mimic::Arguments;
 
-/// A named test. The name says what must hold.
-type Test = (String, Box<dyn FnOnce() + Send>);
+/// A test. Its name says what must hold.
+struct Test {
+    name: String,
+    lane: Lane,
+    run: Box<dyn FnOnce() + Send>,
+}
+
+impl Test {
+    fn in_lane(self, lane: Lane) -> Test {
+        Test { lane, ..self }
+    }
+}
 
 /// Names each function of a list after its module and itself.
 macro_rules! tests {
@@ -65,7 +78,7 @@ use tests;
 
 fn test(name: &str, run: impl FnOnce() + Send + 'static) -> Test {
     let name = name.trim_start_matches("it::").to_owned();
-    (name, Box::new(run))
+    Test { name, lane: Lane::Computes, run: Box::new(run) }
 }
 
 /// What is run has the descriptors that its test gives, and none that were left open above: by those a host
@@ -90,73 +103,85 @@ fn ignore_nothing() {
     }
 }
 
-fn main() {
-    keep_descriptors_from_hosts();
-    ignore_nothing();
-    let mut arguments = Arguments::from_args();
-    // More would only wait for the processor, and what waits is what is tested.
-    arguments.test_threads.get_or_insert(2);
+/// In the order in which they start: first what takes long, so that it is not the last to end.
+fn with_real_programs() -> [Vec<Test>; 43] {
+    [
+        docs::tests(),
+        suites::tests(),
+        strangers::tests(),
+        packaging::tests(),
+        ship::tests(),
+        examples::tests(),
+        drivers::tests(),
+        wrapper::tests(),
+        libjobserver_examples::tests(),
+        libjobserver::tests(),
+        soak::tests(),
+        see::tests(),
+        table::tests(),
+        security::tests(),
+        corrupt::tests(),
+        doors::tests(),
+        arch::tests(),
+        neighbours::tests(),
+        python::tests(),
+        ninja::tests(),
+        proof::tests(),
+        measuring(idle::tests()),
+        hosts::tests(),
+        signals::tests(),
+        threads::tests(),
+        dialects::tests(),
+        environment::tests(),
+        cli::tests(),
+        doctor::tests(),
+        launcher::tests(),
+        installing::tests(),
+        shells::tests(),
+        xargs::tests(),
+        cost::tests(),
+        elf::tests(),
+        sleeping(faults::tests()),
+        sleeping(stalls::tests()),
+        sleeping(guards::tests()),
+        sleeping(ends::tests()),
+        sleeping(away::tests()),
+        sleeping(daemons::tests()),
+        sleeping(badflags::tests()),
+        sleeping(settings::tests()),
+    ]
+}
+
+/// All of them, and how many are left out.
+fn all() -> (Vec<Test>, usize) {
     let mut tests = tidy::tests();
     tests.extend(rooms::tests());
     tests.extend(docs::plain_tests());
-    let mut real = [
-        elf::tests(),
-        cost::tests(),
-        ninja::tests(),
-        xargs::tests(),
-        shells::tests(),
-        signals::tests(),
-        threads::tests(),
-        proof::tests(),
-        python::tests(),
-        hosts::tests(),
-        doors::tests(),
-        dialects::tests(),
-        environment::tests(),
-        drivers::tests(),
-        badflags::tests(),
-        soak::tests(),
-        ends::tests(),
-        guards::tests(),
-        stalls::tests(),
-        idle::tests(),
-        strangers::tests(),
-        corrupt::tests(),
-        cli::tests(),
-        installing::tests(),
-        launcher::tests(),
-        daemons::tests(),
-        doctor::tests(),
-        ship::tests(),
-        packaging::tests(),
-        examples::tests(),
-        docs::tests(),
-        arch::tests(),
-        away::tests(),
-        neighbours::tests(),
-        settings::tests(),
-        faults::tests(),
-        security::tests(),
-        table::tests(),
-        suites::tests(),
-        see::tests(),
-        libjobserver::tests(),
-        libjobserver_examples::tests(),
-        wrapper::tests(),
-    ];
-    if std::env::var_os("JSSHIM_TOOLBOX").is_some() {
-        tests.extend(real.iter_mut().flat_map(std::mem::take));
-    } else {
-        let count: usize = real.iter().map(Vec::len).sum();
-        println!("left out: {count} tests with real programs (run scripts/test)");
+    let real: Vec<_> = with_real_programs().into_iter().flatten().collect();
+    if std::env::var_os("JSSHIM_TOOLBOX").is_none() {
+        return (tests, real.len());
     }
-    let trial = |(name, run): Test| {
-        Trial::test(name, move || {
-            run();
-            Ok(())
-        })
-    };
-    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
-    let _ = std::fs::remove_dir_all(harness::programs::base());
+    tests.extend(real);
+    (tests, 0)
+}
+
+fn main() {
+    keep_descriptors_from_hosts();
+    ignore_nothing();
+    let (mut tests, left_out) = all();
+    if let Some((name, folder)) = run::asked_for() {
+        harness::programs::set_folder(folder);
+        tests.retain(|test| test.name == name);
+        (tests.pop().expect("the test is there").run)();
+        let _ = std::fs::remove_dir_all(harness::programs::base());
+        return;
+    }
+    let arguments = Arguments::from_args();
+    if left_out > 0 {
+        println!("left out: {left_out} tests with real programs (run scripts/test)");
+    }
+    let folder = harness::programs::folder();
+    let conclusion = run::run(arguments, tests, folder);
+    let _ = std::fs::remove_dir_all(folder);
     conclusion.exit();
 }

@@ -10,11 +10,11 @@ mod programs;
 mod sandboxes;
 mod surroundings;
 
+use crate::lanes::sleeping;
 use crate::Test;
 
 pub fn tests() -> Vec<Test> {
     let kinds = [
-        pools::tests(),
         programs::tests(),
         arguments::tests(),
         guards::tests(),
@@ -23,5 +23,7 @@ pub fn tests() -> Vec<Test> {
         surroundings::tests(),
         daemons::tests(),
     ];
-    kinds.into_iter().flatten().collect()
+    let mut list = pools::tests();
+    list.extend(sleeping(kinds.into_iter().flatten().collect()));
+    list
 }

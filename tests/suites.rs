@@ -14,23 +14,20 @@ use std::time::Duration;
 use crate::harness::pool::Kind;
 use crate::harness::programs::{artifact, on_path, script, tool};
 use crate::harness::Run;
+use crate::lanes::sleeping;
 use crate::Test;
 
 pub fn tests() -> Vec<Test> {
-    crate::tests![
-        python,
-        python_on_a_busy_pool,
+    let mut list = crate::tests![python, python_on_a_busy_pool, perl, bash, zsh, mksh];
+    list.extend(sleeping(crate::tests![
         python_multiprocessing,
-        perl,
-        bash,
         bash_jobs,
-        zsh,
-        mksh,
         make_of_debian,
         make_4_4,
         make_on_two_slots,
         coreutils_on_two_slots,
-    ]
+    ]));
+    list
 }
 
 /// The results of each part, in any order: parts print from several processes.
@@ -99,10 +96,11 @@ impl Suite {
             Some(kind) => run.pool(kind, slots),
             None => run.env("JSSHIM_JOBS", &slots.to_string()).slots(slots),
         };
-        let run = if self.running { run.running().unlimited().patience(PATIENCE) } else { run };
+        let run = if self.running { run.running().unlimited() } else { run };
         let folder = self.from.map(|from| tool(from, "")).unwrap_or_default();
         let outcome = run
             .any_peak()
+            .patience(PATIENCE)
             .env("LC_ALL", "C.UTF-8")
             .env("SUITES", &script("suites"))
             .env("SUITE", folder.trim_end_matches('/'))
@@ -169,8 +167,8 @@ fn difference(plain: &Results, shimmed: &Results, part: &str) -> String {
     format!("\nonly without the library:\n{lost}\nonly with it:\n{gained}")
 }
 
-/// For suites that wait for time to pass.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// A suite takes minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 const PYTHON: &str = "
     test.test_subprocess test.test_signal test.test_asyncio.test_subprocess test.test_threadsignals

@@ -2,9 +2,8 @@
 //! recipes have no `+`.
 
 use std::fs;
-use std::sync::OnceLock;
 
-use crate::harness::programs::{artifact, base, on_path, output, script, tool};
+use crate::harness::programs::{artifact, on_path, once, output, script, tool};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -56,27 +55,23 @@ exec $REAL \"$@\"
 ";
 
 /// Compiles it, once.
-fn lua_objects() -> &'static str {
-    static OBJECTS: OnceLock<String> = OnceLock::new();
-    OBJECTS.get_or_init(|| {
-        let dir = base().join("lua");
-        fs::create_dir_all(&dir).unwrap();
+fn lua_objects() -> String {
+    once("lua", |dir| {
+        fs::create_dir_all(dir).unwrap();
         // Debian's own, of which only the paths of a package would come.
         let header = "#define DEB_HOST_MULTIARCH \"x\"\n";
         fs::write(dir.join("lua5.4-deb-multiarch.h"), header).unwrap();
         let flags = "-c -O1 -flto -DLUA_USE_POSIX -I.";
         let sources = "$(ls $0/src/*.c | grep -v -e /luac -e /ltests)";
         let text = format!("cd $1 && gcc {flags} {sources}");
-        let dir = dir.to_str().unwrap();
-        output("sh", &["-c", &text, &tool("suite-lua", ""), dir]);
-        dir.to_owned()
+        output("sh", &["-c", &text, &tool("suite-lua", ""), dir.to_str().unwrap()]);
     })
 }
 
 fn lua(run: Run) -> Run {
     run.file("bin/as", "#!/bin/sh\n$JOB -b 5 -s 300\nexec as \"$@\"\n")
         .file("make", TELLING_MAKE)
-        .env("LUA", lua_objects())
+        .env("LUA", &lua_objects())
         .check(|o| {
             assert_eq!(o.stderr, "");
             assert!(o.text().starts_with("Lua 5.") && o.text().contains("xxx"), "it works");

@@ -1,7 +1,7 @@
 //! Perl, node, java, ruby and php.
 
 use super::{script, Row};
-use crate::harness::programs::{base, output};
+use crate::harness::programs::{once, output};
 use crate::harness::Run;
 
 pub const ROWS: &[Row] = &[
@@ -96,18 +96,13 @@ const CLUSTER: &str = "
 
 /// The folder of the compiled host.
 fn java_class() -> String {
-    use std::sync::OnceLock;
-    static DONE: OnceLock<String> = OnceLock::new();
-    let compile = || {
-        let dir = base().join("java");
-        std::fs::create_dir_all(&dir).expect("a folder");
+    once("java", |dir| {
+        std::fs::create_dir_all(dir).expect("a folder");
         let source = dir.join("Host.java");
         std::fs::write(&source, JAVA).expect("a file");
         let (dir, source) = (dir.to_str().expect("UTF-8"), source.to_str().expect("UTF-8"));
         output("javac", &["-d", dir, source]);
-        dir.to_owned()
-    };
-    DONE.get_or_init(compile).clone()
+    })
 }
 
 fn java(how: &str) -> Run {

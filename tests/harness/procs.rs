@@ -6,8 +6,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
+
 /// How long a process may still need after the host's end.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What tells the processes of a run from all others: the value of JSSHIM_TEST_ID in their
 /// environment, or the run's folder (whose name is that value) in their arguments.
@@ -37,7 +39,7 @@ impl Mark {
             sleep(Duration::from_millis(1));
             text = words();
         }
-        pid != std::process::id() && text.windows(self.0.len()).any(|w| w == self.0.as_bytes())
+        pid != std::process::id() && memmem::find(&text, self.0.as_bytes()).is_some()
     }
 
     /// Waits until none is left; the state of those that stay.

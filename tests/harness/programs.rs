@@ -1,11 +1,12 @@
 //! Where the programs are: the built library, the toolbox, what lies on PATH, what is compiled here.
 
-use std::collections::HashMap;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// The folder of this package.
 pub fn source() -> &'static Path {
@@ -54,12 +55,11 @@ pub fn on_path(name: &str) -> String {
 
 /// The interpreter itself, not a version manager's script that stands before it.
 pub fn python() -> String {
-    static PYTHON: OnceLock<String> = OnceLock::new();
-    let found = PYTHON.get_or_init(|| {
-        let out = output("python3", &["-c", "import sys; print(sys.executable)"]);
-        out.trim().to_owned()
-    });
-    found.clone()
+    let find = |path: &Path| {
+        let found = output("python3", &["-c", "import sys; print(sys.executable)"]);
+        fs::write(path, found.trim()).expect("a file");
+    };
+    fs::read_to_string(once("python", find)).expect("a path")
 }
 
 /// The standard output of a tool that must succeed.
@@ -82,26 +82,51 @@ pub fn compiled_with(name: &str, target: &str, flags: &[&str]) -> String {
 
 /// The same by another compiler.
 pub fn compiled_by(compiler: &str, name: &str, target: &str, flags: &[&str]) -> String {
-    static DONE: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
-    let mut done = DONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let done = done.get_or_insert_with(HashMap::new);
-    if let Some(path) = done.get(target) {
-        return path.clone();
+    once(target, |path| {
+        let from = text(&source().join(format!("c/{name}.c")));
+        let strict = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"];
+        output(compiler, &[&strict[..], flags, &["-o", &text(path), &from]].concat());
+    })
+}
+
+/// What all tests share: made at a path of this name by the first that needs it, while others wait.
+pub fn once(name: &str, make: impl FnOnce(&Path)) -> String {
+    let path = folder().join(name);
+    let made =
+        File::options().append(true).create(true).open(folder().join(format!("{name}.made")));
+    let mut made = made.expect("a file");
+    // SAFETY: locks an open file; no memory is involved.
+    let locked = unsafe { libc::flock(made.as_raw_fd(), libc::LOCK_EX) };
+    assert_eq!(locked, 0, "flock: {}", std::io::Error::last_os_error());
+    if made.metadata().expect("of an open file").len() == 0 {
+        make(&path);
+        made.write_all(b"made\n").expect("a file can be written");
     }
-    let path = text(&base().join(target));
-    let from = text(&source().join(format!("c/{name}.c")));
-    let strict = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"];
-    output(compiler, &[&strict[..], flags, &["-o", &path, &from]].concat());
-    done.insert(target.to_owned(), path.clone());
-    path
+    text(&path)
+}
+
+static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+/// In the process of a test: what the process that runs all has made.
+pub fn set_folder(folder: PathBuf) {
+    FOLDER.set(folder).expect("nobody has asked for it yet");
 }
 
 /// The folder of this whole run of the tests.
+pub fn folder() -> &'static Path {
+    FOLDER.get_or_init(|| {
+        let dir = env::temp_dir().join(format!("jsshim-it-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a temporary folder can be made");
+        dir
+    })
+}
+
+/// The folder of this test.
 pub fn base() -> &'static Path {
     static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| {
-        let dir = env::temp_dir().join(format!("jsshim-it-{}", std::process::id()));
-        fs::create_dir_all(&dir).expect("a temporary folder can be made");
+        let dir = folder().join(std::process::id().to_string());
+        fs::create_dir_all(&dir).expect("a folder can be made");
         dir
     })
 }

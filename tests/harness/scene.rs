@@ -62,11 +62,15 @@ impl Scene {
 
     pub fn play(&mut self, run: &Run, shimmed: bool) -> Outcome {
         let mut host = self.start(run, shimmed);
-        let mut complaints = Vec::new();
-        let status = match self.wait(run, shimmed, &mut host, &mut complaints) {
+        let (mut complaints, mut late) = (Vec::new(), None);
+        let status = match self.wait(run, shimmed, &mut host, &mut late) {
             Some(status) => status,
             None => {
                 complaints.push(format!("not finished after {:?}", run.patience));
+                complaints
+                    .push(format!("run-time folder:\n{}", procs::list(&self.dir.join("shim"))));
+                complaints
+                    .push(format!("level of the pool: {:?}", self.pool.as_ref().map(Pool::level)));
                 complaints.push(self.mark.describe());
                 self.mark.kill();
                 host.wait().unwrap()
@@ -86,6 +90,7 @@ impl Scene {
             stderr: String::from_utf8_lossy(&fs::read(self.dir.join("stderr")).unwrap()).into(),
             jobs: self.register.counts(),
             bursts: Bursts::of(&self.dir),
+            late,
         };
         let all_end = !run.breaks;
         if all_end && (outcome.jobs.running != 0 || outcome.jobs.started != outcome.jobs.ended) {
@@ -160,7 +165,7 @@ impl Scene {
         run: &Run,
         shimmed: bool,
         host: &mut Child,
-        complaints: &mut Vec<String>,
+        late: &mut Option<String>,
     ) -> Option<ExitStatus> {
         let start = Instant::now();
         let mut last = (0, start);
@@ -172,28 +177,24 @@ impl Scene {
             }
             if let Some(status) = host.try_wait().unwrap() {
                 if run.make && last.1.elapsed() > SOON {
-                    complaints
-                        .push(format!("make ended {:?} after the last job", last.1.elapsed()));
+                    *late = Some(format!("make ended {:?} after the last job", last.1.elapsed()));
                 }
                 return Some(status);
             }
             if watching && run.settles == Some(ended) {
                 let full = self.pool.as_ref().is_none_or(Pool::is_full);
-                let late = last.1.elapsed() > SOON;
-                if shimmed && !full && late {
+                let is_late = last.1.elapsed() > SOON;
+                if shimmed && !full && is_late {
                     let level = self.pool.as_ref().map_or(0, Pool::level);
-                    complaints.push(format!("all jobs ended, and the pool has {level} tokens"));
+                    *late = Some(format!("all jobs ended, and the pool has {level} tokens"));
                 }
-                if full || late || !shimmed {
+                if full || is_late || !shimmed {
                     fs::write(self.dir.join("go"), "").unwrap();
                     watching = false;
                 }
             }
             sleep(Duration::from_millis(5));
         }
-        complaints.push(format!("run-time folder:\n{}", procs::list(&self.dir.join("shim"))));
-        let level = self.pool.as_ref().map(Pool::level);
-        complaints.push(format!("level of the pool: {level:?}"));
         None
     }
 }

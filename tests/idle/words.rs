@@ -1,6 +1,6 @@
 //! JSSHIM_COUNT: what the slots bound.
 
-use super::{alone, is_here, PATIENCE};
+use super::{alone, is_here};
 use crate::harness::pool::Kind;
 use crate::harness::{Outcome, Run};
 use crate::Test;
@@ -36,8 +36,7 @@ fn running_is_the_default() {
 }
 
 fn sleepers(script: &str) -> Run {
-    let run = Run::new(&["dash", "-c", script]).env("JSSHIM_COUNT", "processes");
-    run.patience(PATIENCE)
+    Run::new(&["dash", "-c", script]).env("JSSHIM_COUNT", "processes")
 }
 
 /// Who sleeps has its slot until its end.
@@ -61,7 +60,7 @@ for p in all: p.start()
 for p in all: p.join()
 print([p.exitcode for p in all])
 ";
-    let run = || Run::python(program).env("JSSHIM_COUNT", "processes").patience(PATIENCE);
+    let run = || Run::python(program).env("JSSHIM_COUNT", "processes");
     run().pool(Kind::NonBlocking, 1).any_peak().both();
     let told = |o: &Outcome| {
         assert_eq!(o.stderr.lines().filter(|l| l.contains(crate::stalls::LINE)).count(), 3);
