@@ -33,8 +33,9 @@ pub fn plain_tests() -> Vec<Test> {
 const IN_A_CLEAN_COPY: [&str; 2] = ["packaging/README.md", "README.md"];
 
 fn pages() -> Vec<String> {
-    let mut list = vec!["README.md".to_owned(), "examples/README.md".to_owned()];
-    list.push("packaging/README.md".to_owned());
+    let mut list = ["README.md", "CONTRIBUTING.md", "examples/README.md", "packaging/README.md"]
+        .map(str::to_owned)
+        .to_vec();
     let docs = fs::read_dir(script("../docs")).unwrap().flatten();
     list.extend(docs.map(|e| format!("docs/{}", e.file_name().to_string_lossy())));
     list.retain(|page| page.ends_with(".md"));

@@ -35,14 +35,12 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
-/// For the scripts: how many tokens lie in the pool, the processes of this run's guards, and waiting.
+/// For the scripts: tokens, and waiting.
+pub const POOL: &str = include_str!("sh/pool.sh");
+
+/// And the processes of this run's guards.
 const TOOLS: &str = r#"
 exec 2>/dev/null
-pool() { $PYTHON -c 'import fcntl, os, re, termios
-flags = os.environ["MAKEFLAGS"]
-fifo = re.search("fifo:(.*)", flags)
-fd = os.open(fifo[1], os.O_RDONLY | os.O_NONBLOCK) if fifo else 3
-print(int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little"))'; }
 guards() {
     for pid in $(pgrep -x jsshim-helper); do
         grep -qz '^guard' /proc/$pid/cmdline || continue
@@ -59,15 +57,13 @@ pair() {
 # Neither may run between the two signals. With the end of its double a guard that is stopped goes on (setpgid(2)).
 stop_both() { pair; kill -STOP $guard $double; }
 kill_both() { stop_both; kill -KILL $guard $double; }
-started() { until [ "$(od -An -tu4 -j8 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
-ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
 export LD_PRELOAD=
 "#;
 
 const SHIM: &str = "LD_PRELOAD=$JSSHIM_LIB ";
 
 fn script(text: &str) -> Run {
-    let text = format!("{TOOLS}{}", text.replace("SHIM ", SHIM));
+    let text = format!("{POOL}{TOOLS}{}", text.replace("SHIM ", SHIM));
     let run = Run::new(&["bash", "-c", &text]).env("PYTHON", &python());
     run.file("three.sh", THREE).preload_inside()
 }
@@ -81,7 +77,7 @@ const THREE: &str = "for i in 1 2 3; do $JOB -b 5 -s ${1:-700} & done; wait; wai
 
 fn orphans_keep_their_slots() {
     let text = "SHIM bash stay.sh & started 3; kill -KILL $!; sleep 0.3
-        echo $(pool); touch go; ended 3; sleep 1; echo $(pool)";
+        echo $(pool); touch go; ended 3; back 2";
     let stay = THREE.replace("-s ${1:-700}", "-w go");
     for kind in [Kind::NonBlocking, Kind::Blocking, Kind::Fifo] {
         let run = script(text).file("stay.sh", &stay).pool(kind, 3);
@@ -104,7 +100,7 @@ fn a_byte_whose_reader_is_killed() {
         strace -qq -o log -P $fifo -e trace=read -e inject=read:delay_exit=20000000 \
             -E LD_PRELOAD=$JSSHIM_LIB bash three.sh &
         until [ $(pool) = 1 ]; do sleep 0.02; done
-        kill -KILL $(pgrep -P $!) $!; sleep 1; echo $(pool)";
+        kill -KILL $(pgrep -P $!) $!; back 2";
     script(text).pool(Kind::Fifo, 3).any_peak().check(says("2\n")).once();
 }
 
@@ -311,11 +307,11 @@ fn leaves_behind_a_held_job(away: &str) -> Run {
         touch first; started 4; held 1
         {away}
         touch leave; until [ -e left ]; do sleep 0.01; done; sleep 0.1; touch third; held 3
-        touch token; sleep 0.5; touch all; ended 7; wait; sleep 1; echo $(pool)"
+        touch token; sleep 0.5; touch all; ended 7; wait; back 1"
     );
     let run = script("exec $PYTHON init.py bash all.sh").file("init.py", INIT);
     let run = run
-        .file("all.sh", &format!("{TOOLS}{}", text.replace("SHIM ", SHIM)))
+        .file("all.sh", &format!("{POOL}{TOOLS}{}", text.replace("SHIM ", SHIM)))
         .file("keeps.py", KEEPS)
         .file("leaves.sh", leaves);
     run.any_peak().check(says("1\n"))
@@ -357,7 +353,7 @@ print(*sorted(name for name in os.listdir() if name.startswith('ran-')))
 ";
     let text = "SHIM JSSHIM_HELPER=/nonexistent $PYTHON host.py 2>err; for n in 3 4; do
             until [ -e ran-$n ]; do sleep 0.02; done
-        done; echo all; touch go; sleep 0.5; wc -l <err; echo $(pool)";
+        done; echo all; touch go; back 1 >said; wc -l <err; cat said";
     for kind in [Kind::NonBlocking, Kind::Blocking, Kind::Fifo] {
         let run = script(text).file("host.py", host).pool(kind, 2);
         run.check(says("ran-1 ran-2\nall\n1\n1\n")).once();
@@ -368,7 +364,7 @@ print(*sorted(name for name in os.listdir() if name.startswith('ran-')))
 fn a_later_start_gives_back() {
     let text = "SHIM bash three.sh 30000 & started 3
         kill_both; kill -KILL $! $(pgrep -P $!); sleep 0.3; echo $(pool)
-        SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
+        SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; back 2";
     for kind in [Kind::NonBlocking, Kind::Fifo] {
         let run = script(text).pool(kind, 3).breaks();
         run.check(says("0\n2\n")).once();
@@ -381,7 +377,7 @@ fn a_later_start_by_another_way_gives_back() {
         (exec 3<&103 4>&104; $BASH -c 'SHIM bash three.sh 30000 & wait; :') & started 3
         client=$(pgrep -P $!); kill_both; kill -KILL $! $client $(pgrep -P $client); sleep 0.3
         exec 3<&103 4>&104; echo $(pool)
-        LATER SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; sleep 1; echo $(pool)";
+        LATER SHIM bash -c 'sleep 0.2 & sleep 0.2 & wait'; back 3";
     // On this pool, and on another one.
     for (later, kind) in [("", Kind::NonBlocking), ("MAKEFLAGS= JSSHIM_JOBS=2", Kind::Blocking)] {
         let run = script(&text.replace("LATER", later)).pool(kind, 4).breaks();

@@ -49,7 +49,7 @@ impl std::fmt::Display for Time {
 /// Prints the slowest tests when the last one has ended, before the runner's closing lines.
 struct Times {
     all: Mutex<Vec<Time>>,
-    /// Each has a line in the file that JSSHIM_TEST_TIMES names.
+    /// Each has a line in the file that JSSHIM_TEST_TIMES names, and what a failed one said follows there.
     file: Option<File>,
 }
 
@@ -60,9 +60,10 @@ impl Times {
         Times { all: Mutex::default(), file: file.map(open) }
     }
 
-    fn add(&self, time: Time) {
+    fn add(&self, time: Time, result: &Result<(), Failed>) {
         if let Some(mut file) = self.file.as_ref() {
-            writeln!(file, "{time}").expect("as above");
+            let said = result.as_ref().err().and_then(Failed::message).unwrap_or_default();
+            file.write_all(format!("{time}\n{said}").as_bytes()).expect("as above");
         }
         self.all.lock().expect("nobody panics with it").push(time);
     }
@@ -93,7 +94,7 @@ pub fn run(mut arguments: Arguments, tests: Vec<Test>, folder: &Path) -> Conclus
         Trial::test(name.clone(), move || {
             let _room = lanes.enter(lane, rank);
             let (result, wall, processor) = in_a_process(&name, &folder, quiet);
-            times.add(Time { name, lane, wall, processor });
+            times.add(Time { name, lane, wall, processor }, &result);
             result
         })
     };
@@ -124,7 +125,7 @@ fn in_a_process(
         true => Ok(()),
         false => {
             let said = fs::read(&output).unwrap_or_default();
-            Err(format!("{}\n{status}", String::from_utf8_lossy(&said)).into())
+            Err(format!("{}{status}\n", String::from_utf8_lossy(&said)).into())
         }
     };
     let _ = fs::remove_file(output);

@@ -31,6 +31,11 @@ def peak():
     return most
 
 
+def started():
+    with open(os.environ["JSSHIM_TEST_JOBS"], "rb") as register:
+        return struct.unpack("4I", register.read(16))[2]
+
+
 def run(how, count):
     if how == "shell":
         text = " ".join(JOB) + " & "
@@ -111,7 +116,8 @@ def main():
     client.sendall(count.encode() if ask != "stop" else b"0")
     if ask == "leave":
         # As soon as one of them runs.
-        time.sleep(0.05)
+        while not started():
+            time.sleep(0.01)
         return
     done = client.recv(20)
     if ask != "stop":

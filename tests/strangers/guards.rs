@@ -197,10 +197,10 @@ const POOL: &str = r#"
 exec 2>/dev/null
 pool() { perl -e '$ENV{MAKEFLAGS} =~ /fifo:(\S+)/ ? open F, "+<", $1 : open F, "<&=3"; $n = pack "i", 0;
 ioctl F, 0x541b, $n; print unpack("i", $n), "\n"'; }
-full() { for i in $(seq 100); do [ $(pool) = $1 ] && break; sleep 0.02; done; pool; }
+full() { for i in $(seq 1000); do [ $(pool) = $1 ] && break; sleep 0.02; done; pool; }
 started() { until [ "$(od -An -tu4 -j8 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
 ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
-empty() { for i in $(seq 100); do [ -z "$(ls $JSSHIM_DIR)" ] && break; sleep 0.02; done; }
+empty() { for i in $(seq 1000); do [ -z "$(ls $JSSHIM_DIR)" ] && break; sleep 0.02; done; }
 helpers() { pgrep -x 'jsshim-(helper|keeper)'; }
 "#;
 

@@ -3,6 +3,7 @@
 //! A pid says nothing in another namespace. Each run has the whole oracle; where a sandbox is killed nothing but its
 //! pool and the run-time folder can tell.
 
+use crate::guards::POOL;
 use crate::harness::pool::Kind;
 use crate::harness::programs::{artifact, on_path, python, tool};
 use crate::harness::{Outcome, Run};
@@ -44,22 +45,9 @@ const BOXES: [&str; 3] = [ROOT, USER, BWRAP];
 /// What is in it sees the processes outside in /proc, and not itself by its pids.
 const OPEN: &str = "unshare -p -f";
 
-/// As in `guards`; and the first process of the sandbox that a process has started, and ends of it.
+/// Beside `POOL`: the first process of the sandbox that a process has started, and ends of it.
 const TOOLS: &str = r#"
 exec 2>err
-pool() { $PYTHON -c 'import fcntl, os, re, termios
-flags = os.environ["MAKEFLAGS"]
-fifo = re.search("fifo:(.*)", flags)
-fd = os.open(fifo[1], os.O_RDONLY | os.O_NONBLOCK) if fifo else 3
-print(int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little"))'; }
-started() { until [ "$(od -An -tu4 -j8 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
-ended() { until [ "$(od -An -tu4 -j12 -N4 $JSSHIM_TEST_JOBS)" -ge $1 ]; do sleep 0.01; done; }
-# Until the pool has so many tokens; says how many it has, and complains where they do not come.
-back() {
-    local end=$((${EPOCHREALTIME/./} + 20000000)) late=
-    until [ $(pool) = $1 ]; do [ ${EPOCHREALTIME/./} -lt $end ] || { late=' late'; break; }; done
-    echo $(pool)$late
-}
 # The processes of this run with this name whose command line has this word.
 mine() {
     for pid in $(pgrep -x $1); do
@@ -75,7 +63,7 @@ export LD_PRELOAD=
 const THREE: &str = "for i in 1 2 3; do $JOB -b 5 -s ${1:-400} & done; wait; wait";
 
 fn script(text: &str) -> Run {
-    let text = format!("{TOOLS}{}", text.replace("SHIM ", "LD_PRELOAD=$JSSHIM_LIB "));
+    let text = format!("{POOL}{TOOLS}{}", text.replace("SHIM ", "LD_PRELOAD=$JSSHIM_LIB "));
     let run = Run::new(&["bash", "-c", &text]).env("PYTHON", &python());
     let stay = THREE.replace("-s ${1:-400}", "-w ${1:-go}");
     run.file("three.sh", THREE).file("stay.sh", &stay).preload_inside()
@@ -408,7 +396,8 @@ as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 "#;
 
 fn in_folders(text: &str) -> Run {
-    let text = format!("{TOOLS}{FOLDERS}{}", text.replace("SHIM ", "env LD_PRELOAD=$JSSHIM_LIB "));
+    let text =
+        format!("{POOL}{TOOLS}{FOLDERS}{}", text.replace("SHIM ", "env LD_PRELOAD=$JSSHIM_LIB "));
     Run::new(&["unshare", "-m", "bash", "-c", &text]).env("JSSHIM_JOBS", "2").preload_inside()
 }
 
