@@ -77,7 +77,7 @@ fn needs_root(run: impl FnOnce()) {
 }
 
 const HEAD: &str = r#"
-BASE=${PWD%/*/*} SHIM=
+BASE=${PWD%/*/*/*} SHIM=
 [ -z "$JSSHIM_LIB" ] || {
     cp "$JSSHIM_LIB" "${JSSHIM_LIB%/*}/jsshim-helper" .
     SHIM="env LD_PRELOAD=$PWD/libjsshim.so"

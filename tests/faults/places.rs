@@ -9,7 +9,7 @@ use crate::Test;
 /// What the scripts below have at hand: a folder of the tests stays where it is when /tmp is covered; `room` puts
 /// a file system of its own over a folder.
 const HEAD: &str = r#"
-BASE=${PWD%/*/*} SHIM=
+BASE=${PWD%/*/*/*} SHIM=
 [ -z "$JSSHIM_LIB" ] || {
     cp "$JSSHIM_LIB" "${JSSHIM_LIB%/*}/jsshim-helper" .
     SHIM="env LD_PRELOAD=$PWD/libjsshim.so"

@@ -388,7 +388,7 @@ fn a_job_that_stays_in_the_background_of_a_sandbox() {
 
 /// Folders of this run only; of the library there is a copy that everybody can read.
 const FOLDERS: &str = r#"
-BASE=${PWD%/*/*}; unset JSSHIM_DIR
+BASE=${PWD%/*/*/*}; unset JSSHIM_DIR
 mount --bind $BASE /mnt
 for d in /dev/shm /tmp; do mount -t tmpfs -o mode=1777 none $d; done
 mkdir -p $BASE; mount --bind /mnt $BASE; cd $PWD

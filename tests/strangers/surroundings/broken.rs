@@ -165,7 +165,7 @@ fn a_ledger_that_is_cut_off() {
 
 /// Both default folders, empty but for the folder of this run; the first one has no room for a ledger.
 const FULL: &str = r#"
-    BASE=${PWD%/*/*}; unset JSSHIM_DIR; mount --bind $BASE /mnt
+    BASE=${PWD%/*/*/*}; unset JSSHIM_DIR; mount --bind $BASE /mnt
     mount -t tmpfs -o mode=1777,SMALL none /dev/shm; mount -t tmpfs -o mode=1777 none /tmp
     mkdir -p $BASE; mount --bind /mnt $BASE; cd $PWD
     ON=$JSSHIM_LIB SHIM=${ON:+env LD_PRELOAD=$ON}
