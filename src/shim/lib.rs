@@ -47,6 +47,9 @@ extern "C" {}
 /// Runs in every process of the tree: remembers where it is, and no more unless the environment asks. Where
 /// privileges have risen it does not even that.
 extern "C" fn constructor(count: c_int, arguments: Strings, environment: Strings) {
+    if start::late::has_begun() {
+        return;
+    }
     if !start::constructor::is_whole(count, arguments, environment) {
         STATE.begin(core::ptr::null(), environ::current());
     // SAFETY: the kernel's arrays.

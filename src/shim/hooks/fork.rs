@@ -17,7 +17,7 @@ use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::vforks::{self, Pending};
 use crate::job::{first, lent, life, names, stats};
-use crate::start::join;
+use crate::start::{join, late};
 
 /// The body of `fork` and `__fork`; `site` is where it was called.
 ///
@@ -217,7 +217,7 @@ pub unsafe fn clone(
     child_tid: *mut c_void,
 ) -> c_int {
     let by = |run: Run, argument| real(run, stack, flags, argument, parent_tid, tls, child_tid);
-    let ours = flags & libc::CLONE_THREAD == 0 && !STATE.foreign();
+    let ours = flags & libc::CLONE_THREAD == 0 && !late::foreign();
     let Some(run) = run.filter(|_| ours && !stack.is_null()) else { return by(run, argument) };
     next::prepare();
     if flags & libc::CLONE_PARENT != 0 {
@@ -273,7 +273,7 @@ fn not_held(ticket: Ticket, flags: c_int) {
 
 /// Before `vfork`: the slot. Gives what [`vfork_after`] needs, or 0.
 pub extern "C" fn vfork_before() -> usize {
-    if STATE.foreign() {
+    if late::foreign() {
         return 0;
     }
     next::prepare();

@@ -15,6 +15,7 @@ use crate::host::next::Next;
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::{life, names};
+use crate::start::late;
 
 type SpawnFn = unsafe extern "C" fn(
     *mut c_int,
@@ -91,7 +92,7 @@ unsafe fn spawn_by(
     // Asked beforehand: a failed attempt would show, by the SIGCHLD of its child.
     let [plain, searching] = &CALLERS;
     let kept = if search { searching } else { plain };
-    let ours = !STATE.foreign();
+    let ours = !late::foreign();
     let old = ours && real.is_bound_to(OLD, caller, kept, STATE.is_fork());
     let function = if old { real.old() } else { None }.or_else(|| real.get());
     let door = Door { search, actions, shell: old, ours };
@@ -132,7 +133,7 @@ pub unsafe fn pidfd_spawn(
     argv: Strings,
     envp: Strings,
 ) -> ErrorNumber {
-    let door = Door { search: false, actions, shell: false, ours: !STATE.foreign() };
+    let door = Door { search: false, actions, shell: false, ours: !late::foreign() };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
         spawn(&door, path, argv, envp, |path, argv, envp| {
@@ -161,7 +162,7 @@ pub unsafe fn pidfd_spawnp(
     argv: Strings,
     envp: Strings,
 ) -> ErrorNumber {
-    let door = Door { search: true, actions, shell: false, ours: !STATE.foreign() };
+    let door = Door { search: true, actions, shell: false, ours: !late::foreign() };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
         spawn(&door, file, argv, envp, |file, argv, envp| {

@@ -13,8 +13,8 @@ use jsshim_engine::{gate, space};
 
 use crate::exec::bounds;
 use crate::host::leaving;
-use crate::start::join;
 use crate::start::settings::{self, Gate};
+use crate::start::{join, late};
 
 use super::state::{NONE, OFF, STATE};
 use super::ticket::Ticket;
@@ -22,7 +22,7 @@ use super::{debug, first, lent, stats};
 
 /// Finds a slot for a new job, or decides that it is held.
 pub fn begin() -> Ticket {
-    if STATE.phase() == OFF || STATE.foreign() {
+    if STATE.phase() == OFF || late::foreign() {
         return Ticket::Pass;
     }
     begin_here()

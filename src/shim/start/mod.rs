@@ -4,5 +4,6 @@ pub mod constructor;
 pub mod dialect;
 pub mod helper;
 pub mod join;
+pub mod late;
 pub mod program;
 pub mod settings;
