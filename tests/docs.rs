@@ -26,7 +26,7 @@ pub fn tests() -> Vec<Test> {
 
 /// What needs no program of the toolbox.
 pub fn plain_tests() -> Vec<Test> {
-    crate::tests![every_message_is_explained, links_lead_somewhere]
+    crate::tests![every_message_is_explained, links_lead_somewhere, packages_are_where_it_says]
 }
 
 /// First the build without a network, which nothing of the other can change.
@@ -216,6 +216,48 @@ fn links_lead_somewhere() {
             let there = target.contains("://")
                 || fs::metadata(script(&format!("../{dir}/{target}"))).is_ok();
             assert!(there, "{page}: {target}");
+        }
+    }
+}
+
+// ---- packages ----------------------------------------------------------------------------------
+
+/// The packages that a crate of ours depends on, with those of its tests.
+fn packages_of(folder: &str) -> Vec<String> {
+    let place = if folder.starts_with("tests") { folder.into() } else { format!("src/{folder}") };
+    let text = read(&format!("{place}/Cargo.toml"));
+    let part = |section: &&str| section.lines().next().is_some_and(|l| l.contains("dependencies"));
+    let sections = text.split("\n[").filter(part).flat_map(|section| section.lines().skip(1));
+    let name = |line: &str| line.split(['.', ' ', '#']).next().unwrap_or_default().to_owned();
+    sections.map(name).filter(|name| !name.is_empty()).collect()
+}
+
+/// The table of packages in ARCHITECTURE.md: each is where it says and nowhere where it says not, and what runs inside
+/// other people's programs depends on nothing else.
+fn packages_are_where_it_says() {
+    let page = read("docs/ARCHITECTURE.md");
+    let section = page.split("## Packages").nth(1).expect("a section on packages");
+    let table = section.lines().skip_while(|line| !line.starts_with("| package")).skip(2);
+    let mut named = Vec::new();
+    for row in table.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, package, within, without, ..] = cells[..] else { panic!("{row}") };
+        let folders = |cell: &str| -> Vec<String> {
+            let is_ours = |word: &&str| !word.is_empty() && !word.contains(' ');
+            cell.split(", ").filter(is_ours).map(str::to_owned).collect()
+        };
+        for folder in folders(within) {
+            assert!(packages_of(&folder).iter().any(|p| p == package), "{package} in {folder}");
+        }
+        for folder in folders(without) {
+            assert!(packages_of(&folder).iter().all(|p| p != package), "{package} in {folder}");
+        }
+        named.push(package.to_owned());
+    }
+    for folder in ["engine", "shim", "helper", "libjobserver"] {
+        let ours = |name: &&String| !name.starts_with("jsshim");
+        for package in packages_of(folder).iter().filter(ours) {
+            assert!(named.contains(package), "{package} of {folder} is not in the table");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::harness::programs::{artifact, output, source};
+use crate::harness::programs::{artifact, on_path, output, preload, source};
 use crate::Test;
 
 /// Makes a list of the table of which the library makes its hooks.
@@ -25,20 +25,68 @@ pub fn tests() -> Vec<Test> {
         helper_is_static_and_small,
         launcher_needs_no_libc,
         layout_names_what_is_there,
+        packages_would_need_more,
+        loads_with_few_calls,
     ]
+}
+
+/// The libraries that a file asks for.
+fn needed(file: &str) -> Vec<String> {
+    let dynamic = output("readelf", &["-dW", file]);
+    let lines = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
+    let name = |line: &str| line.split(['[', ']']).nth(1).unwrap_or_default().to_owned();
+    lines.map(name).collect()
+}
+
+/// The newest version of glibc that a file asks for.
+fn newest_glibc(file: &str) -> Option<(u32, u32)> {
+    let symbols = output("readelf", &["-W", "--dyn-syms", file]);
+    let versions = symbols.split("@GLIBC_").skip(1).map(|rest| {
+        let version = rest.split([' ', '\n', ')']).next().unwrap_or_default();
+        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap());
+        (numbers.next().unwrap(), numbers.next().unwrap_or(0))
+    });
+    versions.max()
 }
 
 fn needs_libc_only() {
     let Some(library) = artifact("libjsshim.so") else {
         return;
     };
-    let dynamic = output("readelf", &["-dW", &library]);
-    let needed = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
-    for line in needed {
-        let allowed = ["[libc.so.6]", "[ld-linux-x86-64.so.2]", "[ld-linux-aarch64.so.1]"];
-        assert!(allowed.iter().any(|name| line.contains(name)), "{line}");
+    let needed = needed(&library);
+    let allowed = ["libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+    assert!(needed.iter().all(|name| allowed.contains(&&**name)), "{needed:?}");
+    assert!(needed.iter().any(|name| name == "libc.so.6"), "{needed:?}");
+}
+
+/// Why the library does without ctor and redhook: with them even two hooks ask for what older systems do not have,
+/// and what each exec of a build would load (docs/ARCHITECTURE.md).
+fn packages_would_need_more() {
+    for name in ["spawnlog", "neighbour"] {
+        let library = preload(name);
+        let needed = needed(&library);
+        assert!(needed.iter().any(|name| name == "libgcc_s.so.1"), "{name}: {needed:?}");
+        assert!(newest_glibc(&library) >= Some((2, 34)), "{name}: {:?}", newest_glibc(&library));
     }
-    assert!(dynamic.contains("[libc.so.6]"), "{dynamic}");
+}
+
+/// What the loader and the constructor do in each exec of a build, counted in system calls: no more than for
+/// libeatmydata, which is in C and has a constructor, and half of what hooks made with ctor and redhook take.
+fn loads_with_few_calls() {
+    let Some(library) = artifact("libjsshim.so") else {
+        return;
+    };
+    let listed = output("dpkg", &["-L", "libeatmydata1"]);
+    let eatmydata = listed.lines().find(|line| line.ends_with("/libeatmydata.so")).unwrap();
+    let calls = |library: &str| {
+        let preload = format!("LD_PRELOAD={library}");
+        let script = "strace -qq -o /dev/stdout -E \"$0\" /bin/true";
+        output(&on_path("sh"), &["-c", script, &preload]).lines().count()
+    };
+    let without = calls("");
+    let [ours, others, crates] =
+        [&library, eatmydata, &preload("spawnlog")].map(|library| calls(library) - without);
+    assert!(ours <= others && 2 * ours <= crates, "{ours}, libeatmydata {others}, {crates}");
 }
 
 fn shows_its_hooks_only() {
@@ -81,14 +129,9 @@ fn runs_on_glibc_2_17(library: &str) {
     let Some(library) = artifact(library) else {
         return;
     };
-    let symbols = output("readelf", &["-W", "--dyn-syms", &library]);
-    let versions = symbols.split("@GLIBC_").skip(1).map(|rest| {
-        let version = rest.split([' ', '\n', ')']).next().unwrap_or_default();
-        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap());
-        (numbers.next().unwrap(), numbers.next().unwrap_or(0))
-    });
     if cfg!(target_arch = "x86_64") {
-        assert!(versions.max() <= Some((2, 17)), "{symbols}");
+        let newest = newest_glibc(&library);
+        assert!(newest <= Some((2, 17)), "{library}: {newest:?}");
     }
 }
 

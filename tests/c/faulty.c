@@ -153,8 +153,13 @@ static void collect(const char *name, const pid_t *pids)
 {
 	for (int n = 0; n < JOBS; n++) {
 		int status = -1;
-		pid_t got = waitpid(pids[n], &status, 0);
+		pid_t got;
 
+		if (pids[n] < 0) {
+			printf("%s %d: not started\n", name, n);
+			continue;
+		}
+		got = waitpid(pids[n], &status, 0);
 		printf("%s %d: %s %x\n", name, n, got == pids[n] ? "status" : "not collected", status);
 	}
 	fflush(stdout);
@@ -205,7 +210,7 @@ static int client(void)
 	int status, sum = 0;
 
 	for (int n = 0; n < 2; n++)
-		if (waitpid(pids[n], &status, 0) > 0)
+		if (pids[n] > 0 && waitpid(pids[n], &status, 0) > 0)
 			sum += WEXITSTATUS(status);
 	return sum;
 }

@@ -112,6 +112,20 @@ pub fn set_folder(folder: PathBuf) {
     FOLDER.set(folder).expect("nobody has asked for it yet");
 }
 
+/// A library of the package `jsshim-preloads`, to be preloaded beside ours; all are built once.
+pub fn preload(name: &str) -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let (manifest, target) = (script("../Cargo.toml"), script("../target"));
+        let place = ["--manifest-path", &manifest, "--target-dir", &target];
+        let what = ["build", "-q", "--release", "-p", "jsshim-preloads", "--examples"];
+        output(env!("CARGO"), &[&what[..], &place].concat());
+        Path::new(&target).join("release/examples")
+    });
+    let path = folder.join(format!("lib{name}.so")).canonicalize();
+    text(&path.unwrap_or_else(|e| panic!("{name}: {e}")))
+}
+
 /// The folder of this whole run of the tests.
 pub fn folder() -> &'static Path {
     FOLDER.get_or_init(|| {

@@ -1,6 +1,6 @@
 //! Preloaded libraries that do something else, before and behind ours.
 
-use super::{below, ends_with_5, KINDS};
+use super::{below, ends_with_5, KINDS, PUT};
 use crate::harness::pool::Kind;
 use crate::harness::programs::compiled_with;
 use crate::harness::Outcome;
@@ -24,11 +24,6 @@ pub fn tests() -> Vec<Test> {
         sandbox_behind_ours,
     ]
 }
-
-/// Puts `$1` into LD_PRELOAD, before or behind what is there, if it is not empty.
-const PUT: &str = "
-    before() { [ -z $1 ] || export LD_PRELOAD=$1${LD_PRELOAD:+:$LD_PRELOAD}; }
-    behind() { [ -z $1 ] || export LD_PRELOAD=${LD_PRELOAD:+$LD_PRELOAD:}$1; }";
 
 /// What the list of libraries is, as the jobs see it, with ours as `ours`.
 fn order(wanted: &'static str) -> impl Fn(&Outcome) {
