@@ -4,6 +4,7 @@ mod brought;
 mod completions;
 mod doctor;
 mod elf;
+mod failure;
 mod inherited;
 mod manual;
 mod output;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use jsshim_engine::program::search;
 use jsshim_engine::program::target::Kind;
+use nix::unistd::{getgid, getuid};
 
 use crate::brought;
 use crate::elf::Elf;
+use crate::failure::{failure, Result};
 use crate::output::reason;
-use crate::run::{failure, Result};
 
 /// Where distributions have libraries, and what `$LIB` stands for in their ld.so.
 const LIBDIRS: [&str; 3] = [
@@ -115,8 +116,7 @@ pub fn interpreter_line(path: &Path) -> Option<Vec<u8>> {
 pub fn out_of_reach(path: &Path, kind: Kind) -> Option<&'static str> {
     let meta = path.metadata().ok()?;
     let changes = |bit: u32, id: u32, ours: u32| meta.mode() & bit != 0 && id != ours;
-    // SAFETY: both only ask for a number.
-    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     match kind {
         Kind::Static => Some("is statically linked"),
         Kind::Foreign => Some("is a program of another ABI (32-bit)"),
@@ -141,8 +141,6 @@ fn is_go(path: &Path) -> bool {
 
 /// Has this file capabilities (capabilities(7))? Then ld.so takes no preload from a user.
 fn has_capabilities(path: &Path) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
-    let name = c"security.capability";
-    // SAFETY: C strings, and no buffer: it only asks for the size.
-    unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) > 0 }
+    let found = xattr::get_deref(path, "security.capability");
+    found.is_ok_and(|value| value.is_some_and(|value| !value.is_empty()))
 }

@@ -21,27 +21,12 @@ use jsshim_engine::sys::Errno;
 use jsshim_engine::text;
 
 use crate::elf::Elf;
+use crate::failure::{failure, Failure, Result};
 use crate::inherited;
 use crate::output::{reason, say};
 use crate::program::{find, library, out_of_reach};
 use jsshim_engine::join::word;
 use jsshim_engine::pool::cpus;
-
-/// Why the command was not run.
-pub struct Failure {
-    /// For the user.
-    pub message: String,
-    /// The exit status that tells of it.
-    pub status: i32,
-}
-
-/// A [`Failure`].
-pub fn failure(status: i32, message: impl Into<String>) -> Failure {
-    Failure { message: message.into(), status }
-}
-
-/// What can fail so.
-pub type Result<T> = std::result::Result<T, Failure>;
 
 /// Runs the command; returns only if that failed.
 pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Failure {
@@ -204,7 +189,6 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
     let (load_milli, overrides, trace) = (0, false, &put);
     static ME: AtomicU64 = AtomicU64::new(0);
     let me = &ME;
-    let mut place = MaybeUninit::uninit();
     let mut what = "the run-time directory";
     let made = rundir::make_in(given, |dir| {
         what = "a pool";
@@ -223,16 +207,19 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
             stats,
             trace,
         };
-        let client = Client::init(&mut place, &setup).map(drop).inspect_err(|_| {
+        // For as long as this process is itself.
+        let place = Box::leak(Box::new(MaybeUninit::uninit()));
+        let client = Client::init(place, &setup).inspect_err(|_| {
             let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
-        });
-        client.map(|()| pool)
+        })?;
+        Ok((pool, client))
     });
-    let made = made.map_err(|e| failure(2, format!("cannot make {what}: {}", error(e))))?;
-    // SAFETY: the pool was made, and then the client.
-    let client: &Client = unsafe { place.assume_init_ref() };
-    client.guard(environment(), true);
-    Ok(made)
+    let (pool, client) =
+        made.map_err(|e| failure(2, format!("cannot make {what}: {}", error(e))))?;
+    let words = environment();
+    let list: Vec<_> = words.iter().map(|w| w.as_ptr()).chain([std::ptr::null()]).collect();
+    client.guard(list.as_ptr(), true);
+    Ok(pool)
 }
 
 /// MAKEFLAGS that name the pool by two descriptors, in the form that every program reads which knows any.
@@ -252,11 +239,10 @@ fn error(errno: Errno) -> String {
     reason(&std::io::Error::from_raw_os_error(errno.0))
 }
 
-/// The environment as C has it, for the guard.
-fn environment() -> *const *const std::ffi::c_char {
-    extern "C" {
-        static environ: *const *const std::ffi::c_char;
-    }
-    // SAFETY: libc's variable; this program has one thread and changes nothing in it.
-    unsafe { environ }
+/// The words of the environment, for the guard.
+fn environment() -> Vec<CString> {
+    let word = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(word).collect()
 }

@@ -8,7 +8,8 @@ use jsshim_engine::makeflags;
 use jsshim_engine::program::target::Kind;
 use jsshim_engine::program::{glob, speaker};
 
-use super::{place, variable, Report};
+use super::findings::{variable, Report};
+use super::place;
 use crate::elf::Elf;
 use crate::program;
 

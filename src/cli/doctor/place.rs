@@ -9,8 +9,9 @@ use jsshim_engine::hold::spec;
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::rundir;
 use jsshim_engine::{sys, text};
+use nix::sys::statvfs::statvfs;
 
-use super::{variable, Report};
+use super::findings::{variable, Report};
 use crate::elf::Elf;
 use crate::output::reason;
 use crate::program;
@@ -97,8 +98,7 @@ pub fn run_dir(report: &mut Report) {
         );
     }
     let told = told.filter(|d| rundir::given(Some(d.as_bytes())).is_some());
-    // SAFETY: it only tells a number.
-    let uid = unsafe { libc::geteuid() };
+    let uid = nix::unistd::geteuid();
     let usual = ["/dev/shm", "/tmp"].map(|d| PathBuf::from(format!("{d}/jsshim-{uid}")));
     let mut candidates = told.clone().map_or(usual.to_vec(), |dir| vec![dir.into()]);
     candidates.retain(|dir| !dir.exists());
@@ -134,14 +134,5 @@ pub fn run_dir(report: &mut Report) {
 
 /// Bytes that may be written there.
 fn free(dir: &Path) -> u64 {
-    let Ok(path) = CString::new(dir.as_os_str().as_bytes()) else { return 0 };
-    // SAFETY: plain numbers, for which all zeros are a value.
-    let mut of: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: a C string, and a place for the answer.
-    let r = unsafe { libc::statvfs(path.as_ptr(), &mut of) };
-    if r == 0 {
-        of.f_bavail.saturating_mul(of.f_frsize)
-    } else {
-        0
-    }
+    statvfs(dir).map_or(0, |of| of.blocks_available().saturating_mul(of.fragment_size()))
 }

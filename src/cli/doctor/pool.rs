@@ -9,7 +9,7 @@ use jsshim_engine::makeflags::{self, Auth, MakeFlags};
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::sys;
 
-use super::{variable, Report};
+use super::findings::{variable, Report};
 use crate::run;
 use jsshim_engine::join::word;
 use jsshim_engine::pool::pipe;
@@ -94,13 +94,11 @@ fn joined(report: &mut Report, pool: &Pool, flags: &MakeFlags<'_>, told: Option<
     report.ok("pool", format!("joined {way}: {path}; {free}"));
 }
 
-fn level(pool: &Pool) -> Option<i32> {
+fn level(pool: &Pool) -> Option<usize> {
     let fd = pipe::open(&pool.path, pool.id, libc::O_RDWR).ok()?;
-    let mut queued: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int to the given place.
-    let r = unsafe { libc::ioctl(fd, libc::FIONREAD, &mut queued) };
+    let level = sys::level(fd);
     sys::close(fd);
-    (r == 0).then_some(queued)
+    level.ok()
 }
 
 fn own(report: &mut Report) {

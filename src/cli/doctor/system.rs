@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jsshim_engine::{proc, sys};
 
-use super::{variable, Report};
+use super::findings::{variable, Report};
 
 fn first_line(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()?.lines().next().map(str::to_owned)
@@ -24,8 +24,7 @@ pub fn look(report: &mut Report) {
             format!("yama's ptrace_scope is {scope}: it does not matter here, nothing is traced"),
         );
     }
-    // SAFETY: it only asks for a number.
-    if unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 0 {
+    if nix::sys::prctl::get_dumpable() == Ok(false) {
         report.warn(
             "ptrace",
             "this process is not dumpable: others cannot reach the pool through its descriptors",

@@ -126,11 +126,9 @@ fn job(ledger: &Ledger, record: &Record, tree: &Tree) -> Option<Job> {
 /// How many tokens lie in the pool.
 fn free(ledger: &Ledger) -> Option<u32> {
     let fd = pipe::open(&ledger.header.reach(), ledger.header.id(), libc::O_RDONLY).ok()?;
-    let mut queued: libc::c_int = 0;
-    // SAFETY: FIONREAD writes one int to the given place.
-    let asked = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut queued) };
+    let level = sys::level(fd);
     sys::close(fd);
-    u32::try_from(queued).ok().filter(|_| asked == 0)
+    u32::try_from(level.ok()?).ok()
 }
 
 /// The slots of these jobs: a token each, and one for each client that runs in none of them.
@@ -243,7 +241,5 @@ impl Tree {
 
 /// For how long a process has been running, in seconds.
 fn age(stat: &proc::Stat) -> f64 {
-    // SAFETY: it only asks for a number.
-    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
-    sys::now() as f64 / 1e9 - stat.start as f64 / ticks
+    sys::now().saturating_sub(stat.start_nanos()) as f64 / 1e9
 }
