@@ -7,7 +7,10 @@ pub type Name = Text<64>;
 
 /// Says what these arguments run: the program and its output (`-o`), or as many arguments as there is room
 /// for. Of a shell's `-c` it is the command that counts.
-pub fn of<'a>(file: &'a [u8], args: impl Iterator<Item = &'a [u8]> + Clone) -> Name {
+pub fn of<'a, const N: usize>(
+    file: &'a [u8],
+    args: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Text<N> {
     let mut words = args.clone().skip(1);
     let program = base(file);
     let script = is_shell(program).then(|| words.find(|w| is_command_option(w))).flatten();
@@ -17,20 +20,44 @@ pub fn of<'a>(file: &'a [u8], args: impl Iterator<Item = &'a [u8]> + Clone) -> N
     }
 }
 
-/// The same of a command line for a shell.
-pub fn of_command(command: &[u8]) -> Name {
-    let blank = |b: &u8| b.is_ascii_whitespace();
-    let words = command.split(move |b| blank(b)).filter(|w| !w.is_empty());
+/// The same of a command line for a shell. What only prepares the command and what only follows it, as generators of
+/// build files write it, are left out: `cd DIR && cc a.c`, `: && c++ -o a a.o && :`.
+pub fn of_command<const N: usize>(command: &[u8]) -> Text<N> {
+    let mut command = command.trim_ascii();
+    while let Some(less) = command.strip_suffix(b"&& :") {
+        command = less.trim_ascii();
+    }
+    let mut rest = words_of(command);
+    while let Some(after) = behind_preparation(rest.clone()) {
+        rest = after;
+    }
     // NAME=VALUE stands before the program.
-    let mut rest = words.skip_while(|w| is_assignment(w) || *w == b"exec");
+    let mut rest = rest.skip_while(|w| is_assignment(w) || *w == b"exec");
     let program = rest.next().unwrap_or(b"sh");
     of_words(base(program), rest)
 }
 
-fn of_words<'a>(program: &[u8], words: impl Iterator<Item = &'a [u8]> + Clone) -> Name {
-    let mut name = Name::new(program);
+fn words_of(command: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    command.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty())
+}
+
+/// What follows a command that changes the shell alone, if one comes first and another follows.
+fn behind_preparation<'a, W: Iterator<Item = &'a [u8]>>(mut words: W) -> Option<W> {
+    let first = words.next()?;
+    if !matches!(first, b"cd" | b":" | b"set" | b"export" | b"umask") {
+        return None;
+    }
+    words.find(|w| *w == b"&&" || w.ends_with(b";"))?;
+    Some(words)
+}
+
+fn of_words<'a, const N: usize>(
+    program: &[u8],
+    words: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Text<N> {
+    let mut name = Text::new(program);
     if let Some(output) = output(words.clone()) {
-        name.put(b" ").put(tail(output, Name::ROOM.saturating_sub(program.len())));
+        name.put(b" ").put(tail(output, Text::<N>::ROOM.saturating_sub(program.len())));
         return name;
     }
     for word in words {
@@ -80,7 +107,8 @@ mod tests {
 
     fn told(words: &[&str]) -> String {
         let args = words.iter().map(|w| w.as_bytes());
-        String::from_utf8(of(words[0].as_bytes(), args).bytes().to_vec()).unwrap()
+        let name: Name = of(words[0].as_bytes(), args);
+        String::from_utf8(name.bytes().to_vec()).unwrap()
     }
 
     #[test]
@@ -96,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn what_only_prepares_is_left_out() {
+        let of = |command: &str| told(&["/bin/sh", "-c", command]);
+        assert_eq!(of("cd /build/dir && /usr/bin/cc -c a.c -o a.o"), "cc a.o");
+        assert_eq!(of(": && /usr/bin/c++ -O2 a.o -o prog && :"), "c++ prog");
+        assert_eq!(of("cd x && /opt/gen --all && :"), "gen --all");
+        assert_eq!(of("set -e; cd 'a b' && X=1 gen"), "gen");
+        assert_eq!(of("cd /somewhere"), "cd /somewhere");
+        assert_eq!(of("cd x &&"), "sh");
+        assert_eq!(of("gen a && cd x && gen b"), "gen a && cd x && gen b");
+    }
+
+    #[test]
     fn a_long_output_shows_its_end() {
         let long = format!("{}/the-object.o", "d".repeat(200));
         let name = told(&["cc", "-o", &long]);
@@ -108,7 +148,7 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..100), 0..6))
         {
             let args = words.iter().map(Vec::as_slice);
-            let _ = of(words.first().map_or(b"", Vec::as_slice), args);
+            let _: Name = of(words.first().map_or(b"", Vec::as_slice), args);
         }
     }
 }
