@@ -3,6 +3,7 @@
 mod report;
 mod stats;
 mod status;
+mod terminal;
 
 use crate::harness::programs::{artifact, compiled, python};
 use crate::harness::{Outcome, Run};
@@ -12,6 +13,7 @@ pub fn tests() -> Vec<Test> {
     let mut list = stats::tests();
     list.extend(report::tests());
     list.extend(status::tests());
+    list.extend(terminal::tests());
     list
 }
 

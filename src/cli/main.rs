@@ -9,6 +9,7 @@ mod inherited;
 mod manual;
 mod output;
 mod program;
+mod progress;
 mod report;
 mod run;
 mod status;
@@ -19,7 +20,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand};
 
 const USAGE: &str = "\
-jsshim [-j N] [--trace FILE] [--] CMD [ARG]...
+jsshim [-j N] [--trace FILE] [--progress] [--] CMD [ARG]...
        jsshim status [--watch | --json]
        jsshim report FILE -o OUT
        jsshim doctor [--json] [CMD [ARG]...]
@@ -49,6 +50,10 @@ struct Cli {
     /// Write what runs when, and on which slot, to FILE, for `jsshim report`, Perfetto and chrome://tracing
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     trace: Option<std::path::PathBuf>,
+    /// Show on standard error how far it is: jobs that have ended, run and are held, how many end in a second, memory. On
+    /// a terminal in its last line, else from time to time
+    #[arg(long)]
+    progress: bool,
     /// Print the page jsshim(1)
     #[arg(long, hide = true, exclusive = true)]
     manual: bool,
@@ -86,7 +91,14 @@ fn main() {
             0
         }
         None => {
-            let failure = run::run(cli.jobs, cli.trace.as_deref(), &cli.command);
+            let (jobs, trace) = (cli.jobs, cli.trace.as_deref());
+            let failure = match cli.progress {
+                true => match progress::run(jobs, trace, &cli.command) {
+                    Ok(status) => std::process::exit(status),
+                    Err(failure) => failure,
+                },
+                false => run::run(jobs, trace, &cli.command),
+            };
             let meant = meant(failure.status, &cli.command);
             output::say(format_args!("{}{}", failure.message, meant.unwrap_or_default()));
             failure.status

@@ -33,7 +33,7 @@ pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Fai
     match prepare(jobs, trace, command) {
         Err(f) => f,
         Ok(mut command) => {
-            inherited::hand_on(&mut command);
+            inherited::hand_on(&mut command, None);
             let e = reason(&command.exec());
             failure(126, format!("cannot run {}: {e}", command.get_program().display()))
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{is_here, part, script};
 use crate::harness::pool::Kind;
-use crate::harness::programs::{compiled_with, python, script as file, source, tool};
+use crate::harness::programs::{compiled_with, python, source, tool};
 use crate::harness::Outcome;
 use crate::Test;
 
@@ -18,7 +18,10 @@ pub fn tests() -> Vec<Test> {
         a_client_that_waits,
         an_overdraft,
         no_pool,
-        the_terminal_view,
+        a_job_that_sleeps,
+        names_say_what_is_built,
+        who_has_just_ended_is_of_no_other_user,
+        who_is_of_another_user,
         no_terminal,
         programs_of_these_names,
     ]
@@ -84,11 +87,22 @@ fn a_nested_build() {
             );
             assert_eq!(pool["root"]["program"], "make");
             let states = states(pool);
-            let held = states.iter().filter(|s| **s == "held").count();
-            assert!(held > 2 && states[..held].iter().all(|s| *s == "held"), "{states:?}");
+            let run = states.iter().filter(|s| **s != "held").count();
+            let held = states.len() - run;
+            assert!(held > 2 && states[run..].iter().all(|s| *s == "held"), "{states:?}");
+            assert_eq!((&pool["running"], &pool["held"]), (&run.into(), &held.into()));
+            assert_eq!(pool["statistics"]["jobs"], pool["done"].as_u64().unwrap() + run as u64);
             let jobs = pool["jobs"].as_array().unwrap();
-            let since: Vec<_> = jobs.iter().map(|j| j["seconds"].as_f64().unwrap()).collect();
-            assert!(since[..held].is_sorted_by(|a, b| a >= b), "longest waiters first");
+            let seconds =
+                |name: &str| -> Vec<_> { jobs.iter().map(|j| j[name].as_f64().unwrap()).collect() };
+            let (since, waited) = (seconds("state_seconds"), seconds("waited_seconds"));
+            assert!(since[..run].is_sorted_by(|a, b| a >= b), "the longest runners first");
+            assert!(waited[run..].is_sorted_by(|a, b| a >= b), "the longest waiters first");
+            // All of it counts: in the client, and since there is a process.
+            assert!((run..states.len()).all(|n| waited[n] >= since[n]));
+            let wall = pool["seconds"].as_f64().unwrap();
+            assert!(waited.iter().chain(&since).all(|t| (0.0..wall).contains(t)), "{wall}");
+            assert!(pool["memory_bytes"].as_u64().unwrap() > 1 << 20, "two ninjas, and more");
             let is_made = |j: &Value| j["pid"].as_i64().unwrap() > 0;
             assert!(jobs.iter().all(|j| is_made(j) || j["state"] == "held"));
             let clients: Vec<_> = jobs.iter().map(|j| &j["client"]["program"]).collect();
@@ -99,7 +113,8 @@ fn a_nested_build() {
             assert!(escaped.iter().any(|e| e["program"] == "job-static"), "{escaped:?}");
             assert!(escaped.iter().all(|e| e["why"] == "is statically linked"), "{escaped:?}");
             let table = part(o, "table");
-            assert!(table.contains("slots: 2 in use, 0 free, 2 in all, of make ("), "{table}");
+            assert!(table.contains("slots: 2 in use, 0 free, 2 in all  [##]\n"), "{table}");
+            assert!(table.contains(", of make ("), "{table}");
             assert!(table.contains("job-static is statically linked"), "{table}");
         })
         .once();
@@ -113,7 +128,7 @@ fn a_pool_of_make() {
     for kind in [Kind::NonBlocking, Kind::Fifo] {
         let text = format!(
             "LD_PRELOAD=$JSSHIM_LIB bash -c 'for i in 1 2 3 4 5; do $JOB -s 700 -i j$i & done; wait' &\n\
-             SHOWS=held{UNTIL}\nwait $!"
+             SHOWS='2 held'{UNTIL}\nwait $!"
         );
         let check = |o: &Outcome| {
             let json = json(o);
@@ -140,7 +155,7 @@ fn a_client_that_waits() {
     let check = |o: &Outcome| {
         let table = part(o, "table");
         assert!(table.contains("slots: 1 in use, 0 free, 1 in all"), "{table}");
-        assert!(table.contains("; waiting: 1\n"), "{table}");
+        assert!(table.contains("  jobs: 1 running, 1 held, 0 done in "), "{table}");
         let json = json(o);
         let jobs = pool(&json)["jobs"].as_array().unwrap();
         let of_bash = jobs.iter().all(|j| j["client"]["program"] == "bash");
@@ -186,31 +201,95 @@ fn no_pool() {
     let check = |o: &Outcome| {
         assert_eq!((o.status.code(), o.stderr.as_str()), (Some(0), ""));
         assert!(o.text().starts_with("no pool is in use\n"));
-        assert_eq!(json(o)["pools"], Value::Array(Vec::new()));
+        assert_eq!(json(o), serde_json::json!({"version": 1, "pools": []}));
     };
     script(text).check(check).once();
 }
 
-fn the_terminal_view() {
+/// The one with the slot sleeps; the other one computes on its slot.
+fn a_job_that_sleeps() {
+    if !is_here() {
+        return;
+    }
+    let text = format!(
+        "export JSSHIM_COUNT=running JSSHIM_GATE=child
+        $CLI -j1 -- bash -c '$JOB -w go -i idle & $JOB -b 8000 -i busy & wait' &
+        SHOWS='borrowed .*busy'{UNTIL}\ntouch go; wait $!"
+    );
+    let check = |o: &Outcome| {
+        let json = json(o);
+        let pool = pool(&json);
+        let numbers = ["slots", "in_use", "free", "lent", "above", "running", "held", "done"];
+        let numbers = numbers.map(|name| pool[name].as_u64().unwrap());
+        assert_eq!(numbers, [1, 1, 0, 1, 0, 2, 0, 0]);
+        let jobs = pool["jobs"].as_array().unwrap();
+        let sleeps: Vec<_> = jobs.iter().map(|j| (&j["state"], &j["sleeps"])).collect();
+        let wanted = [(&"implicit".into(), &true.into()), (&"borrowed".into(), &false.into())];
+        assert_eq!(sleeps, wanted);
+        assert_eq!(pool["statistics"]["borrowed"], 1);
+        let table = part(o, "table");
+        assert!(table.contains("slots: 1 in use, 0 free, 1 in all  [~] 1 lent\n"), "{table}");
+        assert!(table.contains("  sleeps "), "{table}");
+    };
+    script(&text).any_peak().check(check).once();
+}
+
+/// As CMake and meson write commands for ninja.
+fn names_say_what_is_built() {
+    if !is_here() {
+        return;
+    }
+    let long = "long/".repeat(40) + "end.o";
+    let rules = format!(
+        "rule a\n  command = cd sub && $$JOB -w ../go -i a.o && :\n\
+         rule b\n  command = : && $$JOB -w go -i {long} && :\nbuild a: a\nbuild b: b\n"
+    );
+    let text = format!(
+        "mkdir sub; $CLI -j2 -- ninja -f rules -j2 >/dev/null &
+        SHOWS='2 running'{UNTIL}\ntouch go; wait $!"
+    );
+    let check = move |o: &Outcome| {
+        let json = json(o);
+        let jobs = pool(&json)["jobs"].as_array().unwrap();
+        let mut names: Vec<_> = jobs.iter().map(|j| j["name"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["$JOB -w ../go -i a.o", &format!("$JOB -w go -i {long}")]);
+    };
+    script(&text).file("rules", &rules).any_peak().check(check).once();
+}
+
+/// Processes that come and go all the time.
+fn who_has_just_ended_is_of_no_other_user() {
     if !is_here() {
         return;
     }
     let text = "
-        $CLI -j2 -- bash -c 'for i in 1 2 3 4 5; do $JOB -s 2500 -i a-name-that-is-$i-rather-long & done; wait' &
-        echo --- screen; WORD=held $PY $WATCH $CLI status --watch; wait $!";
-    script(text)
-        .env("WATCH", &file("py/watch.py"))
-        .check(|o| {
-            assert_eq!((o.status.code(), o.stderr.as_str()), (Some(0), ""));
-            let screen = part(o, "screen");
-            assert!(screen.starts_with("status 0\n"), "{screen}");
-            let widest = screen.lines().nth(1).unwrap().split_once(' ').unwrap().1;
-            assert!(widest.parse::<u32>().unwrap() <= 80, "{screen}");
-            for word in ["q ends", "slots: 2 in use, 0 free, 2 in all", "PID", "held", "token"] {
-                assert!(screen.contains(word), "{word} in\n{screen}");
-            }
-        })
-        .once();
+        $CLI -j2 -- bash -c 'churn() { until [ -e go ]; do /bin/true; done; }; churn & churn & churn & wait' &
+        until $CLI status | grep -q running; do sleep 0.1; done
+        for i in $(seq 60); do $CLI status --json; done >all; touch go; wait $!
+        grep -c '^  \"pools\"' all; grep why all | sort -u";
+    let check = |o: &Outcome| assert_eq!((o.text().as_str(), o.stderr.as_str()), ("60\n", ""));
+    script(text).any_peak().check(check).once();
+}
+
+fn who_is_of_another_user() {
+    if !is_here() {
+        return;
+    }
+    // A program that gets root's rights, seen by one who has not got them.
+    let text = "
+        mkdir -m 700 run; chown 65534 run; export JSSHIM_DIR=$PWD/run; cp $JOB other; chmod 4755 other
+        as() { setpriv --reuid=65534 --regid=65534 --clear-groups -- \"$@\"; }
+        as $CLI -j2 -- bash -c './other -w go & $JOB -w go & wait' &
+        until as $CLI status >table; grep escaped table; do
+            [ $((n += 1)) -lt 300 ] || break; sleep 0.1
+        done
+        touch go; wait";
+    let check = |o: &Outcome| {
+        let said = "  escaped: other belongs to another user, or is setuid\n";
+        assert!(o.text().ends_with(said) && o.text().lines().count() == 1);
+    };
+    script(text).any_peak().check(check).once();
 }
 
 fn no_terminal() {

@@ -72,7 +72,7 @@ fn used(at: &Module, words: &[String], known: &BTreeSet<Module>) -> BTreeSet<Mod
         if follows || words.get(index + 1).map(String::as_str) != Some("::") {
             continue;
         }
-        let child = [&at[..], &[word.clone()]].concat();
+        let child = [&at[..], std::slice::from_ref(word)].concat();
         let from = match word.as_str() {
             "crate" => Module::new(),
             "self" => at.clone(),
@@ -116,7 +116,7 @@ fn follow(
         }
         let next = match word.as_str() {
             "super" => at[..at.len().saturating_sub(1)].to_vec(),
-            _ => [&at[..], &[word.clone()]].concat(),
+            _ => [&at[..], std::slice::from_ref(word)].concat(),
         };
         is_in = is_in && (word == "super" || known.contains(&next));
         if is_in {

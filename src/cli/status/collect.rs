@@ -1,46 +1,60 @@
 //! From the ledgers and /proc to what is shown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Acquire;
+use std::time::SystemTime;
 
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::record::{Record, UNTIMED};
 use jsshim_engine::ledger::rundir;
-use jsshim_engine::program::target;
+use jsshim_engine::pool::pipe;
 use jsshim_engine::show::name;
 use jsshim_engine::slots;
-use jsshim_engine::{proc, space, sys};
+use jsshim_engine::text::Text;
+use jsshim_engine::{space, sys};
 
-use super::model::{Escaped, Job, Pool, Process, State, Statistics, Status};
-use crate::program;
-use jsshim_engine::pool::pipe;
+use super::model::{Job, Pool, Process, State, Statistics, Status, VERSION};
+use super::tree::{memory, Tree};
 
-/// A process that is younger may not have loaded its libraries yet.
-const SETTLED_SECONDS: f64 = 1.0;
+/// Room for the name of a job: as much of its command as a line may hold.
+type Name = Text<1024>;
 
 /// Looks at everything once.
 pub fn status() -> Status {
     let tree = Tree::read();
-    let space = space::own();
-    let open = |path: PathBuf| {
-        let file = CString::new(path.as_os_str().as_bytes()).ok()?;
-        let look = |ledger: &Ledger| match ledger.header.space() == space {
-            true => one(&path, ledger, &tree),
-            // Its pids are not of this namespace.
-            false => Pool { elsewhere: true, ..one(&path, ledger, &Tree::default()) },
-        };
-        Ledger::look(&file, look).ok()
-    };
-    let mut pools: Vec<_> = ledgers().into_iter().filter_map(open).collect();
+    let look = |path: &Path, ledger: &Ledger| whole(path, ledger, &tree);
+    let mut pools: Vec<_> = each_ledger(look).collect();
     pools.sort_by(|a, b| a.path.cmp(&b.path));
-    Status { pools }
+    Status { version: VERSION, pools }
 }
 
-/// The ledgers in the run-time directories.
+/// The pool of this process and what is below it: what changes, without what is not in the library's reach.
+pub fn pool_of(pid: i32) -> Option<Pool> {
+    let tree = Tree::read();
+    let is_below = |member: i32| tree.line(member).any(|above| above == pid);
+    let look = |path: &Path, ledger: &Ledger| {
+        let root = ledger.header.root.load(Acquire);
+        let is_its = root == pid || clients(ledger).any(is_below);
+        is_its.then(|| of(path, ledger, &tree))
+    };
+    let mut pools: Vec<_> = each_ledger(look).flatten().collect();
+    // One of its own below another's.
+    pools.sort_by_key(|pool| pool.root.as_ref().is_none_or(|root| root.pid != pid));
+    pools.into_iter().next()
+}
+
+/// What is to be told of each ledger in the run-time directories.
+fn each_ledger<T>(look: impl Fn(&Path, &Ledger) -> T) -> impl Iterator<Item = T> {
+    ledgers().into_iter().filter_map(move |path| {
+        let file = CString::new(path.as_os_str().as_bytes()).ok()?;
+        Ledger::look(&file, |ledger: &Ledger| look(&path, ledger)).ok()
+    })
+}
+
 fn ledgers() -> Vec<PathBuf> {
     let told = std::env::var_os("JSSHIM_DIR");
     let told = rundir::given(told.as_ref().map(|d| d.as_bytes()));
@@ -53,21 +67,36 @@ fn ledgers() -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|e| e == "ledger")).collect()
 }
 
-fn one(path: &Path, ledger: &Ledger, tree: &Tree) -> Pool {
+fn whole(path: &Path, ledger: &Ledger, tree: &Tree) -> Pool {
+    if ledger.header.space() != space::own() {
+        // Its pids are not of this namespace.
+        return Pool { elsewhere: true, ..of(path, ledger, &Tree::default()) };
+    }
+    let pool = of(path, ledger, tree);
+    Pool { escaped: tree.escaped(&processes(ledger, tree, &pool)), ..pool }
+}
+
+/// All but those that are out of reach.
+fn of(path: &Path, ledger: &Ledger, tree: &Tree) -> Pool {
     let header = &ledger.header;
     let mut jobs: Vec<_> = ledger.records().filter_map(|(_, r)| job(ledger, r, tree)).collect();
-    let age = |a: &Job, b: &Job| b.seconds.total_cmp(&a.seconds);
-    jobs.sort_by(|a, b| (a.state != State::Held).cmp(&(b.state != State::Held)).then(age(a, b)));
-    let root = Some(header.root.load(Acquire)).filter(|pid| tree.0.contains_key(pid));
-    let clients: HashSet<i32> = clients(ledger).collect();
+    let is_held = |job: &Job| job.state == State::Held;
+    let longest = |a: &Job, b: &Job| b.time().total_cmp(&a.time());
+    jobs.sort_by(|a, b| is_held(a).cmp(&is_held(b)).then_with(|| longest(a, b)));
+    let root = Some(header.root.load(Acquire)).filter(|pid| tree.has(*pid));
     let slots = Some(header.slots.load(Acquire)).filter(|n| *n > 0);
     let free = free(ledger);
     let in_use = match (slots, free) {
         (Some(all), Some(free)) => all.saturating_sub(free),
-        _ => used(&jobs, &clients, tree),
+        _ => used(&jobs, &clients(ledger).collect(), tree),
     };
-    let members = clients.iter().chain(root.iter()).copied().chain(jobs.iter().map(|j| j.pid));
-    Pool {
+    let count = |is: fn(&Job) -> bool| {
+        u32::try_from(jobs.iter().filter(|job| is(job)).count()).unwrap_or(u32::MAX)
+    };
+    let (held, statistics) = (count(|j| j.state == State::Held), statistics(ledger));
+    let running = count(|j| j.state != State::Held);
+    let lent = count(|j| j.state == State::Borrowed);
+    let mut pool = Pool {
         path: String::from_utf8_lossy(header.path().bytes()).into(),
         ledger: path.to_string_lossy().into(),
         elsewhere: false,
@@ -75,15 +104,50 @@ fn one(path: &Path, ledger: &Ledger, tree: &Tree) -> Pool {
         slots,
         in_use,
         free,
-        escaped: tree.escaped(members.filter(|pid| *pid > 0).collect()),
+        lent,
+        // Of the last look of the guard, which looks while jobs wait.
+        above: if held + lent > 0 { header.debt.load(Acquire) } else { 0 },
+        running,
+        held,
+        done: statistics.jobs.saturating_sub(running),
+        seconds: age(path),
+        memory_bytes: 0,
+        escaped: Vec::new(),
         jobs,
-        statistics: statistics(ledger),
-    }
+        statistics,
+    };
+    pool.memory_bytes = memory(&processes(ledger, tree, &pool));
+    pool
+}
+
+/// The processes of its clients and jobs, and all below them.
+fn processes(ledger: &Ledger, tree: &Tree, pool: &Pool) -> Vec<i32> {
+    let (root, jobs) = (pool.root.iter().map(|r| r.pid), pool.jobs.iter().map(|j| j.pid));
+    let members: HashSet<_> = clients(ledger).chain(root).chain(jobs).filter(|p| *p > 0).collect();
+    tree.below(&members)
+}
+
+/// For how long there has been this file, in seconds.
+fn age(path: &Path) -> f64 {
+    let meta = fs::metadata(path).ok();
+    // A file system without the time of a birth has that of the last change of its names.
+    let born = meta.and_then(|meta| meta.created().or_else(|_| meta.modified()).ok());
+    let age = born.and_then(|born| SystemTime::now().duration_since(born).ok());
+    age.map_or(0.0, |age| seconds(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 fn clients(ledger: &Ledger) -> impl Iterator<Item = i32> + '_ {
     let all = ledger.records().filter(|(_, r)| r.state() == slots::State::Client);
     all.map(|(_, r)| r.pid.load(Acquire))
+}
+
+/// The client of a job, if it is still there.
+fn client(ledger: &Ledger, job: &Record, tree: &Tree) -> Process {
+    let client = ledger.record(job.client.load(Acquire));
+    let client = client.filter(|c| c.state() == slots::State::Client);
+    client.map_or(Process { pid: 0, program: String::new() }, |c| {
+        tree.since(c.pid.load(Acquire), c.since.load(Acquire))
+    })
 }
 
 fn job(ledger: &Ledger, record: &Record, tree: &Tree) -> Option<Job> {
@@ -100,13 +164,14 @@ fn job(ledger: &Ledger, record: &Record, tree: &Tree) -> Option<Job> {
     };
     let pid = record.pid.load(Acquire);
     let (command, file) = tree.command(pid);
-    let client = ledger.record(record.client.load(Acquire)).map_or(0, |c| c.pid.load(Acquire));
-    let seconds = |nanos: u64| nanos as f64 / 1e9;
     let words = command.iter().map(|w| w.as_bytes());
-    let name = match tree.0.contains_key(&pid) {
+    let name: Name = match tree.has(pid) {
         true => name::of(file.as_bytes(), words),
-        false => record.name(),
+        false => Text::new(record.name().bytes()),
     };
+    let since = sys::now().saturating_sub(record.since.load(Acquire));
+    let before = record.queued.load(Acquire);
+    let waited = if state == State::Held { before.saturating_add(since) } else { before };
     let job = Job {
         pid,
         program: file.rsplit('/').next().unwrap_or("").to_owned(),
@@ -114,13 +179,18 @@ fn job(ledger: &Ledger, record: &Record, tree: &Tree) -> Option<Job> {
         command,
         state,
         sleeps: record.sleeps(generation),
+        returns: record.is_parked(generation),
         reason: (state == State::Overdraft).then(|| record.reason().text().to_owned()),
-        seconds: seconds(sys::now().saturating_sub(record.since.load(Acquire))),
-        waited_seconds: seconds(record.queued.load(Acquire)),
-        client: tree.process(client),
+        state_seconds: seconds(since),
+        waited_seconds: seconds(waited),
+        client: client(ledger, record, tree),
     };
     // It may have ended, and its record be another's now.
     (record.now().1 == generation).then_some(job)
+}
+
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
 }
 
 /// How many tokens lie in the pool.
@@ -141,7 +211,6 @@ fn used(jobs: &[Job], clients: &HashSet<i32>, tree: &Tree) -> u32 {
 
 fn statistics(ledger: &Ledger) -> Statistics {
     let counts = ledger.header.stats.counts();
-    let seconds = |nanos: u64| nanos as f64 / 1e9;
     Statistics {
         jobs: counts.jobs,
         waits: counts.waited(),
@@ -155,91 +224,4 @@ fn statistics(ledger: &Ledger) -> Statistics {
         overdrafts: counts.overdrawn(),
         recovered: counts.recovered,
     }
-}
-
-/// All processes and their parents; empty for a ledger of another PID namespace, or where /proc shows another one.
-#[derive(Default)]
-struct Tree(HashMap<i32, proc::Stat>);
-
-impl Tree {
-    fn read() -> Self {
-        if !proc::is_ours() {
-            return Self::default();
-        }
-        let names = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = names.filter_map(|e| e.file_name().to_str()?.parse().ok());
-        Self(pids.filter_map(|pid| Some((pid, proc::stat(pid)?))).collect())
-    }
-
-    /// The command line of a job, and its program; of a held one, what it will be.
-    fn command(&self, pid: i32) -> (Vec<String>, String) {
-        if !self.0.contains_key(&pid) {
-            return (Vec::new(), String::new());
-        }
-        let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let text = text.strip_suffix(b"\0").unwrap_or(&text);
-        let mut words: Vec<_> =
-            text.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-        if words.first().is_some_and(|w| w == "jsshim-helper") && words.len() > 2 {
-            let target = words[2].clone();
-            words.drain(..3);
-            return (words, target);
-        }
-        let program = words.first().cloned().unwrap_or_default();
-        (words, program)
-    }
-
-    fn process(&self, pid: i32) -> Process {
-        if !self.0.contains_key(&pid) {
-            return Process { pid, program: String::new() };
-        }
-        let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-        Process { pid, program: String::from_utf8_lossy(comm.trim_ascii()).into() }
-    }
-
-    /// A process, its parent, its parent, and so on.
-    fn line(&self, pid: i32) -> impl Iterator<Item = i32> + '_ {
-        let parent = |pid: &i32| self.0.get(pid).map(|stat| stat.parent).filter(|p| *p > 1);
-        std::iter::successors(Some(pid), parent).take(256)
-    }
-
-    /// Those at or below `members` that the library is not in, or cannot gate.
-    fn escaped(&self, members: HashSet<i32>) -> Vec<Escaped> {
-        let below = self.0.keys().filter(|pid| self.line(**pid).any(|p| members.contains(&p)));
-        let mut escaped: Vec<_> = below
-            .filter_map(|pid| {
-                let why = self.why_escaped(*pid)?;
-                Some(Escaped { pid: *pid, program: self.process(*pid).program, why })
-            })
-            .collect();
-        escaped.sort_by_key(|e| e.pid);
-        escaped
-    }
-
-    fn why_escaped(&self, pid: i32) -> Option<String> {
-        let stat = self.0.get(&pid).filter(|s| !matches!(s.state, b'Z' | b'X'))?;
-        let link = format!("/proc/{pid}/exe");
-        let Ok(exe) = fs::read_link(&link) else {
-            // Kernel threads are nobody's children here; others hide theirs by their rights.
-            return Some("belongs to another user, or is setuid".to_owned());
-        };
-        if exe.file_name().is_some_and(|n| n == "jsshim-helper" || n == "jsshim") {
-            return None;
-        }
-        let file = CString::new(link.clone()).ok()?;
-        if let Some(why) = target::foretell(&file)
-            .ok()
-            .and_then(|kind| program::out_of_reach(Path::new(&link), kind))
-        {
-            return Some(why.to_owned());
-        }
-        let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
-        let loaded = maps.windows(10).any(|part| part == b"libjsshim.");
-        (!loaded && age(stat) > SETTLED_SECONDS).then(|| "has not loaded the library".to_owned())
-    }
-}
-
-/// For how long a process has been running, in seconds.
-fn age(stat: &proc::Stat) -> f64 {
-    sys::now().saturating_sub(stat.start_nanos()) as f64 / 1e9
 }

@@ -1,20 +1,28 @@
 //! `jsshim status`: the pools of this user, who holds their slots and who waits.
 
-mod collect;
-mod model;
+pub mod collect;
+pub mod model;
 mod table;
+mod tree;
+mod view;
 mod watch;
+pub mod words;
+
+use std::io::IsTerminal;
 
 use crate::output::{has_colours, painted, print, reason, say, Paint};
 use table::{Line, Tone};
 
 /// Show the pools of this user, who holds their slots, and who waits
 ///
-/// Slots in use, free and in all; each job with its process, program, state and client, the longest waiters first; and
-/// processes that do not queue.
+/// Slots in use, free, lent by jobs that sleep, and in all; how many jobs run, are held and have ended; each job with its
+/// pid, its state, for how long it has run so or has waited in all, its client, and what it makes: first those that run,
+/// then those that are held, the longest at the top; and processes that do not queue.
+///
+/// In the bar of the slots # is in use, ~ lent, and . free.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Show it again every second, until q is pressed
+    /// Show it again every second, until q is pressed; s sorts, r reverses, / filters, arrows scroll
     #[arg(short, long, conflicts_with = "json")]
     watch: bool,
     /// Print it as JSON (docs/status.schema.json)
@@ -40,7 +48,11 @@ pub fn main(args: &Args) -> i32 {
         print("no pool is in use\n");
     } else {
         let colours = has_colours();
-        let lines = status.pools.iter().flat_map(|pool| table::lines(pool, None));
+        // A file gets all.
+        let width = std::io::stdout().is_terminal().then(ratatui::crossterm::terminal::size);
+        let width = width.and_then(Result::ok).map(|(columns, _)| usize::from(columns));
+        let per_second = |pool: &model::Pool| f64::from(pool.done) / pool.seconds.max(0.1);
+        let lines = status.pools.iter().flat_map(|p| table::lines(p, per_second(p), width));
         print(&lines.map(|line| in_colour(&line, colours) + "\n").collect::<String>());
     }
     0

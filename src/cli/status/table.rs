@@ -1,6 +1,7 @@
 //! A pool as lines of text.
 
 use super::model::{Job, Pool, State};
+use super::words::{bar, duration, memory, rate, shortened};
 
 /// A line, and how much it matters.
 pub struct Line {
@@ -23,82 +24,130 @@ pub enum Tone {
     Warning,
 }
 
+/// Room for the name and pid of a client.
+const CLIENT: usize = 15;
+
 fn line(tone: Tone, text: String) -> Line {
     Line { text, tone }
 }
 
-/// A pool and its jobs; each line at most `width` characters long, if one is given.
-pub fn lines(pool: &Pool, width: Option<usize>) -> Vec<Line> {
-    let mut all = vec![line(Tone::Head, format!("pool {}", pool.path))];
-    let number = |n: Option<u32>| n.map_or("?".to_owned(), |n| n.to_string());
-    let held = pool.jobs.iter().filter(|j| j.state == State::Held).count();
-    let root = pool.root.as_ref().map(|r| format!(", of {} ({})", r.program, r.pid));
-    all.push(line(
-        Tone::Plain,
-        format!(
-            "  slots: {} in use, {} free, {} in all{}; waiting: {held}",
-            pool.in_use,
-            number(pool.free),
-            number(pool.slots),
-            root.unwrap_or_default(),
-        ),
-    ));
-    if pool.elsewhere {
-        let text = "  in another PID namespace: these are its pids".to_owned();
-        all.push(line(Tone::Warning, text));
-    }
+/// A pool and its jobs, each line at most `width` characters long, if one is given. `per_second`: how many jobs end now.
+pub fn lines(pool: &Pool, per_second: f64, width: Option<usize>) -> Vec<Line> {
+    let mut all = numbers(pool, per_second);
     if !pool.jobs.is_empty() {
-        let head = format!("  {:>7}  {:<9}  {:>8}  {:<20}  JOB", "PID", "STATE", "SINCE", "CLIENT");
+        let head = prefix("PID", "STATE", "TIME", "CLIENT") + "JOB";
         all.push(line(Tone::Plain, head));
     }
-    all.extend(pool.jobs.iter().map(job));
+    all.extend(pool.jobs.iter().map(|j| job(j, width)));
     for e in &pool.escaped {
         let text = format!("  {:>7}  escaped: {} {}", e.pid, e.program, e.why);
         all.push(line(Tone::Warning, text));
     }
     for line in all.iter_mut() {
         line.text.retain(|c| !c.is_control());
-        if let Some((at, _)) = width.and_then(|width| line.text.char_indices().nth(width)) {
-            line.text.truncate(at);
+        if let Some(width) = width {
+            line.text = shortened(&line.text, width);
         }
     }
     all
 }
 
-fn job(j: &Job) -> Line {
-    let client = format!("{} ({})", j.client.program, j.client.pid);
+/// What is above the list of jobs.
+fn numbers(pool: &Pool, per_second: f64) -> Vec<Line> {
+    let mut all = vec![line(Tone::Head, format!("pool {}", pool.path))];
+    let number = |n: Option<u32>| n.map_or("?".to_owned(), |n| n.to_string());
+    let mut slots = format!(
+        "  slots: {} in use, {} free, {} in all",
+        pool.in_use,
+        number(pool.free),
+        number(pool.slots)
+    );
+    if let Some(all) = pool.slots {
+        slots += &format!("  [{}]", bar(all, pool.in_use, pool.lent));
+    }
+    if pool.lent > 0 {
+        slots += &format!(" {} lent", pool.lent);
+    }
+    all.push(line(Tone::Plain, slots));
+    let root = pool.root.as_ref().map(|r| format!(", of {} ({})", r.program, r.pid));
+    all.push(line(
+        Tone::Plain,
+        format!(
+            "  jobs: {} running, {} held, {} done in {}, {}; {}{}",
+            pool.running,
+            pool.held,
+            pool.done,
+            duration(pool.seconds),
+            rate(per_second),
+            memory(pool.memory_bytes),
+            root.unwrap_or_default(),
+        ),
+    ));
+    if pool.above > 0 {
+        let text = format!("  above the slots: {} more compute, and are next", pool.above);
+        all.push(line(Tone::Warning, text));
+    }
+    if pool.elsewhere {
+        let text = "  in another PID namespace: these are its pids".to_owned();
+        all.push(line(Tone::Warning, text));
+    }
+    all
+}
+
+/// What is left of the name, so short that half of a small terminal is for that.
+fn prefix(pid: &str, state: &str, time: &str, client: &str) -> String {
+    format!("  {pid:>7}  {state:<9} {time:>6}  {client:<CLIENT$}  ")
+}
+
+fn job(j: &Job, width: Option<usize>) -> Line {
+    let client = shortened(&format!("{} ({})", j.client.program, j.client.pid), CLIENT);
     let why = match (&j.reason, j.pid) {
         (Some(why), _) => format!(" [{why}]"),
-        (None, 0) => "(its client waits before it makes it)".to_owned(),
+        (None, 0) if j.state == State::Held => "(its client waits before it makes it)".to_owned(),
         _ => String::new(),
     };
-    let (state, since) = (j.state.word(), since(j.seconds));
+    let state = match j.state {
+        _ if j.returns => "returns",
+        State::Implicit | State::Token if j.sleeps => "sleeps",
+        state => state.word(),
+    };
     let tone = match j.state {
         State::Held => Tone::Held,
         State::Overdraft => Tone::Warning,
         _ => Tone::Plain,
     };
-    line(tone, format!("  {:>7}  {state:<9}  {since:>8}  {client:<20}  {}{why}", j.pid, j.name))
-}
-
-/// `0.4s`, `12.0s`, `3m05s`, `2h07m`.
-fn since(seconds: f64) -> String {
-    let whole = seconds as u64;
-    match whole {
-        0..60 => format!("{seconds:.1}s"),
-        60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
-        _ => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
-    }
+    let text = prefix(&j.pid.to_string(), state, &duration(j.time()), &client);
+    let room = width.map(|w| w.saturating_sub(text.chars().count() + why.chars().count()));
+    let name: String = j.name.chars().filter(|c| !c.is_control()).collect();
+    let name = room.map_or(name.clone(), |room| shortened(&name, room));
+    line(tone, text + &name + &why)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::Process;
     use super::*;
 
     #[test]
-    fn times_are_short() {
-        assert_eq!(since(0.44), "0.4s");
-        assert_eq!(since(185.9), "3m05s");
-        assert_eq!(since(7620.0), "2h07m");
+    fn a_job_fits_the_width_and_keeps_both_ends_of_its_name() {
+        let job = job(
+            &Job {
+                pid: 4242,
+                program: "cc".into(),
+                name: format!("cc {}/object.o", "deep/".repeat(40)),
+                command: Vec::new(),
+                state: State::Held,
+                sleeps: false,
+                returns: false,
+                reason: None,
+                state_seconds: 1.0,
+                waited_seconds: 75.0,
+                client: Process { pid: 4_194_304, program: "a-long-program".into() },
+            },
+            Some(80),
+        );
+        assert_eq!(job.text.chars().count(), 80, "{}", job.text);
+        assert!(job.text.contains("  held       1m15s  a-long-…194304)  cc deep"), "{}", job.text);
+        assert!(job.text.ends_with("object.o"), "{}", job.text);
     }
 }
