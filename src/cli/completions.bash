@@ -11,7 +11,7 @@ _jsshim() {
                 ;;
             --) ((at += 1)); break ;;
             doctor) ((at == 1)) || break; ((at += 1)) ;;
-            status | report | completions) ((at > 1)) || at=$((COMP_CWORD + 1)); break ;;
+            status | report | stats | completions) ((at > 1)) || at=$((COMP_CWORD + 1)); break ;;
             -*) ((at += 1)) ;;
             *) break ;;
         esac

@@ -12,6 +12,7 @@ mod program;
 mod progress;
 mod report;
 mod run;
+mod stats;
 mod status;
 mod variables;
 
@@ -23,6 +24,7 @@ const USAGE: &str = "\
 jsshim [-j N] [--trace FILE] [--progress] [--] CMD [ARG]...
        jsshim status [--watch | --json]
        jsshim report FILE -o OUT
+       jsshim stats FILE
        jsshim doctor [--json] [CMD [ARG]...]
        jsshim completions SHELL";
 
@@ -34,7 +36,7 @@ jsshim [-j N] [--trace FILE] [--progress] [--] CMD [ARG]...
 /// Below a make with -j its pool is joined. Where there is none above, one is made, and a make or cargo that is
 /// started below joins it, too.
 ///
-/// The words status, report, doctor and completions name tools if they come first. A program of such a name is run
+/// The words status, report, stats, doctor and completions name tools if they come first. A program of such a name is run
 /// by `jsshim -- status`.
 #[derive(Parser)]
 #[command(name = "jsshim", version, after_help = variables::help(), override_usage = USAGE)]
@@ -68,6 +70,7 @@ struct Cli {
 enum Tool {
     Status(status::Args),
     Report(report::Args),
+    Stats(stats::Args),
     Doctor(doctor::Args),
     /// Print the completions of a shell
     Completions {
@@ -80,6 +83,7 @@ fn main() {
     let cli = Cli::parse();
     let status = match cli.tool {
         Some(Tool::Report(args)) => report::main(&args),
+        Some(Tool::Stats(args)) => stats::main(&args),
         Some(Tool::Status(args)) => status::main(&args),
         Some(Tool::Doctor(args)) => doctor::main(&args),
         Some(Tool::Completions { shell }) => {

@@ -17,6 +17,7 @@ use jsshim_engine::pool::own_pool;
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::program::speaker;
 use jsshim_engine::program::target::Kind;
+use jsshim_engine::show::numbers;
 use jsshim_engine::sys::Errno;
 use jsshim_engine::text;
 
@@ -97,7 +98,7 @@ pub fn preload(library: &Path) -> OsString {
 
 /// The file of `JSSHIM_TRACE`, which may have been begun by others.
 fn asked_trace() -> Result<Option<PathBuf>> {
-    let file = std::env::var_os("JSSHIM_TRACE").filter(|v| !v.is_empty() && v != "0");
+    let file = std::env::var_os("JSSHIM_TRACE").filter(|v| numbers::is_on(v.as_bytes()));
     // One that is too long the library complains of.
     Ok(file.and_then(|file| absolute(Path::new(&file)).ok()))
 }
@@ -182,7 +183,7 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
     if given.is_some_and(rundir::is_too_long) {
         say("the path in JSSHIM_DIR is too long; the usual run-time directory is used");
     }
-    let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| !v.is_empty() && v != "0");
+    let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| numbers::is_on(v.as_bytes()));
     let put =
         |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
     let root = std::process::id() as i32;

@@ -3,7 +3,7 @@
 /// Each variable, and what it is for.
 pub const VARIABLES: [(&str, &str); 14] = [
     ("JSSHIM_JOBS=N", "slots of a pool of our own (default: the CPUs this process may use)"),
-    ("JSSHIM_DEBUG=1", "a line on stderr for each event: pid, program, event, jobs"),
+    ("JSSHIM_DEBUG=1", "a line on stderr for each start, wait and end of a job"),
     ("JSSHIM_SKIP=GLOBS", "programs that are not gated, by name: 'cmake,ld*'"),
     ("JSSHIM_ONLY=GLOBS", "gate these programs only"),
     (
@@ -22,7 +22,7 @@ pub const VARIABLES: [(&str, &str); 14] = [
     ),
     (
         "JSSHIM_STATS=1|FILE",
-        "numbers at the end of the program at the top: on stderr, or appended to FILE",
+        "numbers at the end of the program at the top: on stderr, or as JSON appended to FILE (jsshim stats FILE)",
     ),
     ("JSSHIM_TRACE=FILE", "what runs when and where, appended to FILE (see --trace)"),
     ("JSSHIM_LOAD=F", "no further start while the load average is above F (as make -l)"),

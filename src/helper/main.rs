@@ -27,6 +27,7 @@ use core::ffi::CStr;
 
 use jsshim_engine::hold::spec::{self, Note};
 use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::show::numbers::{self, Asked};
 use jsshim_engine::show::stderr;
 use jsshim_engine::sys;
 use jsshim_engine::watchdog::settings::{self, Count};
@@ -39,7 +40,10 @@ static NOTE: Note = spec::NOTE;
 
 /// `JSSHIM_STATS`, if it is a file; else empty. The guard leaves its directory, so a name without one gets it.
 fn stats_file(args: &Args) -> &'static CStr {
-    let value = args.variable(b"JSSHIM_STATS=").filter(|v| !matches!(*v, b"" | b"0" | b"1"));
+    let value = args.variable(b"JSSHIM_STATS=").and_then(|v| match numbers::asked(v) {
+        Asked::File(file) => Some(file),
+        _ => None,
+    });
     let absolute = |value: &[u8]| {
         let mut room = Room::new(PATH_ROOM)?;
         let dir = match value.first() {

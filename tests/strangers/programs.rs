@@ -396,7 +396,7 @@ fn files_of_ours_that_lie_deep() {
         .may_warn(if trace { 1..=1 } else { 0..=0 });
         let outcome = run.run(true);
         let text = outcome.text();
-        assert_eq!(text.contains("jobs              6"), !trace, "{text}");
+        assert_eq!(text.contains("\"jobs\":6,"), !trace, "{text}");
         assert_eq!(
             outcome.stderr.contains("JSSHIM_TRACE is too long"),
             trace,

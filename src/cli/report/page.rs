@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use jsshim_engine::show::numbers;
+
 use super::draw;
 use super::read::{Part, Pool, State};
 use super::sums::{self, Sums};
@@ -43,9 +45,9 @@ pub fn seconds(nanos: u64) -> String {
     }
 }
 
-/// As in the block of `JSSHIM_STATS`: to the µs below.
-fn millis(nanos: u64) -> String {
-    format!("{}.{:03} ms", nanos / 1_000_000, nanos / 1000 % 1000)
+/// As in the block of `JSSHIM_STATS`.
+fn told(time: numbers::Time) -> String {
+    String::from_utf8_lossy(time.bytes()).into_owned()
 }
 
 /// The whole page.
@@ -125,10 +127,10 @@ fn numbers(page: &mut String, pool: &Pool, sums: &Sums) {
         ("full", "all slots busy for", seconds(sums.time_at(all))),
         ("serial", "at most one busy for", seconds(sums.wall() - sums.time_at(2))),
         ("waits", "token waits", c.waited().to_string()),
-        ("median", "median wait", millis(c.quantile(50))),
-        ("p95", "p95 of waits", millis(c.quantile(95))),
-        ("longest", "longest wait", millis(c.longest)),
-        ("held", "time held", millis(c.total)),
+        ("median", "median wait", told(numbers::about(c.quantile(50)))),
+        ("p95", "p95 of waits", told(numbers::about(c.quantile(95)))),
+        ("longest", "longest wait", told(numbers::time(c.longest))),
+        ("held", "time held", told(numbers::time(c.total))),
         ("overdrafts", "overdrafts", overdrafts.to_string()),
     ];
     page.push_str("<dl>");

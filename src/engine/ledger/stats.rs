@@ -6,7 +6,6 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::sync::{AtomicU32, AtomicU64};
-use crate::text::Text;
 
 use super::reason::Reason;
 
@@ -69,7 +68,7 @@ impl Stats {
         self.debt.fetch_add(nanos.saturating_mul(jobs.into()), Relaxed);
     }
 
-    /// The guard has given back a token.
+    /// The guard has given back a token of one who has died.
     pub fn recovered(&self) {
         self.recovered.fetch_add(1, Relaxed);
     }
@@ -111,7 +110,7 @@ impl Stats {
 pub struct Counts {
     /// Jobs that have started.
     pub jobs: u32,
-    /// Tokens that the guard has given back.
+    /// Tokens of the dead, which the guard has given back.
     pub recovered: u32,
     /// Starts on slots whose jobs slept.
     pub borrowed: u32,
@@ -178,50 +177,6 @@ impl Counts {
     pub fn overdrawn(&self) -> u64 {
         self.overdrafts.iter().map(|n| u64::from(*n)).sum()
     }
-
-    /// The block that `JSSHIM_STATS` asks for. `program` leaves the pool now; `slots` are 0 if unknown.
-    pub fn block(&self, program: &[u8], peak: u32, slots: u32) -> Block {
-        let mut t = Block::new(b"jsshim: statistics at the end of ");
-        t.put(program).put(b"\n  jobs              ").put_num(self.jobs);
-        t.put(b"\n  slots at peak     ").put_num(peak);
-        if slots > 0 {
-            t.put(b" of ").put_num(slots);
-        }
-        t.put(b"\n  token waits       ").put_num(self.waited() as i64);
-        for (word, nanos) in [
-            (&b"; median "[..], self.quantile(50)),
-            (b", p95 ", self.quantile(95)),
-            (b", longest ", self.longest),
-        ] {
-            t.put(word);
-            millis(&mut t, nanos).put(b" ms");
-        }
-        t.put(b"\n  time held         ");
-        millis(&mut t, self.total).put(b" ms").put(b"\n  overdrafts        ");
-        t.put_num(self.overdrawn() as i64);
-        for (why, count) in self.reasons() {
-            t.put(b"\n    ").put_num(count).put(b": ").put(why.text());
-        }
-        if self.borrowed > 0 {
-            t.put(b"\n  slots lent        ").put_num(self.borrowed).put(b"; for ");
-            millis(&mut t, self.lent).put(b" ms, above the slots for ");
-            millis(&mut t, self.debt).put(b" ms");
-        }
-        t.put(b"\n  tokens recovered  ").put_num(self.recovered).put(b"\n");
-        t
-    }
-}
-
-/// Room for a block of statistics.
-pub type Block = Text<1024>;
-
-/// Appends a time in ms, to the µs.
-fn millis(t: &mut Block, nanos: u64) -> &mut Block {
-    let micros = nanos / 1000;
-    t.put_num((micros / 1000) as i64).put(b".");
-    let rest = micros % 1000;
-    t.put(if rest < 100 { &b"0"[..] } else { b"" }).put(if rest < 10 { &b"0"[..] } else { b"" });
-    t.put_num(rest as i64)
 }
 
 /// The bucket of a time.
@@ -262,24 +217,6 @@ mod tests {
             last = at;
         }
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
-    }
-
-    #[test]
-    fn a_block_tells_all() {
-        let mut counts = Counts { jobs: 7, ..Counts::default() };
-        counts.add_wait(2_000_000);
-        counts.overdrafts[Reason::Stall as usize] = 2;
-        (counts.borrowed, counts.lent, counts.debt) = (3, 4_500_000, 1_000);
-        let block = counts.block(b"ninja", 2, 2);
-        assert!(block.fits());
-        let text = String::from_utf8(block.bytes().to_vec()).unwrap();
-        for part in
-            ["  jobs              7\n", "of 2\n", "longest 2.000 ms", "  overdrafts        2\n"]
-                .into_iter()
-                .chain(["  slots lent        3; for 4.500 ms, above the slots for 0.001 ms\n"])
-        {
-            assert!(text.contains(part), "{text}");
-        }
     }
 
     proptest! {

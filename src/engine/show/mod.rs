@@ -6,8 +6,12 @@
 //! | [`name`] | what a job is called |
 //! | [`lanes`] | which slot is which |
 //! | [`trace`] | the lines of a trace |
+//! | [`numbers`] | statistics |
+//! | [`json`] | texts in both |
 
+pub mod json;
 pub mod lanes;
 pub mod name;
+pub mod numbers;
 pub mod stderr;
 pub mod trace;

@@ -11,6 +11,7 @@ use crate::pool::pipe::Id;
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
 
+use super::json;
 use super::lanes::{Kind, Lane};
 use super::name::Name;
 
@@ -48,7 +49,7 @@ pub fn line(id: Id, e: &Event<'_>) -> Line {
     let mut t = Line::new(b"{\"name\":\"");
     // A parent that waits before its fork knows not yet what the child will be.
     let name = e.name.bytes();
-    put_json(&mut t, if name.is_empty() { b"(fork)" } else { name });
+    json::put(&mut t, if name.is_empty() { b"(fork)" } else { name });
     t.put(b"\",\"cat\":\"").put(e.state).put(b"\",\"ph\":\"X\",\"ts\":");
     micros(&mut t, e.time.0).put(b",\"dur\":");
     micros(&mut t, e.time.1.saturating_sub(e.time.0)).put(b",\"pid\":");
@@ -73,7 +74,7 @@ pub fn head(id: Id, path: &Path, slots: u32, t: &mut Line) {
     ];
     for (kind, what) in kinds {
         meta(t, "process_name", id, Lane { kind, number: 0 }).put(b"\"name\":\"").put(what);
-        put_json(t, path.bytes());
+        json::put(t, path.bytes());
         t.put(b"\",\"kind\":").put_num(kind as i64).put(b",\"slots\":").put_num(slots);
         t.put(b"}},\n");
     }
@@ -103,23 +104,6 @@ fn micros(t: &mut Line, nanos: u64) -> &mut Line {
     let rest = nanos % 1000;
     t.put(if rest < 100 { &b"0"[..] } else { b"" }).put(if rest < 10 { &b"0"[..] } else { b"" });
     t.put_num(rest as i64)
-}
-
-/// Appends a text as the inside of a JSON string; what is no UTF-8 becomes U+FFFD.
-fn put_json(t: &mut Line, text: &[u8]) {
-    for part in text.utf8_chunks() {
-        for c in part.valid().chars() {
-            match c {
-                '"' => t.put(b"\\\""),
-                '\\' => t.put(b"\\\\"),
-                '\0'..=' ' => t.put(b" "),
-                _ => t.put(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            };
-        }
-        if !part.invalid().is_empty() {
-            t.put("\u{fffd}");
-        }
-    }
 }
 
 /// Makes the file, if there is none: it appears complete with its first line.

@@ -133,7 +133,8 @@ impl Guard<'_> {
         let gone =
             if unborn { self.client_is_dead(record) } else { self.watches.is_dead(h, record, pid) };
         if gone {
-            let has_token = record.has_token(h.generation);
+            // What a host that lives has not collected yet comes back by us as well, and is nothing to be told.
+            let is_of_dead = record.has_token(h.generation) && self.client_is_dead(record);
             // There may be one after all, which waits by now and reads the pool. In a broken ledger, too, it says
             // which it is.
             let may_wait = unborn && self.watches.age(h, CLAIMED) < BORN_NANOS;
@@ -141,7 +142,7 @@ impl Guard<'_> {
             if !self.ledger.end_unless(h, not, &self.pool) {
                 return;
             }
-            if has_token {
+            if is_of_dead {
                 self.ledger.header.stats.recovered();
             }
             self.watches.forget(h.index);

@@ -12,9 +12,11 @@ use jsshim_engine::guard::keeper::Keeper;
 use jsshim_engine::join::word;
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::rundir;
-use jsshim_engine::pool::pipe;
+use jsshim_engine::ledger::stats::Counts;
+use jsshim_engine::pool::pipe::{self, Id};
 use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::show::lanes::Kind;
+use jsshim_engine::show::numbers::{self, Asked, Origin};
 use jsshim_engine::show::trace;
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::text::{Path, Text};
@@ -57,7 +59,7 @@ pub fn is_root() -> bool {
 #[inline(never)]
 pub fn keep_stderr() {
     let wanted =
-        WANTED.load(Relaxed) && settings::stats_target() == Some(b"1") && COPY.load(Relaxed) < 0;
+        WANTED.load(Relaxed) && settings::stats_asked() == Asked::Block && COPY.load(Relaxed) < 0;
     let (Some((dev, ino)), [d, i]) = (sys::file_id(2).ok().filter(|_| wanted), &FILE) else {
         return;
     };
@@ -93,7 +95,10 @@ fn is_copy(fd: i32) -> bool {
 /// The process ends: prints what is its to print, once.
 #[inline(never)]
 pub fn tell(client: Option<&Client>) {
-    let Some(target) = settings::stats_target() else { return };
+    let asked = settings::stats_asked();
+    if asked == Asked::Nothing {
+        return;
+    }
     let is_last = |client: &Client| {
         let ledger = client.ledger();
         ledger.header.root.load(Acquire) == 0 && leaves_last(ledger, client.known())
@@ -111,20 +116,34 @@ pub fn tell(client: Option<&Client>) {
         return;
     }
     let (peak, slots) = (h.lanes.peak(Kind::Slot), h.slots.load(Relaxed));
-    let block = counts.block(program::name(), peak, slots);
-    if target != b"1" {
-        let told = Room::new(PATH_ROOM).and_then(|mut room| {
-            room.write(&[target])?;
-            trace::append(room.c(), block.bytes(), true)
-        });
-        if let Err(e) = told {
-            let text: Text<80> = Text::new(b"the file in JSSHIM_STATS cannot be written (errno ");
-            STATE.warn(text.num(e.0).with(b")").bytes());
-        }
-        return;
+    let origin = Origin { program: program::name(), peak, slots };
+    match asked {
+        Asked::File(file) => append(file, h.id(), &counts, origin),
+        _ => print(&counts, origin),
     }
+}
+
+/// The block, on what was stderr.
+#[inline(never)]
+fn print(counts: &Counts, origin: Origin<'_>) {
     let copy = COPY.load(Acquire);
-    let _ = sys::write(if copy >= 0 && is_copy(copy) { copy } else { 2 }, block.bytes());
+    let to = if copy >= 0 && is_copy(copy) { copy } else { 2 };
+    let _ = sys::write(to, numbers::block(counts, origin).bytes());
+}
+
+/// The line, into the file.
+#[inline(never)]
+fn append(file: &[u8], id: Id, counts: &Counts, origin: Origin<'_>) {
+    let mut line = numbers::Line::default();
+    numbers::put_line(&mut line, id, counts, origin);
+    let told = Room::new(PATH_ROOM).and_then(|mut room| {
+        room.write(&[file])?;
+        trace::append(room.c(), line.bytes(), true)
+    });
+    if let Err(e) = told {
+        let text: Text<80> = Text::new(b"the file in JSSHIM_STATS cannot be written (errno ");
+        STATE.warn(text.num(e.0).with(b")").bytes());
+    }
 }
 
 /// The process ends with which its pool ends, and is no client: the guard may be below it.

@@ -8,6 +8,7 @@ use jsshim_engine::join::end::End;
 use jsshim_engine::join::word;
 use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::pool::own_pool;
+use jsshim_engine::show::numbers;
 use jsshim_engine::show::stderr;
 use jsshim_engine::text::Text;
 use jsshim_engine::{proc, sys};
@@ -74,8 +75,8 @@ pub fn look(record_first: fn(&Client)) {
                     pool = true;
                     root |= own_pool::is_made_here(word);
                 }
-                stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(settings::is_on);
-                trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(settings::is_on);
+                stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(numbers::is_on);
+                trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(numbers::is_on);
                 held = held.or_else(|| word::handle(rest.strip_prefix(b"SHIM_HELD=")?));
             }
             [b'L', b'D', b'_', b'P', b'R', b'E', b'L', b'O', b'A', b'D', b'=', ..] => {

@@ -7,6 +7,7 @@ use jsshim_engine::join::{word, Settings};
 use jsshim_engine::pool::cpus;
 use jsshim_engine::program::glob;
 use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::show::numbers::{self, Asked};
 use jsshim_engine::text::{Path, Text};
 use jsshim_engine::watchdog::settings as stall;
 use jsshim_engine::{makeflags, sys};
@@ -51,7 +52,7 @@ pub fn given_dir() -> Option<&'static [u8]> {
 
 #[inline(never)]
 pub(crate) fn settle_modes() {
-    let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0"));
+    let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(numbers::is_on);
     STATE.debug.store(debug, Relaxed);
     let limit = environ::own(b"JSSHIM_STALL=").filter(|v| !v.is_empty());
     if limit.is_some_and(|v| stall::limit(v).is_none()) {
@@ -121,27 +122,22 @@ pub(crate) fn left_out() -> bool {
         || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
 }
 
-/// Is this a value that asks for something?
-pub fn is_on(value: &[u8]) -> bool {
-    !matches!(value, b"" | b"0")
-}
-
 /// The value of a variable now, or else when the process started.
 fn value(name: &[u8]) -> Option<&'static [u8]> {
     let start = STATE.env.load(Acquire).cast_const();
     // SAFETY: the kernel's array, and strings that end in a NUL.
     let found = environ::own(name).or_else(|| unsafe { environ::get(start, name) });
-    found.filter(|v| is_on(v))
+    found.filter(|v| numbers::is_on(v))
 }
 
-/// `JSSHIM_STATS`: 1, or a file.
-pub fn stats_target() -> Option<&'static [u8]> {
-    value(b"JSSHIM_STATS=")
+/// What `JSSHIM_STATS` asks for.
+pub fn stats_asked() -> Asked<'static> {
+    value(b"JSSHIM_STATS=").map_or(Asked::Nothing, numbers::asked)
 }
 
 /// Are statistics asked for?
 pub fn wants_stats() -> bool {
-    stats_target().is_some()
+    stats_asked() != Asked::Nothing
 }
 
 /// `JSSHIM_TRACE`: the file, or nothing. One without a leading slash is in the working directory.
