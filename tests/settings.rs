@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         two_branches_share_a_pool_of_our_own,
         two_branches_share_the_pool_of_jobs,
         debug_tells_what_happens,
+        debug_tells_of_held_jobs,
         debug_off_says_nothing,
         skip,
         only,
@@ -154,10 +155,15 @@ fn debug_tells_what_happens() {
     }
     let check = |o: &Outcome| {
         assert!(!o.stderr.is_empty());
+        let mut last = 0.0;
         for line in o.stderr.lines() {
             let rest = line.strip_prefix("jsshim[").unwrap_or_else(|| panic!("{line}"));
             let (pid, rest) = rest.split_once("] ").unwrap_or_else(|| panic!("{line}"));
             assert!(pid.parse::<u32>().is_ok(), "{line}");
+            let (time, rest) = rest.split_once(' ').unwrap_or_else(|| panic!("{line}"));
+            let time: f64 = time.parse().unwrap_or_else(|_| panic!("{line}"));
+            assert!(time > last - 1.0 && time < uptime(), "seconds since the start: {line}");
+            last = time;
             assert!(rest.contains(": "), "{line}");
         }
         let starts = |word: &str| o.stderr.lines().filter(|l| l.contains(word)).count();
@@ -170,8 +176,41 @@ fn debug_tells_what_happens() {
     held.pool(Kind::NonBlocking, 2).check(check).check(holds).once();
 }
 
+fn uptime() -> f64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Each job that was held, by its name: since when it runs, on what, after which wait, and its end.
+fn debug_tells_of_held_jobs() {
+    if !is_here() {
+        return;
+    }
+    for gate in ["child", "auto"] {
+        let check = move |o: &Outcome| {
+            let lines: Vec<_> = o.stderr.lines().collect();
+            let ends: Vec<_> = lines.iter().filter(|l| l.contains(" dash: its job ")).collect();
+            assert_eq!(ends.len(), 8, "{gate}: each end");
+            let starts = lines.iter().filter(|l| l.contains(": was held for "));
+            let starts: Vec<_> = starts.filter(|l| l.contains(", runs on ")).collect();
+            let held =
+                lines.iter().filter(|l| l.contains("holds a job, no slot is free; ")).count();
+            assert_eq!(starts.len(), held, "{gate}");
+            assert!(gate == "auto" || held >= 6, "{held} of 8 jobs are held");
+            assert!(starts.iter().all(|l| l.contains(" job -b 5 -s 40 -i j")), "{gate}: names");
+            for start in starts {
+                let pid = start.split(['[', ']']).nth(1).unwrap();
+                let is_end = |end: &&&&str| end.contains(&format!("({pid}) has ended"));
+                assert_eq!(ends.iter().filter(is_end).count(), 1, "{gate}: {pid}");
+            }
+        };
+        let run = eight().env("JSSHIM_DEBUG", "1").env("JSSHIM_GATE", gate);
+        run.pool(Kind::NonBlocking, 2).check(check).once();
+    }
+}
+
 fn debug_off_says_nothing() {
-    for value in ["", "0"] {
+    for value in ["", "0", "no", "off"] {
         let silent = |o: &Outcome| assert_eq!(o.stderr, "");
         eight().env("JSSHIM_DEBUG", value).pool(Kind::Fifo, 2).check(silent).both();
     }

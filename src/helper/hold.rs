@@ -13,6 +13,8 @@ use jsshim_engine::ledger::record::OPENED;
 use jsshim_engine::pool::pipe;
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::room::PATH_ROOM;
+use jsshim_engine::show::name::{self, Name};
+use jsshim_engine::show::numbers;
 use jsshim_engine::show::stderr;
 use jsshim_engine::slots::State;
 use jsshim_engine::sys::{self, Errno};
@@ -34,8 +36,8 @@ pub fn run(args: &Args) -> ! {
             }
             let held = ledger.get(spec.job).is_some_and(|r| r.state().is_held());
             let start = wait(ledger, spec, args);
-            if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(|v| !matches!(v, b"" | b"0")) {
-                tell(ledger, spec, path, start);
+            if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(numbers::is_on) {
+                tell(ledger, spec, path, args, start);
             }
         }
         // Another uid, another root directory: nothing to wait by. The build goes on.
@@ -66,14 +68,11 @@ fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
     })
 }
 
-/// For `JSSHIM_DEBUG`: a start without a slot.
-fn tell(ledger: &Ledger, spec: &Spec, target: &CStr, start: State) {
-    if start == State::Overdraft && ledger.get(spec.job).is_some() {
-        let target = target.to_bytes();
-        let name = target.rsplit(|b| *b == b'/').next().unwrap_or(target);
-        let mut text = ledger.start(b"was held, ", spec.job, start);
-        stderr::debug_of(name, text.put(b" overdraft").bytes());
-    }
+/// For `JSSHIM_DEBUG`: its wait is over.
+fn tell(ledger: &Ledger, spec: &Spec, target: &CStr, args: &Args, start: State) {
+    let words = (3..).map_while(|at| args.get(at)).map(CStr::to_bytes);
+    let name: Name = name::of(target.to_bytes(), words);
+    stderr::debug_of(name.bytes(), ledger.start_of_held(spec.job, start).bytes());
 }
 
 /// The program that was asked for.

@@ -4,6 +4,7 @@ use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::ptr::null_mut;
+use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::guard::keeper::Keeper;
@@ -38,6 +39,8 @@ pub struct Client {
     pub(super) founding: Founding,
     pub(super) me: &'static AtomicU64,
     pub(super) keeper: Keeper,
+    /// `JSSHIM_DEBUG`: the ends of its jobs are told.
+    pub debug: AtomicBool,
 }
 
 /// What a client is made of.
@@ -113,6 +116,7 @@ impl Client {
             (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(setup.me);
             (&raw mut (*at).keeper).write(Keeper::new());
+            (&raw mut (*at).debug).write(AtomicBool::new(false));
             &mut *at
         };
         let ledger = match setup.dir {

@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::ledger::handle::Handle;
 use crate::ledger::record::Record;
 use crate::pool::tokens::Taken;
+use crate::show::stderr;
 use crate::slots::State;
 use crate::sys::{self, Peek};
 
@@ -115,6 +116,9 @@ impl Client {
         if goes_on {
             jobs.add(now, job);
         } else {
+            if self.debug.load(Relaxed) {
+                stderr::debug(self.ledger().end_of(job, pid).bytes());
+            }
             self.end(job);
         }
         goes_on

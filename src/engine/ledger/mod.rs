@@ -30,13 +30,14 @@
 //! | [`header`], [`record`], [`handle`], [`reason`] | what it is made of |
 //! | [`claim`], [`steps`], [`queue`], [`debts`] | a record for a job; its start and end; who is next; lent slots |
 //! | [`life`], [`opening`], [`deserted`], [`unguarded`], [`rundir`] | how a ledger comes to be, is found, and goes |
-//! | [`observe`], [`lanes`], [`tracing`], [`asked`], [`stats`] | what is told of the jobs: numbers, a picture |
+//! | [`observe`], [`lanes`], [`tracing`], [`asked`], [`stats`], [`debug`] | what is told of the jobs: numbers, a picture |
 //! | [`signals`] | how the processes of a ledger wake each other |
 
 pub mod access;
 pub mod asked;
 pub mod claim;
 pub mod debts;
+pub mod debug;
 pub mod deserted;
 pub mod handle;
 pub mod header;

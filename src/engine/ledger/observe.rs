@@ -8,7 +8,6 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::show::lanes::Kind;
 use crate::slots::State;
 use crate::sys;
-use crate::text::Text;
 
 use super::access::Ledger;
 use super::handle::Handle;
@@ -132,18 +131,5 @@ impl Ledger {
             let gate = if from.is_held() { r.queued.load(Relaxed) } else { 0 };
             self.tell(h, r, from, lane, (since.saturating_sub(gate), now));
         }
-    }
-
-    /// For `JSSHIM_DEBUG`: the start of a job, after `event` and up to what it runs on; of one without a slot
-    /// also why, and how many there were.
-    #[inline(never)]
-    pub fn start(&self, event: &[u8], h: Handle, state: State) -> Text<200> {
-        let mut text = Text::new(event);
-        if let Some(record) = self.get(h).filter(|_| state == State::Overdraft) {
-            text.put(record.reason().text()).put(b"; overdrafts so far ");
-            text.put_num(self.header.stats.overdrafts()).put(b"; ");
-        }
-        text.put(b"runs on");
-        text
     }
 }

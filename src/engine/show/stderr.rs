@@ -9,7 +9,7 @@ pub fn say(text: &[u8]) {
     write(line.bytes());
 }
 
-/// `jsshim[PID] PROGRAM: EVENT`, for `JSSHIM_DEBUG`.
+/// `jsshim[PID] TIME PROGRAM: EVENT`, for `JSSHIM_DEBUG`. The time is since the machine was started, in seconds.
 pub fn debug(event: &[u8]) {
     let mut buf = [0u8; 32];
     let n = crate::proc::read_file(&Path::new(b"/proc/self/comm"), &mut buf).unwrap_or(0);
@@ -18,8 +18,14 @@ pub fn debug(event: &[u8]) {
 
 /// The same for a process that is not yet the program of this name.
 pub fn debug_of(name: &[u8], event: &[u8]) {
-    let line: Text<512> = Text::new(b"jsshim[").num(sys::getpid()).with(b"] ").with(name);
-    write(line.with(b": ").with(event).with(b"\n").bytes());
+    let mut line: Text<512> = Text::new(b"jsshim[");
+    line.put_num(sys::getpid()).put(b"] ");
+    let millis = sys::now() / 1_000_000;
+    line.put_num((millis / 1000) as i64).put(b".");
+    let rest = millis % 1000;
+    line.put(if rest < 100 { &b"0"[..] } else { b"" }).put(if rest < 10 { &b"0"[..] } else { b"" });
+    line.put_num(rest as i64).put(b" ").put(name).put(b": ").put(event).put(b"\n");
+    write(line.bytes());
 }
 
 /// A line that nobody reads, or that a limit on files does not allow, must not end the host.

@@ -160,7 +160,7 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
         mode => wait_at_gate(client, job, mode == Gate::Parent),
     });
     if let Some(state) = state {
-        debug::event(b"starts a job on", state);
+        debug::starts(state);
         return Ticket::Runs(job);
     }
     guard(client, job);
@@ -173,7 +173,7 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     client.settle();
     match client.ledger().get(job).map(|r| r.state()) {
         Some(Slot::Held) => {
-            debug::event(b"holds a job,", Slot::Held);
+            debug::holds();
             Ticket::Held(job)
         }
         _ => Ticket::Runs(job),
@@ -260,8 +260,7 @@ pub fn overdraw(job: Handle) {
     if let Some(client) = STATE.client() {
         client.ledger().overdraw(job, Reason::Unheld);
         if STATE.debug.load(Relaxed) {
-            let text = client.ledger().start(b"starts a job, ", job, Slot::Overdraft);
-            debug::line(text.bytes(), Slot::Overdraft);
+            debug::line(client.ledger().start(b"starts a job, ", job, Slot::Overdraft).bytes());
         }
     }
 }

@@ -2,6 +2,7 @@
 //! load.
 
 use core::ffi::CStr;
+use core::sync::atomic::Ordering::Relaxed;
 
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::handle::Handle;
@@ -14,12 +15,16 @@ use crate::start::program;
 use super::state::STATE;
 use super::ticket::Ticket;
 
-/// The ledger, if a trace is written.
+/// The ledger, if a trace is written, or the ends of jobs are told.
 fn traced() -> Option<&'static Ledger> {
-    STATE.client().map(|c| c.ledger()).filter(|ledger| ledger.header.asked.is_traced())
+    STATE.client().map(|c| c.ledger()).filter(|ledger| is_wanted(ledger))
 }
 
-/// Is a trace written?
+fn is_wanted(ledger: &Ledger) -> bool {
+    ledger.header.asked.is_traced() || STATE.debug.load(Relaxed)
+}
+
+/// Are names wanted?
 pub fn is_traced() -> bool {
     traced().is_some()
 }
@@ -93,7 +98,7 @@ pub fn fork(job: Handle) {
 
 /// A job that was started before there was a ledger.
 pub fn process(ledger: &Ledger, job: Handle, pid: i32) {
-    if ledger.header.asked.is_traced() {
+    if is_wanted(ledger) {
         put_process(ledger, job, pid);
     }
 }

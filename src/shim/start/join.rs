@@ -119,6 +119,7 @@ fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::R
 /// Where the ledger had a guard, there may be somebody who needs one.
 #[inline(never)]
 fn look_after(client: &Client) {
+    client.debug.store(STATE.debug.load(Relaxed), Relaxed);
     if client.ledger().header.guard.load(Relaxed) != 0 {
         client.guard(STATE.env.load(Relaxed).cast_const(), true);
     }
