@@ -4,6 +4,7 @@
 mod arguments;
 mod daemons;
 mod guards;
+mod keepers;
 mod namespaces;
 mod pools;
 mod programs;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         programs::tests(),
         arguments::tests(),
         guards::tests(),
+        keepers::tests(),
         namespaces::tests(),
         sandboxes::tests(),
         surroundings::tests(),

@@ -204,14 +204,14 @@ empty() { for i in $(seq 1000); do [ -z "$(ls $JSSHIM_DIR)" ] && break; sleep 0.
 helpers() { pgrep -x 'jsshim-(helper|keeper)'; }
 "#;
 
-fn script(text: &str, namespace: bool) -> Run {
+pub fn script(text: &str, namespace: bool) -> Run {
     // With process 1 of a namespace the guard would be killed before it has cleaned up.
     let text = format!("{POOL}{}; empty", text.replace("SHIM ", "LD_PRELOAD=$JSSHIM_LIB "));
     let run = if namespace { in_namespace(&text) } else { Run::new(&["bash", "-c", &text]) };
     run.preload_inside()
 }
 
-fn says(text: &'static str) -> impl Fn(&Outcome) {
+pub fn says(text: &'static str) -> impl Fn(&Outcome) {
     move |o| assert_eq!(o.text(), text)
 }
 

@@ -3,7 +3,7 @@
 //! | module | one idea |
 //! |---|---|
 //! | [`process`] | how it is started, as nobody's child |
-//! | [`keeper`], `keeping` | a parent for it, where orphans are minded: for its client, and its own life |
+//! | [`keeper`], `keeping`, `memory` | a parent for it, where orphans are minded: for its client, and its own life |
 //! | `orphans` | where orphans go |
 
 use core::sync::atomic::Ordering::Acquire;
@@ -16,6 +16,7 @@ use process::{start, Start};
 
 pub mod keeper;
 mod keeping;
+mod memory;
 mod orphans;
 pub mod process;
 
