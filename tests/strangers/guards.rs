@@ -193,7 +193,7 @@ fn a_chain_of_hosts_in_a_namespace() {
 }
 
 /// How many tokens lie in the fifo that MAKEFLAGS names, and waiting for that.
-const POOL: &str = r#"
+pub const POOL: &str = r#"
 exec 2>/dev/null
 pool() { perl -e '$ENV{MAKEFLAGS} =~ /fifo:(\S+)/ ? open F, "+<", $1 : open F, "<&=3"; $n = pack "i", 0;
 ioctl F, 0x541b, $n; print unpack("i", $n), "\n"'; }

@@ -12,6 +12,7 @@ use crate::sys::{self, Errno, Peek};
 
 use super::memory;
 use super::process::{self, Start};
+use super::way::Way;
 
 /// What a keeper is called.
 pub(super) const NAME: &CStr = c"jsshim-keeper";
@@ -89,7 +90,7 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     }
     // It looks then whether that was only the end of a thread.
     sys::tell_of_parents_end(CALL);
-    // For the first guard: what the client has inherited may be the only way to the pool.
+    // What the client has inherited may be the only way to the pool.
     start.pool.hand_down(process::KEPT);
     let _ = sys::close_from(process::KEPT.saturating_add(1));
     // Not where the pool may be.
@@ -97,6 +98,7 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
         process::KEPT => sys::fcntl(file, libc::F_DUPFD_CLOEXEC, process::FILE).unwrap_or(-1),
         other => other,
     });
+    let way = Way::find(start.pool, owner);
     // Where there are no locks the guards see to it that one is left.
     let at_once = file.is_ok_and(|file| sys::lock_byte(file, LIFE) != Err(Errno::AGAIN));
     if !at_once {
@@ -106,25 +108,29 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     // Release: its descriptors are closed before.
     ready.store(if file.is_ok() { KEEPS } else { FAILED }, Release);
     let Ok(file) = file else { sys::exit(1) };
-    serve(start, owner, file, at_once)
+    serve(start, owner, file, way, at_once)
 }
 
 /// The lock is that of the guard, too, which has this description of the file.
 ///
 /// As long as this process has the lock, everybody else takes it that a guard is about to start: clients take tokens, and
 /// other guards end. So whoever has it starts one, even where its client has told it to end, or has ended.
-fn serve(start: &Start<'_>, owner: i32, file: i32, at_once: bool) -> ! {
+fn serve(start: &Start<'_>, owner: i32, file: i32, mut way: Way<'_>, at_once: bool) -> ! {
     let header = &start.ledger.header;
     let me = sys::getpid();
-    let (mut has_lock, mut has_pool) = (at_once, at_once);
+    let (mut has_lock, mut was_killed) = (at_once, false);
     loop {
-        if !has_lock && !await_turn(file, owner) || start.ledger.is_closed() {
+        if !has_lock && !await_turn(file, owner, &mut way) || start.ledger.is_closed() {
+            sys::exit(0)
+        }
+        // Another keeper may reach the pool.
+        if !way.open() && was_killed {
             sys::exit(0)
         }
         header.owner.store(owner, Release);
         header.keeper.store(me, Release);
-        let done = process::start_below(start, file, has_pool).map(sys::collect_all);
-        has_pool = false;
+        let collect = |pid| interruptible(|| sys::collect_all(pid, || way.look()));
+        let done = process::start_below(start, file).map(collect);
         if header.keeper.compare_exchange(me, 0, AcqRel, Acquire).is_ok() {
             let _ = header.owner.compare_exchange(owner, 0, AcqRel, Acquire);
         }
@@ -133,7 +139,8 @@ fn serve(start: &Start<'_>, owner: i32, file: i32, at_once: bool) -> ! {
         if ended && (done != Ok(0) || is_told() || sys::getppid() != owner) {
             sys::exit(0)
         }
-        has_lock = !ended && sys::lock_byte(file, LIFE).is_ok();
+        was_killed = !ended;
+        has_lock = was_killed && sys::lock_byte(file, LIFE).is_ok();
     }
 }
 
@@ -151,7 +158,7 @@ fn interruptible<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Waits until there is no guard. `false`: there is one, and the client has ended, or wants an end.
-fn await_turn(file: i32, owner: i32) -> bool {
+fn await_turn(file: i32, owner: i32, way: &mut Way<'_>) -> bool {
     let _ = sys::share_byte(file, NEXT);
     let got = loop {
         if sys::getppid() != owner || is_told() {
@@ -160,7 +167,7 @@ fn await_turn(file: i32, owner: i32) -> bool {
         }
         match interruptible(|| sys::await_byte(file, LIFE)) {
             Ok(()) => break true,
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => way.look(),
             Err(_) => break false,
         }
     };

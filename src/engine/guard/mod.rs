@@ -3,7 +3,7 @@
 //! | module | one idea |
 //! |---|---|
 //! | [`process`] | how it is started, as nobody's child |
-//! | [`keeper`], `keeping`, `memory` | a parent for it, where orphans are minded: for its client, and its own life |
+//! | [`keeper`], `keeping`, `memory`, `way` | a parent for it, where orphans are minded: for its client, and its own life |
 //! | `orphans` | where orphans go |
 
 use core::sync::atomic::Ordering::Acquire;
@@ -19,6 +19,7 @@ mod keeping;
 mod memory;
 mod orphans;
 pub mod process;
+mod way;
 
 /// Starts the guard unless one lives.
 ///

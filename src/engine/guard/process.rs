@@ -63,13 +63,13 @@ pub(crate) fn start(new: &Start<'_>, file: i32) {
     });
 }
 
-/// Starts the guard as a child of this process, in which all signals are blocked, and which holds its lock by `file`.
-/// `has_pool`: [`KEPT`] is there already.
+/// Starts the guard as a child of this process, in which all signals are blocked, and which holds its lock by `file` and
+/// has the pool open as [`KEPT`].
 ///
 /// # Errors
 /// As clone(2).
-pub fn start_below(new: &Start<'_>, file: i32, has_pool: bool) -> sys::Result<i32> {
-    let started = with_plan(new, file, !has_pool, |plan| {
+pub fn start_below(new: &Start<'_>, file: i32) -> sys::Result<i32> {
+    let started = with_plan(new, file, false, |plan| {
         // SAFETY: as above.
         unsafe { sys::clone_vm(second, core::ptr::from_ref(plan) as usize, &plan.second) }
     });

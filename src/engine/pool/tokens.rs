@@ -302,6 +302,7 @@ impl Pool {
             Some(fd) => sys::dup_to(fd, to, 0),
             None => Err(Errno::NOENT),
         };
+        opened.into_iter().filter(|fd| *fd != to).for_each(sys::close);
         if done.is_err() {
             sys::close(to);
         }

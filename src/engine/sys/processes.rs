@@ -215,15 +215,16 @@ fn has_child(which: libc::idtype_t, id: i32) -> bool {
     unsafe { call!(libc::SYS_waitid, which, id, 0usize, how, 0usize).is_ok() }
 }
 
-/// Collects children until there are none; gives the status of `pid`, one of them.
-pub fn collect_all(pid: i32) -> c_int {
+/// Collects children until there are none; gives the status of `pid`, one of them. Calls `each` after each signal.
+pub fn collect_all(pid: i32, mut each: impl FnMut()) -> c_int {
     let mut of_pid = 0;
     loop {
         let mut status: c_int = 0;
         // SAFETY: room for one number.
         match unsafe { call!(libc::SYS_wait4, -1isize, &raw mut status, libc::__WALL, 0usize) } {
             Ok(child) if child as i32 == pid => of_pid = status,
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            Err(Errno::INTR) => each(),
             Err(_) => return of_pid,
         }
     }
