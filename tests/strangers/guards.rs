@@ -66,6 +66,7 @@ pub fn tests() -> Vec<Test> {
         an_old_child_is_no_stranger,
         little_stack,
         another_users_host_is_killed,
+        another_users_host_is_killed_after_a_time_without_tokens,
         a_ledger_that_is_removed,
         the_folder_goes_at_the_end,
         the_folder_is_replaced,
@@ -316,6 +317,21 @@ fn another_users_host_is_killed() {
         let text = "SHIM bash three.sh & host=$!; started 3; kill -KILL $host; ended 3; full 3";
         let run = script(text, false).file("three.sh", THREE).by_nobody();
         run.pool(kind, 4).any_peak().check(says("3\n")).once();
+    }
+}
+
+/// Its guard must not take it for the end of make that the pool was empty for long: others had all the tokens.
+fn another_users_host_is_killed_after_a_time_without_tokens() {
+    let host = "for i in 1 2 3; do $JOB -s 50 & done; wait
+        until [ -e more ]; do read -t 0.02 </dev/zero; done
+        for i in 1 2 3; do $JOB -b 5 -s 30000 & done; wait";
+    let text = "host=$PWD/host.sh; cd $JSSHIM_DIR
+        SHIM bash $host & host=$!; ended 3; sleep 0.2
+        perl -e 'open F, \"<&=3\"; sysread F, $b, 9; print $b' >all; pool; sleep 2; cat all >&4; pool
+        touch more; started 6; sleep 0.2; pool; kill -KILL $(pgrep -P $host) $host; full 3; rm all more";
+    for kind in [Kind::NonBlocking, Kind::Blocking] {
+        let run = script(text, false).file("host.sh", host).by_nobody();
+        run.pool(kind, 4).breaks().check(says("0\n3\n1\n3\n")).once();
     }
 }
 

@@ -10,6 +10,7 @@ use jsshim_engine::hold::inputs;
 use jsshim_engine::join::holders;
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::ledger::reason::Reason;
+use jsshim_engine::ledger::record::Record;
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::pool::{own_pool, pipe};
 use jsshim_engine::slots::State;
@@ -110,7 +111,8 @@ impl Guard<'_> {
     }
 
     /// The pool of another user, say: what the starter has handed down is all there is to give back by, and cannot be
-    /// had again. It is let go where make seems to count: when the pool has been empty for long, and nothing is out.
+    /// had again. It is let go where make seems to count: when the pool has been empty for long, nothing is out, and no
+    /// client has a write end, for which make would have to wait.
     fn keep_unopened(&mut self) {
         let counts = !self.out && sys::level(KEPT) == Ok(0);
         let now = sys::now();
@@ -120,8 +122,22 @@ impl Guard<'_> {
             since => since,
         };
         if counts && now.saturating_sub(self.drained) > SEARCH_NANOS {
-            self.keep(false);
+            if self.is_written_by_client() {
+                self.drained = now;
+            } else {
+                self.keep(false);
+            }
         }
+    }
+
+    fn is_written_by_client(&self) -> bool {
+        let (dev, ino, _) = self.pool.id;
+        let writes = |r: &Record| {
+            let pid = r.pid.load(Acquire);
+            pid > 0 && inputs::ends_at(pid, (dev, ino)).1
+        };
+        let clients = || self.ledger.records().filter(|(_, r)| r.state() == State::Client);
+        proc::is_ours() && clients().any(|(_, r)| writes(r))
     }
 
     fn keep(&mut self, open: bool) {
