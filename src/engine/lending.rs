@@ -11,6 +11,8 @@
 //! 3. Only a job that wakes up brings the jobs that compute above the slots. Each job above is a *debt*.
 //! 4. Debts are paid before anything else: a token that comes to the pool's jobs, from a job that ends or from the
 //!    pool, goes to a job that has borrowed and computes ([`State::Borrowed`] to `Token`), before a held job gets it.
+//!    One that lies in the pool goes to a job that has borrowed and sleeps, too, if jobs lack slots: those below it may
+//!    compute on its implicit slot.
 //! 5. While a job is held and fewer jobs compute than there are slots, one more starts: nobody waits for a job that
 //!    sleeps.
 //! 6. A job that wakes up in a call that the library sees waits there until a slot is spare ([`crate::hold::park`]); such jobs

@@ -158,6 +158,11 @@ pub mod watchdog {
             Self(rounds as u32)
         }
 
+        /// Now and then there are jobs that lack a slot.
+        pub fn missing(&self) -> u32 {
+            self.0 % 3
+        }
+
         /// Each third round a job falls asleep and one wakes up, and the oldest held one starts on its slot.
         pub fn round(&mut self, ledger: &Ledger) -> Pace {
             self.0 = self.0.wrapping_add(1);

@@ -1,5 +1,6 @@
 //! What the ledgers of a run-time folder say, for those who look for the cause of a failure.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt::Write;
 use std::fs;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::header::LIFE;
 use jsshim_engine::slots::State;
+use jsshim_engine::space;
 use jsshim_engine::sys;
 
 /// None stays mapped: that would look like one that somebody has.
@@ -37,6 +39,29 @@ pub fn is_unguarded(dir: &Path) -> bool {
         sys::close(fd);
         entry.path().extension().is_some_and(|e| e == "ledger") && locked == Ok(false)
     })
+}
+
+/// What part each process has in lending ([`jsshim_engine::lending`]), of those in the caller's PID namespace: `borrower`,
+/// `lender`, or `parked`.
+pub fn parts(dir: &Path) -> HashMap<i32, &'static str> {
+    let mut parts = HashMap::new();
+    each(dir, |_, ledger| {
+        if ledger.header.space() != space::own() {
+            return;
+        }
+        for (_, record) in ledger.records() {
+            let (state, generation) = record.now();
+            let part = match state {
+                _ if !state.runs() => continue,
+                _ if record.is_parked(generation) => "parked",
+                _ if record.sleeps(generation) => "lender",
+                State::Borrowed => "borrower",
+                _ => continue,
+            };
+            parts.insert(record.pid.load(Relaxed), part);
+        }
+    });
+    parts
 }
 
 /// A line for each record in use.

@@ -19,6 +19,8 @@ pub fn tests() -> Vec<Test> {
         jobs_that_wait_for_their_own,
         pipelines,
         debts_are_paid_first,
+        debts_of_those_below_are_paid,
+        jobs_of_those_who_were_killed_go_on,
         nothing_is_looked_at_where_nothing_is_held,
     ]
 }
@@ -152,6 +154,57 @@ fn debts_are_paid_first() {
     };
     if is_here() {
         alone(&["dash", "-c", script], Kind::Fifo, 1).unlimited().check(paid).once();
+    }
+}
+
+/// Three jobs have borrowed from three that sleep, and only wait for their children, which sleep, too. When the lenders
+/// have ended, the slots are there for the children.
+fn debts_of_those_below_are_paid() {
+    let program = "import select, jobs
+for _ in range(2):
+    select.select([], [], [], 1.5)
+    jobs.burn(0.4)
+";
+    let script = "
+        for i in 1 2 3; do $JOB -s 1000 & done
+        for i in 1 2 3; do (sleep 0.1; $PYTHON nested.py; :) & done; wait; exit 5";
+    let paid = |o: &Outcome| {
+        let share = o.bursts.share_above(1);
+        assert!(share > 0.5, "more than one computes for {:.0} % of the time", share * 100.0);
+        assert_eq!(o.status.code(), Some(5));
+    };
+    for (kind, shell) in [(Kind::Fifo, "dash"), (Kind::NonBlocking, "bash")] {
+        let run = alone(&[shell, "-c", script], kind, 3).file("nested.py", program);
+        run.check(paid).once();
+    }
+}
+
+/// Two shells are killed, each of which was a job and had one. What is left of them sleeps, and wakes up at that moment,
+/// while others have all slots: when those have ended, no job is left that has one.
+fn jobs_of_those_who_were_killed_go_on() {
+    let middle = "$JOB -b 10 & $PYTHON nested.py <&$1 & wait";
+    let nested = "import select, jobs
+select.select([0], [], [])
+jobs.burn(0.1)
+";
+    let host = "import os, time
+from subprocess import Popen
+near, far = os.pipe()
+go, start = os.pipe()
+middles = [Popen(['sh', 'middle.sh', str(go)], pass_fds=[far, go]) for _ in range(2)]
+time.sleep(0.3)
+others = [Popen([os.environ['JOB'], '-b', '700']) for _ in range(2)]
+os.close(far)
+time.sleep(0.8)
+for middle in middles: middle.kill()
+os.write(start, b'go')
+print([p.wait() for p in middles + others])
+print(os.read(near, 1))
+";
+    for kind in [Kind::Fifo, Kind::NonBlocking, Kind::Blocking] {
+        let run = alone(&[&python(), "host.py"], kind, 2).file("host.py", host);
+        let run = run.file("middle.sh", middle).file("nested.py", nested);
+        run.unlimited().times(2).both();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is hit by which signal, and when those that were stopped go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -58,6 +58,9 @@ fn is_first(pid: i32) -> bool {
     pids.next().is_some() && pids.next_back() == Some("1")
 }
 
+/// Those that matter most, as far as they are there.
+const SPECIAL: [&str; 7] = ["guard", "hold", "ninja", FIRST, "borrower", "lender", "parked"];
+
 /// A worker of a Python pool.
 const WORKER: &str = "worker";
 
@@ -106,26 +109,31 @@ impl Kills {
         self.unguarded += other.unguarded;
     }
 
-    /// One signal to a process below `root`, or to its group.
-    pub fn one(&mut self, dice: &mut Dice, mark: &Mark, root: i32) {
+    /// One signal to a process below `root`, or to its group; with the part in lending of those that have one.
+    pub fn one(
+        &mut self,
+        dice: &mut Dice,
+        mark: &Mark,
+        root: i32,
+        parts: &HashMap<i32, &'static str>,
+    ) {
         self.resume(Instant::now());
         let carriers = mark.carriers().into_iter().map(|pid| pid as i32).filter(|pid| *pid != root);
         let mut targets: Vec<_> = carriers.filter_map(Target::of).collect();
+        for target in &mut targets {
+            if let Some(part) = parts.get(&target.pid).filter(|_| !spared(target)) {
+                target.name = (*part).to_owned();
+            }
+        }
         let signal = match dice.below(10) {
             0..=6 => libc::SIGKILL,
             7 => libc::SIGTERM,
             _ => libc::SIGSTOP,
         };
-        // A make takes its tokens itself and has them nowhere but in its memory, or in the argument of a
-        // running recipe: what it holds when it is killed is lost with it, without the library as with it.
-        // Nothing that is preloaded into it could know, but by reading its reads.
-        // A worker of a Python pool that ends with the lock of its queue in hand may let the others, and that the
-        // whole pool, wait for ever: without the library as with it.
-        let spared = |t: &Target| t.name.contains("make") || t.name == WORKER;
         targets.retain(|t| signal == libc::SIGSTOP || !spared(t));
         // The few that matter most are hit more often than by chance.
         let special = if dice.below(4) == 0 {
-            ["guard", "hold", "ninja", FIRST][dice.below(4) as usize]
+            SPECIAL[dice.below(SPECIAL.len() as u64) as usize]
         } else {
             ""
         };
@@ -215,6 +223,16 @@ impl Kills {
         }
         text
     }
+}
+
+/// A make takes its tokens itself and has them nowhere but in its memory, or in the argument of a running recipe: what it
+/// holds when it is killed is lost with it, without the library as with it. Nothing that is preloaded into it could
+/// know, but by reading its reads.
+///
+/// A worker of a Python pool that ends with the lock of its queue in hand may let the others, and that the whole pool,
+/// wait for ever: without the library as with it.
+fn spared(target: &Target) -> bool {
+    target.name.contains("make") || target.name == WORKER
 }
 
 fn guards(mark: &Mark) -> impl Iterator<Item = Target> {

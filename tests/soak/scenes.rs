@@ -1,5 +1,5 @@
 //! The builds that the storm hits: make over ninja over sh over gcc, xargs over Python pools, and shells
-//! with `&`, all at once, on each kind of pool.
+//! with `&`, all at once, on each kind of pool; and jobs that lend their slots.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{chown, PermissionsExt};
@@ -29,6 +29,8 @@ pub enum Owner {
     OtherUser,
     /// The test; `ulimit -s 256`, so that few programs run.
     LittleStack,
+    /// The test; jobs sleep and compute in turn, so that they lend and borrow slots, and wait to come back.
+    Lending,
 }
 
 /// Where its parts run.
@@ -41,30 +43,33 @@ pub enum Place {
 }
 use Place::{One, Sandboxes};
 
-pub const SCENES: [(Owner, Place); 13] = [
+pub const SCENES: [(Owner, Place); 16] = [
     (Owner::Make, One),
     (Owner::Test(Kind::NonBlocking), Sandboxes),
     (Owner::Make44, One),
+    (Owner::Lending, One),
     (Owner::Test(Kind::Fifo), One),
     (Owner::Ours, One),
     (Owner::Test(Kind::Blocking), One),
     (Owner::Make, Sandboxes),
     (Owner::Ours, Sandboxes),
+    (Owner::Lending, Sandboxes),
     (Owner::Test(Kind::NonBlocking), One),
     (Owner::Make44, Sandboxes),
     (Owner::Collector, One),
     (Owner::OtherUser, One),
     (Owner::LittleStack, One),
+    (Owner::Lending, One),
 ];
 
 /// In front of a program of the build; the program is the first process of the namespace.
 const SANDBOX: &str = "unshare -p -f --mount-proc ";
 
-/// The text with the first and the third of its programs in sandboxes.
+/// The text with some of its programs in sandboxes.
 fn place(text: &str, place: Place) -> String {
     let mut text = text.to_owned();
     if place == Sandboxes {
-        for start in ["ninja -k0 -j6", "sh shells.sh"] {
+        for start in ["ninja -k0 -j6", "sh shells.sh", "sh sleepers.sh"] {
             let preload = format!("LD_PRELOAD=$$JSSHIM_LIB {start}");
             let boxed = format!("{SANDBOX}env {preload}");
             // What make starts is preloaded in the sandbox only.
@@ -110,6 +115,29 @@ for i in 1 2 3 4 5 6; do sleep 0.0$i & done
 wait
 for i in 6 5 4 3 2 1; do sleep 0.0$i & done
 wait
+";
+
+const LENDING: &str = "
+sh sleepers.sh &
+xargs -P5 -n1 perl sleeps.pl <list &
+xargs -P5 -n1 perl sleeps.pl <list &
+wait
+sh sleepers.sh
+";
+
+/// Jobs that sleep where the library sees it, and where it does not: a shell waits for its child.
+const SLEEPERS: &str = "
+for i in 1 2 3; do perl sleeps.pl $i & done
+for i in 1 2 3; do (sleep 0.2; perl sleeps.pl $i; sleep 0.1$i) & done
+wait
+";
+
+const SLEEPS: &str = "
+for (1 .. 3) {
+    select undef, undef, undef, 0.12 + rand 0.2;
+    my $many = 100_000 + rand 400_000;
+    1 while $many-- > 0;
+}
 ";
 
 const SHELLS: &str = "
@@ -182,6 +210,7 @@ pub struct Scene {
     /// What makes a command that of the build's user.
     as_user: Vec<String>,
     is_make: bool,
+    slowness: u64,
     init: Option<Child>,
 }
 
@@ -194,10 +223,13 @@ impl Scene {
         }
         fs::set_permissions(dir.join("shim"), fs::Permissions::from_mode(0o700)).unwrap();
         let source = "#include <stdio.h>\nint f(int n) { return printf(\"%d\\n\", n * n); }\n";
-        let (makefile, root) = (self::place(MAKEFILE, place), self::place(ROOT, place));
+        let [makefile, root, lending] = [MAKEFILE, ROOT, LENDING].map(|t| self::place(t, place));
         let files = [
             ("Makefile", &*makefile),
             ("root.sh", &root),
+            ("lending.sh", &lending),
+            ("sleepers.sh", SLEEPERS),
+            ("sleeps.pl", SLEEPS),
             ("shells.sh", SHELLS),
             ("pool.py", POOL),
             ("init.py", INIT),
@@ -230,10 +262,11 @@ impl Scene {
             }
             Owner::OtherUser => [as_user.clone(), words(&["sh", "root.sh"])].concat(),
             Owner::LittleStack => words(&["sh", "little.sh"]),
+            Owner::Lending => words(&["sh", "lending.sh"]),
         };
         let kind = match owner {
             Owner::Test(kind) => Some(*kind),
-            Owner::Collector | Owner::LittleStack => Some(Kind::Fifo),
+            Owner::Collector | Owner::LittleStack | Owner::Lending => Some(Kind::Fifo),
             Owner::OtherUser => Some(Kind::NonBlocking),
             _ => None,
         };
@@ -244,8 +277,9 @@ impl Scene {
             }
         }
         let is_make = matches!(owner, Owner::Make | Owner::Make44);
+        let slowness = if matches!(owner, Owner::Lending) { 4 } else { 1 };
         let mark = Mark::new(&id);
-        Scene { dir, mark, pool, id, argv, as_user, is_make, init: None }
+        Scene { dir, mark, pool, id, argv, as_user, is_make, slowness, init: None }
     }
 
     pub fn start(&mut self) {
@@ -306,6 +340,11 @@ impl Scene {
 
     pub fn all_are_reaped(&mut self) -> bool {
         self.init.as_mut().is_some_and(|init| init.try_wait().unwrap().is_some())
+    }
+
+    /// How many times as far apart the kills are as elsewhere: a slot is lent when its job has slept for a while.
+    pub fn slowness(&self) -> u64 {
+        self.slowness
     }
 
     /// In one of how many rounds the root is killed, too. What a make holds is lost with it, and so is

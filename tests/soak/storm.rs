@@ -140,8 +140,10 @@ impl Round {
         let kills_root = self.dice.below(self.scene.root_is_spared()) == 0;
         while self.kills.count() < wanted && !self.scene.root_has_ended() {
             let millis = if self.dice.below(4) == 0 { 150 } else { 25 };
-            std::thread::sleep(Duration::from_micros(self.dice.below(millis * 1000)));
-            self.kills.one(&mut self.dice, &self.scene.mark, self.scene.root());
+            let micros = self.dice.below(millis * 1000 * self.scene.slowness());
+            std::thread::sleep(Duration::from_micros(micros));
+            let parts = ledgers::parts(&self.scene.dir.join("shim"));
+            self.kills.one(&mut self.dice, &self.scene.mark, self.scene.root(), &parts);
         }
         if kills_root && !self.scene.root_has_ended() {
             self.root_killed = true;

@@ -75,13 +75,17 @@ impl Ledger {
         if self.header.owed.load(Relaxed) == 0 {
             return None;
         }
-        let owed = self.records().filter_map(|(index, r)| {
+        self.borrower(|r, generation| !r.sleeps(generation) || r.is_parked(generation))
+    }
+
+    /// The job that has borrowed for longest of those of which this holds.
+    pub fn borrower(&self, is: impl Fn(&Record, u32) -> bool) -> Option<Handle> {
+        let all = self.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();
-            let is_awake = || !r.sleeps(generation) || r.is_parked(generation);
-            let is_owed = state == State::Borrowed && is_awake();
-            is_owed.then(|| (r.since.load(Relaxed), Handle { index, generation }))
+            let found = state == State::Borrowed && is(r, generation);
+            found.then(|| (r.since.load(Relaxed), Handle { index, generation }))
         });
-        owed.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
+        all.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
     }
 
     /// The held job of this client that has waited longest, if it has waited longer than `job`.

@@ -175,14 +175,18 @@ impl Activity {
 
     /// Does this client run in a job of the ledger? Its implicit slot is that job's. `ask`: also if it was asked before.
     pub fn is_inside(&mut self, client: Handle, pid: i32, ask: bool) -> bool {
-        let inside = match self.host(client, pid) {
+        let (known, fresh) = match self.host(client, pid) {
             None => return true,
-            Some((host, false)) if !ask => return host.inside,
-            Some(_) => proc::line_of(pid).any(|above| self.jobs.has(above)),
+            Some((host, fresh)) => (host.inside, fresh),
         };
+        // With the job the slot has ended that was shared, and the client, or what it has left, may run on.
+        if !fresh && !ask && (known == 0 || self.jobs.has(known)) {
+            return known != 0;
+        }
+        let inside = proc::line_of(pid).find(|above| self.jobs.has(*above)).unwrap_or(0);
         if let Some((host, _)) = self.host(client, pid) {
             host.inside = inside;
         }
-        inside
+        inside != 0
     }
 }

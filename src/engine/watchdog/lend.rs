@@ -30,29 +30,35 @@ pub struct Lender {
     /// A job has come back since a held one started that had waited for long. They take turns: those that come back may
     /// poll for what waits.
     came_back: bool,
+    /// See [`Lender::missing`].
+    missing: u32,
 }
 
 impl Lender {
     /// One that lends the slot of a job that has slept for so long, in ns.
     pub fn new(limit: u64) -> Self {
-        Self { limit, activity: None, last: 0, waiting: u64::MAX, came_back: false }
+        Self { limit, activity: None, last: 0, waiting: u64::MAX, came_back: false, missing: 0 }
+    }
+
+    /// How many slots the jobs lacked in the last round that compute, or wait to come back.
+    pub fn missing(&self) -> u32 {
+        self.missing
     }
 
     /// Looks at all running jobs, and starts held ones where slots sleep.
     pub fn round(&mut self, ledger: &Ledger, look: &mut Look) -> Pace {
         let header = &ledger.header;
         let is = |state| ledger.records().any(|(_, r)| r.state() == state);
-        let parked = |(_, r): (u32, &Record)| r.state().runs() && r.is_parked(r.now().1);
         // One that its client waits for, before it makes the process, can be held as soon as a slot is spare.
         let gated =
             |(_, r): (u32, &Record)| r.state() == State::Claim && r.since.load(Relaxed) != UNTIMED;
         let waits = is(State::Waiting) || ledger.records().any(gated);
-        let parked = ledger.records().any(parked);
+        let parked = count_parked(ledger) > 0;
         if !waits && !parked && !is(State::Borrowed) {
             // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.looks.store(0, Release);
-            self.last = 0;
+            (self.last, self.missing) = (0, 0);
             return Pace::Rest;
         }
         header.looks.store(1, Release);
@@ -95,6 +101,7 @@ impl Lender {
             self.came_back |= left < spare;
             spare = if may_start { lend(ledger, left) } else { left };
         }
+        self.missing = census.debt().saturating_add(count_parked(ledger));
         // Relaxed: it is counted again soon.
         header.spare.store(spare, Relaxed);
         match (waits, parked) {
@@ -103,6 +110,12 @@ impl Lender {
             (false, false) => Pace::Rest,
         }
     }
+}
+
+/// How many jobs wait to come back?
+fn count_parked(ledger: &Shared) -> u32 {
+    let is_parked = |r: &Record| r.state().runs() && r.is_parked(r.now().1);
+    ledger.records().filter(|(_, r)| is_parked(r)).count() as u32
 }
 
 /// Is there a held job that has waited for long?

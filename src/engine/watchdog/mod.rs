@@ -50,6 +50,11 @@ impl Watchdog {
         Self { limit, lender, breaker: Breaker::new(limit), look: None }
     }
 
+    /// How many slots the jobs lacked in the last round that compute, or wait to come back.
+    pub fn missing(&self) -> u32 {
+        self.lender.as_ref().map_or(0, Lender::missing)
+    }
+
     /// Looks at all clients, and lets start what may.
     pub fn round(&mut self, ledger: &Ledger) -> Pace {
         // Where /proc shows the pids of another PID namespace, nothing is to be seen of the jobs.

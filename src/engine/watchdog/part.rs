@@ -106,8 +106,8 @@ pub struct Part {
     pub known: bool,
     /// When to judge them next.
     pub next: u64,
-    /// Of a client: does it run in a job of the ledger?
-    pub inside: bool,
+    /// Of a client: the process of the job in which it runs; 0: it runs in none.
+    pub inside: i32,
     /// Of the looks of this second, how many there were, and at how many all of it slept and no clock had moved; and
     /// whether that was so for most of the second before.
     looks: u32,
@@ -121,7 +121,7 @@ impl Part {
         // Its processes are written over.
         (self.job, self.used, self.overflown) = (job, 0, false);
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
-        (self.sleeps, self.known, self.inside) = (false, false, false);
+        (self.sleeps, self.known, self.inside) = (false, false, 0);
         (self.burst, self.light, self.told) = (0, 0, false);
         (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
     }

@@ -44,19 +44,29 @@ impl Guard<'_> {
         busy
     }
 
-    /// Takes tokens that lie in the pool for jobs that have borrowed and compute.
+    /// Takes tokens that lie in the pool for jobs that have borrowed and compute; and as many as are missing for those that
+    /// sleep, since jobs below them compute or wait to.
     pub(super) fn pay(&self) {
-        while let Some(h) = self.ledger.creditor() {
-            let Some(job) = self.ledger.get(h) else { return };
-            // Not to where it may read itself.
-            if self.pool.take_into(&job.gift, h.generation) != Taken::Yes {
+        while self.ledger.creditor().is_some_and(|h| self.pay_one(h)) {}
+        for _ in 0..self.watchdog.missing() {
+            if !self.ledger.borrower(|_, _| true).is_some_and(|h| self.pay_one(h)) {
                 return;
             }
-            // It may have come to a slot otherwise, or ended.
-            if !self.ledger.accept_gift(h) {
-                self.pool.give_from(&job.gift, h.generation);
-            }
         }
+    }
+
+    /// Returns whether there was a token.
+    fn pay_one(&self, h: Handle) -> bool {
+        let Some(job) = self.ledger.get(h) else { return false };
+        // Not to where it may read itself.
+        if self.pool.take_into(&job.gift, h.generation) != Taken::Yes {
+            return false;
+        }
+        // It may have come to a slot otherwise, or ended.
+        if !self.ledger.accept_gift(h) {
+            self.pool.give_from(&job.gift, h.generation);
+        }
+        true
     }
 
     /// A client settles its slot itself; this is for one that died on the way.
