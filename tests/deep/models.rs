@@ -70,7 +70,8 @@ impl Scene {
         used.into_iter().for_each(|h| ledger.free(h));
         let me = ledger.enter(host, LEDGER).expect("a client");
         let header = &ledger.header;
-        [&header.owed, &header.looks, &header.spare].iter().for_each(|word| word.store(0, Relaxed));
+        let words = [&header.owed, &header.looks, &header.spare, &header.outlived];
+        words.iter().for_each(|word| word.store(0, Relaxed));
         // A guard lives, or those who wait would ask again and again.
         ledger.header.guard.store(guard, Relaxed);
         Self { host, ledger, me, tokens }
