@@ -113,7 +113,7 @@ impl Lender {
 }
 
 /// How many jobs wait to come back?
-fn count_parked(ledger: &Shared) -> u32 {
+fn count_parked(ledger: &Ledger) -> u32 {
     let is_parked = |r: &Record| r.state().runs() && r.is_parked(r.now().1);
     ledger.records().filter(|(_, r)| is_parked(r)).count() as u32
 }
