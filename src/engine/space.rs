@@ -97,7 +97,7 @@ pub fn is_elsewhere() -> bool {
     ELSEWHERE.load(Relaxed)
 }
 
-/// Notes that the ledger on which this process goes on is of this PID namespace. Says whether it is the caller's, as one
+/// Notes that the ledger on which this process goes on is of this PID namespace. Returns whether it is the caller's, as one
 /// is taken to be whose maker could not tell.
 pub fn enter(space: u64) -> bool {
     let elsewhere = space != 0 && !is_own(space);

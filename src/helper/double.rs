@@ -30,7 +30,7 @@ pub fn fork() -> Role {
     }
 }
 
-/// Waits until the guard ends. Says whether it was killed, and did not end or fail of its own.
+/// Waits until the guard ends. Returns whether it was killed, and did not end or fail of its own.
 pub fn was_killed(child: i32) -> bool {
     loop {
         match sys::wait_child(child) {

@@ -221,7 +221,7 @@ impl Neighbours {
         }
     }
 
-    /// Says whether there is one without a guard that had one, or was not there, when last looked at.
+    /// Returns whether there is one without a guard that had one, or was not there, when last looked at.
     fn look_at_all(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) -> bool {
         let (mut seen, mut any, mut new) = (Suspects::default(), false, false);
         let (dev, ino, _) = pool.id;

@@ -45,8 +45,8 @@ pub struct Client {
 
 /// What a client is made of.
 pub struct Setup<'a> {
-    /// For this process' record: generation and index; 0 before there is one. It is all of a client that a
-    /// forked child writes, so it is best kept on a page which that writes anyway.
+    /// For this process' record: generation and index; 0 before there is one. The only field that a
+    /// forked child writes: best kept on a page that it writes anyway.
     pub me: &'static AtomicU64,
     /// Its pool.
     pub pool: &'a Pool,

@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// Ends the jobs whose process has exited, reaped or not. Says whether there was any.
+    /// Ends the jobs whose process has exited, reaped or not. Returns whether there was any.
     pub fn sweep(&self, jobs: &Jobs) -> bool {
         let mut any = false;
         for (pid, _) in jobs.iter() {

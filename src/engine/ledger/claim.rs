@@ -77,8 +77,8 @@ impl Ledger {
         None
     }
 
-    /// Notes the process of a job, in the process itself, as the first thing that it does here: to write where
-    /// it may not yet look maps one page in a forked child, to look would map sixteen.
+    /// Notes the process of a job, in the process itself, as the first thing that it does here. Stores without reading
+    /// first: after fork a store faults one page, a read sixteen.
     pub fn note_process(&self, h: Handle, pid: i32) {
         // Elsewhere only its parent knows the pid by which others here know it, and notes that.
         if space::is_elsewhere() {

@@ -32,7 +32,7 @@ pub enum Outcome {
 
 /// If nobody has the ledger at `path`, gives back what is in it as `judge` says, which is asked only where there is
 /// something to give back; then tells `tell` of it and removes it, and its pool, if that is one of our own that nobody
-/// has any more. Says whether it has gone.
+/// has any more. Returns whether it has gone.
 #[inline(never)]
 pub fn settle_deserted(
     path: &Path,
@@ -102,7 +102,7 @@ fn settle(
 }
 
 impl Ledger {
-    /// Says whether nothing is left to give back.
+    /// Returns whether nothing is left to give back.
     fn give_up_tokens(&self, judge: &dyn Fn(&Ledger) -> Outcome) -> bool {
         let with_token = || self.records().filter(|(_, r)| r.has_token(r.now().1));
         if with_token().next().is_none() {

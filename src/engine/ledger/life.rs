@@ -48,7 +48,7 @@ impl Ledger {
         }
     }
 
-    /// Who is killed here leaves nothing behind.
+    /// A kill here leaves no file behind.
     #[inline(never)]
     fn create_unnamed(path: &CStr, founding: &Founding) -> Result<&'static Self> {
         let mut dir = Path::default();
@@ -93,7 +93,7 @@ impl Ledger {
         name(fd).map(|()| shared)
     }
 
-    /// Somebody closes the ledger, or was killed while at it: who has the lock knows. Says whether it is open.
+    /// Another process is closing the ledger, or died doing so; whoever has the lock knows. Returns whether it is open.
     #[inline(never)]
     pub(super) fn reopen(&self, path: &CStr) -> bool {
         match lock(path) {
@@ -115,7 +115,7 @@ impl Ledger {
         self.header.state.load(SeqCst) == CLOSED
     }
 
-    /// If no record is in use, closes the ledger and takes its name away. Says whether it is closed: another
+    /// If no record is in use, closes the ledger and takes its name away. Returns whether it is closed: another
     /// may have been faster, and its name may be another ledger's by now.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
         if !self.is_idle() {

@@ -65,7 +65,7 @@ impl Ledger {
     }
 
     /// A job that waits looks after itself: it writes again by what others find it, and sees to what
-    /// somebody who was killed has left half done. Says whether it has to wait on.
+    /// somebody who was killed has left half done. Returns whether it has to wait on.
     pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
         let Some(record) = self.get(h) else { return false };
         // They differ in a broken ledger only. Elsewhere this pid is not the one by which it is known.

@@ -40,7 +40,7 @@ pub struct Record {
     pub client: AtomicU32,
     /// A client's implicit slot: 0 free, a job ([`super::handle::Handle::pack`]), or [`UNRECORDED`].
     pub implicit: AtomicU64,
-    /// Where a younger sibling puts a byte that is due to this job first.
+    /// Mailbox for a token that this older job must get first.
     pub gift: Place,
     /// Of a client: the job in which it runs ([`super::handle::Handle::compact`]), or 0. Of a held job: 0, or [`OPENED`]. Of a
     /// running job: see [`Record::sleeps`].

@@ -34,7 +34,7 @@ impl Ledger {
         Some(before)
     }
 
-    /// [`Ledger::overdraw`] by another process than the held one. Says whether that has come of it.
+    /// [`Ledger::overdraw`] by another process than the held one. Returns whether the job started.
     pub fn overdraw_held(&self, h: Handle, why: Reason) -> bool {
         let before =
             self.get(h).filter(|r| r.state().is_held()).and_then(|_| self.overdraw(h, why));
@@ -89,7 +89,7 @@ impl Ledger {
         Some((record, self.record(record.client.load(Relaxed))?))
     }
 
-    /// Ends a job: its token goes back, its implicit slot goes on. Says whether this call was the one.
+    /// Ends a job: its token goes back, its implicit slot goes on. Returns whether this call was the one.
     pub fn end(&self, h: Handle, pool: &Pool) -> bool {
         self.end_unless(h, State::Ending, pool)
     }

@@ -30,7 +30,7 @@ pub fn maker(name: &[u8]) -> Option<(i32, u64, u64)> {
     Some((pid, if rest.is_empty() { 0 } else { space }, time))
 }
 
-/// Removes a pool that nobody has open for reading: it holds nothing. Says whether it was one.
+/// Removes a pool that nobody has open for reading: it holds nothing. Returns whether it was one.
 pub fn remove_unused(path: &Path) -> bool {
     let how = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     match sys::open(path.c(), how, 0) {

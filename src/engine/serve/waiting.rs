@@ -86,7 +86,7 @@ pub fn wait<H: Host>(
     }
 }
 
-/// Collects all jobs that have ended. The slot of the first goes into `kept`. Says whether there was any.
+/// Collects all jobs that have ended. The slot of the first goes into `kept`. Returns whether there was any.
 pub fn sweep<H: Host>(
     host: &mut H,
     masked: &mut Masked,

@@ -143,7 +143,7 @@ impl Wake {
         }
     }
 
-    /// Takes the self-pipe away; the last one of the process puts SIGCHLD back. Says whether no other server
+    /// Takes the self-pipe away; the last one of the process puts SIGCHLD back. Returns whether no other server
     /// of this process has the same announced end.
     pub fn leave(&mut self, _: &Masked) -> bool {
         if self.fd < 0 {

@@ -75,7 +75,7 @@ impl Shown {
         Self::rest(self.0.load(Acquire), generation).and_then(Lane::unpack)
     }
 
-    /// Says whether it was `from` in this use of the record, and is `to` now.
+    /// Returns whether it was `from` in this use of the record, and is `to` now.
     pub fn change(&self, generation: u32, from: Option<Lane>, to: Option<Lane>) -> bool {
         let (from, to) = (Self::word(generation, from), Self::word(generation, to));
         self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()

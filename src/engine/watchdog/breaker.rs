@@ -61,7 +61,7 @@ impl Breaker {
         }
     }
 
-    /// Finds the clients whose jobs are held for long. Says whether there is one.
+    /// Finds the clients whose jobs are held for long. Returns whether there is one.
     fn find(&mut self, ledger: &Ledger) -> bool {
         let now = sys::now();
         let least = self.limit / 5;

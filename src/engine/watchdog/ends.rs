@@ -22,7 +22,7 @@ pub enum Other {
     Unseen,
     /// Somebody else has it: a network, another tree.
     Outside,
-    /// The same, but nobody polls it in vain.
+    /// The same, but always ready: polling never blocks.
     File,
 }
 

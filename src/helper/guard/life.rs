@@ -111,7 +111,7 @@ impl Guard<'_> {
     }
 
     /// Asked to, or where it has only helped out, lets another guard have the ledger, from a keeper that waits for its turn. What this one has the pool
-    /// open by stays until then. Says whether there is another one.
+    /// open by stays until then. Returns whether there is another one.
     fn makes_room(&self) -> bool {
         let (header, me) = (&self.ledger.header, sys::getpid());
         let asked = header.resign.compare_exchange(me, 0, AcqRel, Acquire).is_ok();

@@ -193,7 +193,7 @@ impl Guard<'_> {
     }
 
     /// What goes on in the background, and of those who were killed, goes on without: nobody is left who
-    /// could use the slots, and make waits. Says whether there was anything of that.
+    /// could use the slots, and make waits. Returns whether there was anything of that.
     fn return_all(&self) -> bool {
         let mut any = false;
         for (index, record) in self.ledger.records() {

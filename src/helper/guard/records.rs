@@ -12,7 +12,7 @@ use super::state::Guard;
 
 /// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
 const STUCK_NANOS: u64 = 500_000_000;
-/// In what time a job that waits must have said which process it is, in ns.
+/// Deadline for a waiting job to record its pid, in ns.
 const BORN_NANOS: u64 = 5_000_000_000;
 /// How long a token is kept for a pool that cannot be found, in ns.
 const LOST_NANOS: u64 = 2_000_000_000;
@@ -22,7 +22,7 @@ const CLAIMED: i32 = -1;
 const ENDING: i32 = -2;
 
 impl Guard<'_> {
-    /// Looks at every record once. Says whether any is in use.
+    /// Looks at every record once. Returns whether any is in use.
     pub(super) fn round(&mut self) -> bool {
         let mut busy = false;
         self.out = false;

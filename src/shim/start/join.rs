@@ -50,7 +50,7 @@ pub fn find(place: &mut Place) -> bool {
         Found::None if !speaks => make(place, wanted()),
         // What was wanted was wanted for that build.
         Found::Over if !speaks => make(place, cpus::default_slots()),
-        // It sees to it in its own way.
+        // It makes its own pool.
         Found::One | Found::None | Found::Over => false,
         &Found::Unusable(problem) => {
             warn_of(problem);

@@ -75,7 +75,7 @@ pub(crate) fn settle_modes() {
     );
 }
 
-/// `JSSHIM_LOAD` in whole or broken numbers, else the `-l` of MAKEFLAGS; thousandths.
+/// `JSSHIM_LOAD`, an integer or a decimal, else the `-l` of MAKEFLAGS; thousandths.
 #[inline(never)]
 pub(crate) fn load_limit(flags: u32) -> u32 {
     let word = environ::own(b"JSSHIM_LOAD=").filter(|v| !v.is_empty());
