@@ -12,7 +12,7 @@ use crate::exec::{bounds, foretell};
 use crate::host::errno::fail;
 use crate::host::next::{self, Next};
 use crate::host::thread::thread_pointer;
-use crate::job::fork_sites::Site;
+use crate::job::fork_sites::{Shown, Site};
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::vforks::{self, Pending};
@@ -110,7 +110,7 @@ impl Forking {
             Ticket::Pass => (None, STATE.foreign()),
             _ => ((site != 0).then(|| STATE.sites.of(site)).flatten(), false),
         };
-        let worker = matches!(ticket, Ticket::Held(_)) && site.is_some_and(Site::is_worker);
+        let (ticket, worker) = decide(ticket, site);
         let is_known = site.is_some_and(Site::is_known);
         if !worker {
             needs_helper(ticket);
@@ -167,6 +167,20 @@ impl Forking {
             if self.traced {
                 names::fork(job);
             }
+        }
+    }
+}
+
+/// Does the child of a held job wait inside the fork, since those of this site do not exec? It need not wait where the
+/// child before it has just ended with its slot.
+fn decide(ticket: Ticket, site: Option<&Site>) -> (Ticket, bool) {
+    let (Ticket::Held(job), Some(site)) = (ticket, site) else { return (ticket, false) };
+    match site.shown() {
+        Shown::Execs => (ticket, false),
+        Shown::Stays => (ticket, true),
+        Shown::Ended => {
+            let ticket = life::try_again(job);
+            (ticket, matches!(ticket, Ticket::Held(_)))
         }
     }
 }

@@ -9,12 +9,15 @@ use core::mem::size_of;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
-use jsshim_engine::{proc, sys};
+use jsshim_engine::proc;
+use jsshim_engine::sys::{self, Peek};
 
 /// How long a fork waits for an earlier child to show what it is for, in ms.
-const SHOW_MILLIS: u32 = 20;
+const SHOW_MILLIS: u64 = 20;
 /// The same for one that has not had a processor for so long.
-const BUSY_MILLIS: u32 = 200;
+const BUSY_MILLIS: u64 = 200;
+/// How often it is asked meanwhile whether that child has ended, in ms.
+const LOOK_MILLIS: u32 = 1;
 const SITES: usize = 128;
 
 /// One call site.
@@ -123,13 +126,27 @@ impl Sites {
         let own = self.own.load(Acquire);
         if !own.is_null() {
             // SAFETY: a site of a page that is never unmapped.
-            unsafe { &*own }.execs.fetch_add(1, AcqRel);
+            let site = unsafe { &*own };
+            if site.execs.fetch_add(1, AcqRel) == 0 {
+                sys::wake_word(&site.execs);
+            }
         }
     }
 }
 
 fn pair(child: i32, heir: i32) -> u64 {
     u64::from(child.unsigned_abs()) << 32 | u64::from(heir.unsigned_abs())
+}
+
+/// What the children of a call site have shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shown {
+    /// They exec.
+    Execs,
+    /// They go on without exec.
+    Stays,
+    /// None has exec'ed, and the last one has ended: its slot may be free now.
+    Ended,
 }
 
 impl Site {
@@ -144,21 +161,31 @@ impl Site {
         self.execs.load(Acquire) > 0
     }
 
-    /// Do its children go without exec? Waits a moment, once, where none has shown it yet; a site without
-    /// children is taken for one that execs, which does no harm.
-    pub fn is_worker(&self) -> bool {
-        for waited in 0..BUSY_MILLIS {
+    /// Whether its children exec, as far as they have shown. Where none has, this waits until the last one execs or
+    /// ends, for a moment at most. A site without children is taken for one that execs, which does no harm.
+    pub fn shown(&self) -> Shown {
+        let begun = sys::now();
+        loop {
             if self.is_known() || self.forks.load(Relaxed) == 0 {
-                return false;
+                return Shown::Execs;
             }
-            let shown = waited >= SHOW_MILLIS && !self.waits_for_processor();
-            if shown || self.seen_to_stay.load(Relaxed) != 0 {
+            let waited = sys::now().saturating_sub(begun) / 1_000_000;
+            let is_over = waited >= SHOW_MILLIS && !self.waits_for_processor();
+            if self.seen_to_stay.load(Relaxed) != 0 || is_over || waited >= BUSY_MILLIS {
                 break;
             }
-            sys::sleep_millis(1);
+            if sys::peek(self.last.load(Relaxed)) != Peek::Running {
+                return Shown::Ended;
+            }
+            // Its exec wakes this; its end is looked for.
+            let _ = sys::wait_word(&self.execs, 0, LOOK_MILLIS);
         }
         self.seen_to_stay.store(1, Relaxed);
-        !self.is_known()
+        if self.is_known() {
+            Shown::Execs
+        } else {
+            Shown::Stays
+        }
     }
 
     /// Has the last child hardly run yet, and would it, if the machine were not busy?

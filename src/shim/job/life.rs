@@ -171,13 +171,27 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     client.ledger().step(job, Slot::Held);
     // Our implicit slot may have fallen free just before: then nobody else would grant it.
     client.settle();
+    let ticket = held_or_started(client, job);
+    if ticket == Ticket::Held(job) {
+        debug::holds();
+    }
+    ticket
+}
+
+/// Somebody may have given it a slot.
+fn held_or_started(client: &Client, job: Handle) -> Ticket {
     match client.ledger().get(job).map(|r| r.state()) {
-        Some(Slot::Held) => {
-            debug::holds();
-            Ticket::Held(job)
-        }
+        Some(Slot::Held) => Ticket::Held(job),
         _ => Ticket::Runs(job),
     }
+}
+
+/// A child of this process has just ended: the held job may start on its slot.
+pub fn try_again(job: Handle) -> Ticket {
+    let Some(client) = STATE.client() else { return Ticket::Held(job) };
+    client.sweep(&STATE.jobs);
+    client.settle();
+    held_or_started(client, job)
 }
 
 /// Would the job wait in another PID namespace, with nobody to look after it: not itself, nor a guard, which cannot be
