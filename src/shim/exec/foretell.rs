@@ -1,8 +1,10 @@
 //! What would an exec do, and is the program of 32 bits?
 
 use core::ffi::CStr;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicU64, AtomicU8};
+
+use once_cell::race::OnceBool;
 
 use jsshim_engine::pool::pipe::fd_path;
 use jsshim_engine::program::search::{self, Place};
@@ -134,14 +136,9 @@ fn same(dir: i32, name: &[u8], whole: &CStr) -> bool {
 
 /// Does this system run programs of 32 bits? Asked once: before a fork, so that not every child asks.
 pub fn has_foreign() -> bool {
-    const YES: u8 = 1;
-    const NO: u8 = 2;
     /// Whoever looks finds the same, so the child of a vfork may write it.
-    static ANY: AtomicU8 = AtomicU8::new(0);
-    if ANY.load(Relaxed) == 0 {
-        ANY.store(if target::has_foreign() { YES } else { NO }, Relaxed);
-    }
-    ANY.load(Relaxed) == YES
+    static ANY: OnceBool = OnceBool::new();
+    ANY.get_or_init(target::has_foreign)
 }
 
 /// Is this a program of 32 bits, which says that our library does not fit? With `search` along PATH.

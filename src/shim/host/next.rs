@@ -9,9 +9,12 @@
 use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::mem::transmute_copy;
+use core::num::NonZeroUsize;
 use core::slice::from_raw_parts;
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicBool, AtomicUsize};
+
+use once_cell::race::{OnceBool, OnceNonZeroUsize};
 
 use super::objects::{self, Definitions, Object};
 
@@ -28,8 +31,8 @@ pub struct Next<F> {
 pub struct Symbol {
     /// A C string.
     name: [u8; NAME],
-    /// 0 until it is known. Every lookup gives the same, so a race is harmless and Relaxed enough.
-    at: AtomicUsize,
+    /// Every lookup gives the same, so a race is harmless.
+    at: OnceNonZeroUsize,
 }
 
 /// Room for the name of a function.
@@ -47,13 +50,13 @@ impl<F: Copy> Next<F> {
             (rest, to) = (tail, next);
         }
         assert!(rest.is_empty());
-        Self { symbol: Symbol { name: bytes, at: AtomicUsize::new(0) }, kind: PhantomData }
+        Self { symbol: Symbol { name: bytes, at: OnceNonZeroUsize::new() }, kind: PhantomData }
     }
 
     /// The function, looked up once. `None`: this libc has no such function.
     pub fn get(&self) -> Option<F> {
-        let known = self.symbol.at.load(Relaxed);
-        function(if known != 0 { known } else { self.symbol.look_up() })
+        let at = self.symbol.at.get_or_try_init(|| self.symbol.look_up().ok_or(()));
+        function(at.map_or(0, NonZeroUsize::get))
     }
 
     /// The function in an older version than the newest.
@@ -94,14 +97,14 @@ fn function<F: Copy>(at: usize) -> Option<F> {
 extern "C" {
     /// Where the section begins, and where it ends; the linker tells (`layout.ld`).
     #[link_name = "__start_jsshim_doors"]
-    static FIRST: Symbol;
+    static FIRST: u8;
     #[link_name = "__stop_jsshim_doors"]
-    static END: Symbol;
+    static END: u8;
 }
 
 /// The functions behind all doors.
 fn all() -> &'static [Symbol] {
-    let (first, end) = (&raw const FIRST, &raw const END);
+    let (first, end) = ((&raw const FIRST).cast::<Symbol>(), &raw const END);
     let size = (end as usize).wrapping_sub(first as usize);
     let count = size.checked_div(size_of::<Symbol>()).unwrap_or(0);
     // SAFETY: nothing else is in the section, and a `Next` is a `Symbol`.
@@ -113,11 +116,9 @@ impl Symbol {
         CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
     }
 
-    fn look_up(&self) -> usize {
+    fn look_up(&self) -> Option<NonZeroUsize> {
         let found = self.next();
-        let at = if found.newest != 0 { found.newest } else { found.old };
-        self.at.store(at, Relaxed);
-        at
+        NonZeroUsize::new(if found.newest != 0 { found.newest } else { found.old })
     }
 
     fn next(&self) -> Definitions {
@@ -144,18 +145,18 @@ fn after_us(mut visit: impl FnMut(&Object) -> bool) {
 
 /// Looks up all that a forked child may need: there the loader's lock may be held for ever.
 pub fn prepare() {
-    static DONE: AtomicBool = AtomicBool::new(false);
-    // Relaxed: who sees it too late looks up again.
-    if DONE.load(Relaxed) {
+    static DONE: OnceBool = OnceBool::new();
+    // Who sees it too late looks up again.
+    if DONE.get().is_some() {
         return;
     }
     objects::own_path(false);
     after_us(|object| {
-        for symbol in all().iter().filter(|s| s.at.load(Relaxed) == 0) {
+        for symbol in all().iter().filter(|s| s.at.get().is_none()) {
             let found = object.find(symbol.name(), objects::gnu_hash(symbol.name()));
-            symbol.at.store(found.newest, Relaxed);
+            let _ = NonZeroUsize::new(found.newest).map(|at| symbol.at.set(at));
         }
         false
     });
-    DONE.store(true, Relaxed);
+    let _ = DONE.set(true);
 }

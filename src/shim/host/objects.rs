@@ -1,10 +1,10 @@
 //! The loaded objects: which one an address is in, and what their own symbol tables say (elf(5)).
 
 use core::ffi::{c_char, c_int, c_void, CStr};
-use core::ptr::null_mut;
+use core::num::NonZeroUsize;
 use core::slice::from_raw_parts;
-use core::sync::atomic::AtomicPtr;
-use core::sync::atomic::Ordering::Relaxed;
+
+use once_cell::race::OnceNonZeroUsize;
 
 type Info = libc::dl_phdr_info;
 
@@ -46,23 +46,19 @@ pub fn is_ours(info: &Info) -> bool {
 /// The path by which the loader has found this library; empty where it tells none. Looked up once, and not in a forked
 /// child (`is_fork`), where the loader's lock may be held for ever: [`super::next::prepare`] does it before a fork.
 pub fn own_path(is_fork: bool) -> &'static CStr {
-    /// The loader keeps its string as long as the library. Relaxed: whoever looks finds the same.
-    static PATH: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
-    if PATH.load(Relaxed).is_null() && !is_fork {
+    /// The loader keeps its string as long as the library; whoever looks finds the same.
+    static PATH: OnceNonZeroUsize = OnceNonZeroUsize::new();
+    if PATH.get().is_none() && !is_fork {
         each(|info| {
             let ours = is_ours(info);
-            if ours {
-                PATH.store(info.dlpi_name.cast_mut(), Relaxed);
+            if let (true, Some(name)) = (ours, NonZeroUsize::new(info.dlpi_name as usize)) {
+                let _ = PATH.set(name);
             }
             ours
         });
     }
-    let path = PATH.load(Relaxed).cast_const();
-    if path.is_null() {
-        return c"";
-    }
     // SAFETY: the loader's C string.
-    unsafe { CStr::from_ptr(path) }
+    PATH.get().map_or(c"", |path| unsafe { CStr::from_ptr(path.get() as *const c_char) })
 }
 
 /// The hash of a symbol's name in DT_GNU_HASH.
