@@ -47,6 +47,7 @@ pub struct Outcome {
     pub stderr: String,
     pub jobs: Counts,
     pub bursts: Bursts,
+    argv: Vec<String>,
     /// What took longer after the last job's end than it should.
     late: Option<String>,
 }
@@ -467,6 +468,7 @@ impl Run {
 
 fn report(outcome: &Outcome) -> String {
     let mut text = String::new();
+    let _ = writeln!(text, "{}", head(&outcome.argv.join(" ")));
     let _ = writeln!(text, "{}, {:?}", outcome.status, outcome.jobs);
     let _ = writeln!(text, "standard error:\n{}", head(&outcome.stderr));
     let _ = writeln!(text, "standard output:\n{}", head(&outcome.text()));

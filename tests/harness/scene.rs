@@ -90,6 +90,7 @@ impl Scene {
             stderr: String::from_utf8_lossy(&fs::read(self.dir.join("stderr")).unwrap()).into(),
             jobs: self.register.counts(),
             bursts: Bursts::of(&self.dir),
+            argv: run.argv.clone(),
             late,
         };
         let all_end = !run.breaks;
