@@ -1,11 +1,8 @@
 //! The example of jobserver(7) and the build tool minimake, in C and in Rust: with a pool of their own, below
 //! every make and above it, and under the preloaded library.
 
-use std::fs;
-use std::process::Command;
-
 use crate::harness::pool::Kind;
-use crate::harness::programs::{artifact, base, compiled, on_path, source, tool};
+use crate::harness::programs::{artifact, compiled, on_path, tool};
 use crate::harness::{Outcome, Run};
 use crate::libjobserver::{build, Link, LINKS};
 use crate::Test;
@@ -243,14 +240,7 @@ fn minimake_with_a_pool_of_its_own() {
 
 fn minimake_in_rust() {
     let Some(_) = artifact("libjobserver.so") else { return };
-    let program = base().join("minimake-rs");
-    let program = program.to_str().unwrap();
-    let root = source().join("..");
-    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(&root).args(["build", "-q", "--offline", "--release", "-p", "jsshim-tests"]);
-    let out = cargo.args(["--example", "minimake"]).output().unwrap();
-    assert!(out.status.success(), "{out:?}");
-    fs::copy(root.join("target/release/examples/minimake"), program).unwrap();
+    let program = env!("CARGO_BIN_EXE_minimake");
     for (make, flags) in makes() {
         let run = || in_order(below(&make, flags, "+", &format!("{program} rules"))).make(3);
         run().once_full();
