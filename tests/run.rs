@@ -21,7 +21,11 @@ use crate::Test;
 const ONE: &str = "--one-test";
 
 /// When a test hangs. Each run of a program within it has its own, much earlier.
-const TIMEOUT: Duration = Duration::from_secs(1500);
+fn timeout() -> Duration {
+    let long =
+        ["JSSHIM_DEEP", "JSSHIM_SOAK_KILLS"].iter().any(|name| std::env::var_os(name).is_some());
+    Duration::from_secs(if long { 86_400 } else { 1_500 })
+}
 
 /// In the process of a test: its name and the folder of the run.
 pub fn asked_for() -> Option<(String, PathBuf)> {
@@ -139,10 +143,11 @@ fn wait(pid: u32) -> (ExitStatus, Duration) {
     let end = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let end = i32::try_from(end).expect("a descriptor");
     let mut ended = libc::pollfd { fd: end, events: libc::POLLIN, revents: 0 };
-    let patience = i32::try_from(TIMEOUT.as_millis()).expect("less than a month");
+    let timeout = timeout();
+    let patience = i32::try_from(timeout.as_millis()).expect("less than a month");
     // SAFETY: one entry, which lives through the call.
     if unsafe { libc::poll(&raw mut ended, 1, patience) } == 0 {
-        eprintln!("test {pid} is killed: not finished after {TIMEOUT:?}");
+        eprintln!("test {pid} is killed: not finished after {timeout:?}");
         kill_all(pid);
     }
     let mut status = 0;
