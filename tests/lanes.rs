@@ -130,3 +130,67 @@ impl Drop for Room<'_> {
         state.wake();
     }
 }
+
+pub fn tests() -> Vec<Test> {
+    crate::tests![each_lane_keeps_its_width, one_at_a_time, the_lower_rank_first]
+}
+
+/// Many enter in any order; each looks at who is there.
+fn crowd(most: Option<usize>, judge: impl Fn(&dyn Fn(Lane) -> usize) + Sync) {
+    let (lanes, inside) = (Lanes::new(most), Mutex::new(Vec::new()));
+    let visit = |lane: Lane, rank: Rank| {
+        let room = lanes.enter(lane, rank);
+        let mut now = inside.lock().expect("a judge panics, and then all do");
+        now.push(lane);
+        judge(&|lane| now.iter().filter(|other| **other == lane).count());
+        drop(now);
+        thread::sleep(std::time::Duration::from_millis(1));
+        let mut now = inside.lock().expect("as above");
+        let at = now.iter().position(|other| *other == lane).expect("it is there");
+        now.swap_remove(at);
+        drop((now, room));
+    };
+    thread::scope(|scope| {
+        for rank in 0..90 {
+            let lane = [Lane::Computes, Lane::Sleeps, Lane::Measures][rank % 3];
+            scope.spawn(move || visit(lane, 90 - rank));
+        }
+    });
+    assert_eq!(inside.into_inner().expect("as above"), []);
+}
+
+fn each_lane_keeps_its_width() {
+    let beside = Mutex::new(0);
+    crowd(None, |count| {
+        let (compute, sleep) = (count(Lane::Computes), count(Lane::Sleeps));
+        assert!(compute <= COMPUTE && sleep <= SLEEP, "{compute} compute, {sleep} sleep");
+        assert!(count(Lane::Measures) <= usize::from(compute == 0), "not alone");
+        let mut beside = beside.lock().expect("nobody panics with it");
+        *beside = (*beside).max(sleep);
+    });
+    assert_eq!(beside.into_inner().expect("as above"), SLEEP, "they run side by side");
+}
+
+fn one_at_a_time() {
+    let lanes = [Lane::Computes, Lane::Sleeps, Lane::Measures];
+    crowd(Some(1), |count| assert_eq!(lanes.map(count).iter().sum::<usize>(), 1));
+}
+
+fn the_lower_rank_first() {
+    let (lanes, order) = (Lanes::new(Some(1)), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        let first = lanes.enter(Lane::Computes, 0);
+        for rank in [3, 1, 2] {
+            let (lanes, order) = (&lanes, &order);
+            scope.spawn(move || {
+                let _room = lanes.enter(Lane::Computes, rank);
+                order.lock().expect("nobody panics with it").push(rank);
+            });
+        }
+        while lanes.state().waiting.len() < 3 {
+            thread::yield_now();
+        }
+        drop(first);
+    });
+    assert_eq!(order.into_inner().expect("as above"), [1, 2, 3]);
+}

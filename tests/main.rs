@@ -157,6 +157,7 @@ fn all() -> (Vec<Test>, usize) {
     let mut tests = tidy::tests();
     tests.extend(rooms::tests());
     tests.extend(docs::plain_tests());
+    tests.extend(lanes::tests());
     let real: Vec<_> = with_real_programs().into_iter().flatten().collect();
     if std::env::var_os("JSSHIM_TOOLBOX").is_none() {
         return (tests, real.len());
