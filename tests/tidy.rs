@@ -1,13 +1,10 @@
 //! Habits of the sources that no compiler checks.
 
-mod circles;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::harness::programs::source;
 use crate::Test;
-use circles::{a_circle_is_seen, no_files_use_each_other_in_a_circle};
 
 pub fn tests() -> Vec<Test> {
     crate::tests![
@@ -17,8 +14,6 @@ pub fn tests() -> Vec<Test> {
         no_file_is_long,
         every_package_has_its_licence,
         no_trailing_blanks,
-        no_files_use_each_other_in_a_circle,
-        a_circle_is_seen,
     ]
 }
 
