@@ -17,6 +17,9 @@ pub fn tests() -> Vec<Test> {
         a_helper_that_does_not_run,
         folders,
         other_preloads,
+        variables_that_are_not_understood,
+        programs_under_other_names,
+        in_a_container,
         a_user_without_rights,
         a_program_called_doctor,
     ]
@@ -72,7 +75,8 @@ fn as_json() {
     const SHAPE: &str = "
 import json, sys
 told = json.load(sys.stdin)
-assert set(told) == {'status', 'findings'} and told['status'] == 2, told
+assert set(told) == {'version', 'status', 'findings'} and told['status'] == 2, told
+assert told['version'] == 1, told
 for f in told['findings']:
     assert set(f) == {'level', 'topic', 'text'} and f['text'], f
     assert f['level'] in ('ok', 'note', 'warning', 'failure'), f
@@ -236,6 +240,47 @@ fn other_preloads() {
     finds(run(other), 0, &[("note", "LD_PRELOAD", "not the library of this jsshim")]);
     let check = |o: &Outcome| says(o, &[("WARN", "LD_PRELOAD", "/no/lib.so is not there")]);
     run("LD_PRELOAD=/no/lib.so $CLI doctor 2>/dev/null").check(check).once();
+}
+
+fn variables_that_are_not_understood() {
+    let text = "JSSHIM_GATE=junk JSSHIM_JOB=4 exec $CLI doctor";
+    const GATE: (&str, &str, &str) = ("WARN", "variables", "JSSHIM_GATE is not auto, parent");
+    const JOB: (&str, &str, &str) = ("WARN", "variables", "did you mean JSSHIM_JOBS?");
+    finds(run(text), 1, &[GATE, JOB]);
+}
+
+fn programs_under_other_names() {
+    let text = "mkdir -p bin home/toolchains/some-x/bin; cp $(command -v dash) bin/rustup
+        ln bin/rustup bin/cargo; ln -s rustup bin/rustc; ln -s /usr/bin/make home/toolchains/some-x/bin/cargo
+        echo 'default_toolchain = \"some\"' >home/settings.toml; export RUSTUP_HOME=$PWD/home PATH=$PWD/bin:$PATH
+        exec $CLI doctor ";
+    const CARGO: (&str, &str, &str) =
+        ("note", "command", "/bin/cargo is rustup under another name, which starts ");
+    const SPEAKS: (&str, &str, &str) = ("ok", "command", "it knows make's job server");
+    finds(run(&format!("{text}cargo")), 0, &[CARGO, SPEAKS]);
+    const RUSTC: (&str, &str, &str) =
+        ("note", "command", "/bin/rustc is rustup under another name");
+    finds(run(&format!("{text}rustc")), 0, &[RUSTC]);
+}
+
+/// A PID namespace, and a filter that lets all through.
+fn in_a_container() {
+    const SPACE: (&str, &str, &str) = ("note", "namespace", "a PID namespace of its own");
+    finds(run("exec unshare -pf --mount-proc $CLI doctor"), 0, &[SPACE]);
+    const FILTER: &str = "
+import ctypes, os, sys
+class Line(ctypes.Structure):
+    _fields_ = [('code', ctypes.c_ushort), ('jt', ctypes.c_ubyte), ('jf', ctypes.c_ubyte), ('k', ctypes.c_uint)]
+class Program(ctypes.Structure):
+    _fields_ = [('len', ctypes.c_ushort), ('lines', ctypes.POINTER(Line))]
+libc, line = ctypes.CDLL(None), Line(6, 0, 0, 0x7fff0000)
+program = Program(1, ctypes.pointer(line))
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+    const SECCOMP: (&str, &str, &str) = ("note", "seccomp", "system calls are filtered here");
+    let text = "exec $PYTHON -c \"$FILTER\" $CLI doctor";
+    finds(run(text).env("FILTER", FILTER).env("PYTHON", &python()), 0, &[SECCOMP]);
 }
 
 /// Nothing can be seen of root's processes above.

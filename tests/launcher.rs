@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::programs::{artifact, compiled_with, output, python, script};
+use crate::harness::programs::{artifact, compiled, compiled_with, output, python, script};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         blocked_signals_reach_the_command,
         closed_descriptors_reach_the_command,
         why_a_command_cannot_be_run,
+        values_that_are_not_understood,
         colours_are_for_terminals,
         commands_are_completed,
         the_page_is_of_the_program,
@@ -162,6 +163,39 @@ fn why_a_command_cannot_be_run() {
             assert_eq!(o.status.code(), Some(if said.contains("cannot be run") { 126 } else { 2 }));
         });
     }
+}
+
+/// One line for each, whoever is at the top, and however many processes there are.
+fn values_that_are_not_understood() {
+    for start in ["$CLI -j2 --", "env LD_PRELOAD=$JSSHIM_LIB"] {
+        let text = format!(
+            "export JSSHIM_GATE=junk JSSHIM_COUNT=junk JSSHIM_STALL=junk JSSHIM_LOAD=junk JSSHIM_ENV=junk JSSHIM_TRACE=yes
+            {start} bash -c 'for i in 1 2 3; do bash -c \"$JOB -s 20 & $JOB -s 20 & wait\" & done; wait'; test ! -e yes"
+        );
+        once(bash(&text).env("JOB", &compiled("job")), move |o| {
+            let mut said: Vec<_> = o.stderr.lines().collect();
+            said.sort_unstable();
+            let wanted = [
+                "jsshim: JSSHIM_COUNT is neither running nor processes; running is used",
+                "jsshim: JSSHIM_ENV is not respect; it is not used",
+                "jsshim: JSSHIM_GATE is not auto, parent or child; auto is used",
+                "jsshim: JSSHIM_LOAD is not a number; it is not used",
+                "jsshim: JSSHIM_STALL is neither seconds nor off; it is not used",
+                "jsshim: JSSHIM_TRACE is no file; no trace is written",
+            ];
+            assert_eq!((o.status.code(), &said[..]), (Some(0), &wanted[..]));
+        });
+    }
+    let text = "JSSHIM_JOB=4 JSSHIM_STAT=1 JSSHIM_TEST_IDX=1 $CLI -j2 -- true";
+    once(bash(text), |o| {
+        let mut said: Vec<_> = o.stderr.lines().collect();
+        said.sort_unstable();
+        let wanted = [
+            "jsshim: JSSHIM_JOB is no variable of jsshim; did you mean JSSHIM_JOBS?",
+            "jsshim: JSSHIM_STAT is no variable of jsshim; did you mean JSSHIM_STATS?",
+        ];
+        assert_eq!(said, wanted);
+    });
 }
 
 fn colours_are_for_terminals() {

@@ -12,6 +12,7 @@ mod program;
 mod progress;
 mod report;
 mod run;
+mod settings;
 mod stats;
 mod status;
 mod variables;

@@ -26,6 +26,7 @@ use crate::failure::{failure, Failure, Result};
 use crate::inherited;
 use crate::output::{reason, say};
 use crate::program::{find, library, out_of_reach};
+use crate::settings;
 use jsshim_engine::join::word;
 use jsshim_engine::pool::cpus;
 
@@ -56,6 +57,9 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
         say(format_args!("MAKEFLAGS has n (dry run): {name} is not run"));
         std::process::exit(0);
     }
+    // It ends this program where it is needed.
+    let complaints = settings::complaints().into_iter().filter(|c| !c.starts_with("JSSHIM_JOBS "));
+    complaints.for_each(say);
     let needs_words = needs_words(&path, unreached.is_some());
     let mut command = Command::new(path);
     command.arg0(name).args(args);
@@ -98,7 +102,8 @@ pub fn preload(library: &Path) -> OsString {
 
 /// The file of `JSSHIM_TRACE`, which may have been begun by others.
 fn asked_trace() -> Result<Option<PathBuf>> {
-    let file = std::env::var_os("JSSHIM_TRACE").filter(|v| numbers::is_on(v.as_bytes()));
+    let is_file = |v: &OsString| matches!(numbers::asked(v.as_bytes()), numbers::Asked::File(_));
+    let file = std::env::var_os("JSSHIM_TRACE").filter(is_file);
     // One that is too long the library complains of.
     Ok(file.and_then(|file| absolute(Path::new(&file)).ok()))
 }

@@ -45,6 +45,7 @@ pub mod proc;
 pub mod program;
 pub mod room;
 pub mod serve;
+pub mod settings;
 pub mod show;
 pub mod slots;
 pub mod space;

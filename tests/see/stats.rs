@@ -146,11 +146,16 @@ fn what_is_no_file_of_numbers() {
     }
 }
 
-/// Each recipe has a top of its own, which comes and goes.
+/// Each recipe has a top of its own, which comes and goes: one after the other.
 fn one_build_below_a_preloaded_make() {
     let text = "
         cat >P <<'END'
 all: $(foreach n,1 2 3 4 5 6,r$(n))
+r2: r1
+r3: r2
+r4: r3
+r5: r4
+r6: r5
 r%:; +@for i in 1 2 3; do $$JOB -s 60 & done; wait
 END
         export JSSHIM_STATS=$PWD/s

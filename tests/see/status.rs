@@ -212,8 +212,8 @@ fn a_job_that_sleeps() {
         return;
     }
     let text = format!(
-        "export JSSHIM_COUNT=running JSSHIM_GATE=child
-        $CLI -j1 -- bash -c '$JOB -w go -i idle & $JOB -b 8000 -i busy & wait' &
+        "export JSSHIM_COUNT=running JSSHIM_GATE=child; echo 'until [ -e go ]; do :; done' >busy
+        $CLI -j1 -- bash -c '$JOB -w go -i idle & sh busy & wait' &
         SHOWS='borrowed .*busy'{UNTIL}\ntouch go; wait $!"
     );
     let check = |o: &Outcome| {

@@ -9,7 +9,7 @@ use jsshim_engine::program::target::Kind;
 use jsshim_engine::program::{glob, speaker};
 
 use super::findings::{variable, Report};
-use super::place;
+use super::{place, proxy};
 use crate::elf::Elf;
 use crate::program;
 
@@ -28,6 +28,7 @@ pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Optio
         Err(f) => return report.fail(TOPIC, f.message),
     };
     let program = interpreted(report, &path);
+    let program = behind_proxy(report, program);
     let shown = program.display();
     left_out(report, &program);
     if let Some(why) = program::out_of_reach(&program, kind) {
@@ -63,6 +64,22 @@ pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Optio
     }
     if elf.is_some_and(|e| e.speaks) {
         speaks(report, name, args);
+    }
+}
+
+/// Of a program that stands for another one, that one.
+fn behind_proxy(report: &mut Report, path: PathBuf) -> PathBuf {
+    let Some(proxy) = proxy::of(&path) else { return path };
+    let text = format!("{} is {} under another name", path.display(), proxy.name);
+    match proxy.target {
+        Some(target) => {
+            report.note(TOPIC, format!("{text}, which starts {} here", target.display()));
+            target
+        }
+        None => {
+            report.note(TOPIC, text);
+            path
+        }
     }
 }
 

@@ -87,7 +87,8 @@ impl Report {
 
     /// For programs.
     pub fn print_json(&self) {
-        let whole = serde_json::json!({ "status": self.status(), "findings": self.0 });
+        let whole =
+            serde_json::json!({ "version": 1, "status": self.status(), "findings": self.0 });
         print(&format!("{whole:#}\n"));
     }
 }

@@ -4,10 +4,12 @@ mod command;
 mod findings;
 mod place;
 mod pool;
+mod proxy;
 mod system;
 
 use std::ffi::OsString;
 
+use crate::settings;
 use findings::Report;
 
 /// Tell what would happen to CMD here, and why
@@ -36,6 +38,9 @@ pub fn main(args: &Args) -> i32 {
     system::look(&mut report);
     system::preloads(&mut report, library.as_deref());
     pool::look(&mut report);
+    // Of the number of jobs, the pool tells.
+    let complaints = settings::complaints().into_iter().filter(|c| !c.starts_with("JSSHIM_JOBS "));
+    complaints.for_each(|text| report.warn("variables", text));
     if let Some((name, rest)) = args.command.split_first() {
         command::look(&mut report, name, rest, library.as_deref());
     }

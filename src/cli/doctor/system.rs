@@ -31,6 +31,23 @@ pub fn look(report: &mut Report) {
         );
     }
     kernel(report);
+    around(report);
+}
+
+/// The inode of the PID namespace of the machine itself (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+const FIRST_PID_SPACE: &str = "pid:[4026531836]";
+
+/// Is this a container, or a sandbox?
+fn around(report: &mut Report) {
+    let link = fs::read_link("/proc/self/ns/pid").ok();
+    let is_own = |link: &PathBuf| *link != Path::new(FIRST_PID_SPACE);
+    if link.as_ref().is_some_and(is_own) {
+        report.note("namespace", "this is a PID namespace of its own: jobs from outside of it on the same pool are counted apart, and 'jsshim status' of outside does not know their programs");
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|n| n.trim() == "2")) {
+        report.note("seccomp", "system calls are filtered here: what is not allowed is done in another way, or left out");
+    }
 }
 
 /// Those whose descriptors may be looked at (ptrace(2), PTRACE_MODE_READ): where recipes have no `+`, the

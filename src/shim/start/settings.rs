@@ -8,9 +8,9 @@ use jsshim_engine::pool::cpus;
 use jsshim_engine::program::glob;
 use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::show::numbers::{self, Asked};
-use jsshim_engine::text::{Path, Text};
-use jsshim_engine::watchdog::settings as stall;
-use jsshim_engine::{makeflags, sys};
+use jsshim_engine::show::stderr;
+use jsshim_engine::text::Path;
+use jsshim_engine::{settings as known, sys};
 
 use crate::exec::environ;
 use crate::job::state::STATE;
@@ -54,50 +54,48 @@ pub fn given_dir() -> Option<&'static [u8]> {
 pub(crate) fn settle_modes() {
     let debug = environ::own(b"JSSHIM_DEBUG=").is_some_and(numbers::is_on);
     STATE.debug.store(debug, Relaxed);
-    let limit = environ::own(b"JSSHIM_STALL=").filter(|v| !v.is_empty());
-    if limit.is_some_and(|v| stall::limit(v).is_none()) {
-        STATE.warn(b"JSSHIM_STALL is neither seconds nor off; it is not used");
+    if STATE.pool().is_none() {
+        complain();
     }
-    if environ::own(b"JSSHIM_COUNT=").is_some_and(|v| stall::Count::parse(v).is_none()) {
-        STATE.warn(b"JSSHIM_COUNT is neither running nor processes; running is used");
+    let gate = match environ::own(b"JSSHIM_GATE=") {
+        Some(b"parent") => 1,
+        Some(b"child") => 2,
+        _ => 0,
+    };
+    GATE.store(gate, Relaxed);
+}
+
+/// Says what is not understood. Below a pool that the environment names, whoever named it has.
+#[inline(never)]
+fn complain() {
+    check(b"JSSHIM_STALL=", stderr::say);
+    check(b"JSSHIM_COUNT=", stderr::say);
+    check(b"JSSHIM_GATE=", stderr::say);
+    check(b"JSSHIM_LOAD=", stderr::say);
+    check(b"JSSHIM_ENV=", stderr::say);
+    check(b"JSSHIM_TRACE=", stderr::say);
+}
+
+/// Says it of one of them.
+fn check(name: &[u8], say: fn(&[u8])) {
+    if let Some(text) = environ::own(name).and_then(|value| known::complaint(name, value)) {
+        say(text);
     }
-    GATE.store(
-        match environ::own(b"JSSHIM_GATE=") {
-            None | Some(b"" | b"auto") => 0,
-            Some(b"parent") => 1,
-            Some(b"child") => 2,
-            Some(_) => {
-                STATE.warn(b"JSSHIM_GATE is not auto, parent or child; auto is used");
-                0
-            }
-        },
-        Relaxed,
-    );
 }
 
 /// `JSSHIM_LOAD`, an integer or a decimal, else the `-l` of MAKEFLAGS; thousandths.
 #[inline(never)]
 pub(crate) fn load_limit(flags: u32) -> u32 {
     let word = environ::own(b"JSSHIM_LOAD=").filter(|v| !v.is_empty());
-    let own = word.and_then(|v| {
-        let text: Text<32> = Text::new(b"-l").with(v);
-        makeflags::parse(text.bytes()).load_milli
-    });
-    if word.is_some() && own.is_none() {
-        STATE.warn(b"JSSHIM_LOAD is not a number; it is not used");
-    }
-    own.unwrap_or(flags)
+    word.and_then(known::load).unwrap_or(flags)
 }
 
 /// `JSSHIM_JOBS`, if it is a number above zero.
 #[inline(never)]
 pub fn jobs_wanted() -> Option<u32> {
     let word = environ::own(b"JSSHIM_JOBS=").filter(|v| !v.is_empty())?;
-    let n = word::count(word);
-    if n.is_none() {
-        STATE.warn(b"JSSHIM_JOBS is not a number above 0; the number of CPUs is used");
-    }
-    n
+    check(b"JSSHIM_JOBS=", |text| STATE.warn(text));
+    word::count(word)
 }
 
 /// Slots for a pool of our own.
@@ -143,7 +141,9 @@ pub fn wants_stats() -> bool {
 /// `JSSHIM_TRACE`: the file, or nothing. One without a leading slash is in the working directory.
 #[inline(never)]
 pub fn trace_file(path: &mut Path) {
-    let Some(file) = value(b"JSSHIM_TRACE=") else { return };
+    let Asked::File(file) = value(b"JSSHIM_TRACE=").map_or(Asked::Nothing, numbers::asked) else {
+        return;
+    };
     if file.first() != Some(&b'/') {
         put_directory(path);
     }
