@@ -13,7 +13,6 @@ use jsshim_engine::ledger::record::OPENED;
 use jsshim_engine::pool::pipe;
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::room::PATH_ROOM;
-use jsshim_engine::show::name::{self, Name};
 use jsshim_engine::show::numbers;
 use jsshim_engine::show::stderr;
 use jsshim_engine::slots::State;
@@ -37,7 +36,7 @@ pub fn run(args: &Args) -> ! {
             let held = ledger.get(spec.job).is_some_and(|r| r.state().is_held());
             let start = wait(ledger, spec, args);
             if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(numbers::is_on) {
-                tell(ledger, spec, path, args, start);
+                tell(ledger, spec, start);
             }
         }
         // Another uid, another root directory: nothing to wait by. The build goes on.
@@ -68,11 +67,12 @@ fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
     })
 }
 
-/// For `JSSHIM_DEBUG`: its wait is over.
-fn tell(ledger: &Ledger, spec: &Spec, target: &CStr, args: &Args, start: State) {
-    let words = (3..).map_while(|at| args.get(at)).map(CStr::to_bytes);
-    let name: Name = name::of(target.to_bytes(), words);
-    stderr::debug_of(name.bytes(), ledger.start_of_held(spec.job, start).bytes());
+/// For `JSSHIM_DEBUG`: its wait is over. The host has named it.
+fn tell(ledger: &Ledger, spec: &Spec, start: State) {
+    if let Some(record) = ledger.get(spec.job) {
+        let text = ledger.start_of_held(spec.job, start);
+        stderr::debug_of(record.name().bytes(), text.bytes());
+    }
 }
 
 /// The program that was asked for.
