@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
+use crate::show::closing;
 use crate::show::lanes::Lane;
 use crate::show::stderr;
 use crate::show::trace::{self, Event, Line};
@@ -51,6 +52,35 @@ impl Ledger {
         let mut line = Line::default();
         trace::head(self.header.id(), &self.header.path(), slots, &mut line);
         self.write(line.bytes());
+        self.write_about();
+    }
+
+    #[inline(never)]
+    fn write_about(&self) {
+        let line = trace::about(self.header.id());
+        // Words of which nearly every byte is written as three.
+        if line.fits() {
+            self.write(line.bytes());
+        }
+    }
+
+    /// The last process has gone: closes the trace. So it is no trace any more.
+    pub fn close_trace(&self) {
+        if self.header.asked.what.swap(0, AcqRel) & TRACE != 0 {
+            let _ = closing::close(self.header.asked.path().c());
+        }
+    }
+
+    /// A job has slept for a time in which its slot was lent.
+    pub fn tell_lent(&self, h: Handle, time: (u64, u64)) {
+        let pid = self.get(h).map_or(0, |r| r.pid.load(Relaxed));
+        self.write(trace::lent(self.header.id(), (h.index, h.generation), pid, time).bytes());
+    }
+
+    /// A child has been collected that had used so much memory at most, in kB.
+    #[inline(never)]
+    pub fn tell_memory(&self, pid: i32, kb: i64) {
+        self.write(trace::memory(self.header.id(), pid, kb).bytes());
     }
 
     /// Are lanes given out? For who has to look for [`Ledger::find_home`].
@@ -78,7 +108,9 @@ impl Ledger {
     /// Apart from the rest, because a line needs much stack.
     #[inline(never)]
     fn write_event(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
-        let client = self.record(r.client.load(Relaxed)).map_or(0, |c| c.pid.load(Relaxed));
+        let client = self.record(r.client.load(Relaxed));
+        let home = client.and_then(|c| Handle::expand(c.home.load(Relaxed)));
+        let client = client.map_or(0, |c| c.pid.load(Relaxed));
         let (state, why) = match state {
             State::Implicit => ("implicit", ""),
             State::Token => ("token", ""),
@@ -93,6 +125,7 @@ impl Ledger {
             time,
             job: (h.index, h.generation),
             pids: (r.pid.load(Relaxed), client),
+            home: home.map(|h| (h.index, h.generation)),
             why,
             waited: r.queued.load(Relaxed),
         };

@@ -8,7 +8,9 @@
 //! | [`trace`] | the lines of a trace |
 //! | [`numbers`] | statistics |
 //! | [`json`] | texts in both |
+//! | [`closing`] | the end of a trace |
 
+pub mod closing;
 pub mod json;
 pub mod lanes;
 pub mod name;

@@ -1,6 +1,8 @@
 //! The trace: events in the JSON array format of chrome://tracing and Perfetto, which needs no `]` at its
 //! end and takes a comma after the last event. So any process may append a line at any time.
 //!
+//! When the last process has gone the array is closed ([`super::closing`]).
+//!
 //! Each line is one write(2) to a file opened with `O_APPEND`: lines of parallel processes do not mix. A job
 //! is written when it ends, as one complete event; where it changed its slot, as one for each. Times are
 //! those of `CLOCK_BOOTTIME`.
@@ -8,6 +10,7 @@
 use core::ffi::CStr;
 
 use crate::pool::pipe::Id;
+use crate::proc;
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
 
@@ -32,6 +35,8 @@ pub struct Event<'a> {
     pub job: (u32, u32),
     /// Its process, and that of its client.
     pub pids: (i32, i32),
+    /// The job in which its client runs.
+    pub home: Option<(u32, u32)>,
     /// Of an overdraft: why.
     pub why: &'static str,
     /// How long it has waited before, in ns.
@@ -54,10 +59,18 @@ pub fn line(id: Id, e: &Event<'_>) -> Line {
     micros(&mut t, e.time.0).put(b",\"dur\":");
     micros(&mut t, e.time.1.saturating_sub(e.time.0)).put(b",\"pid\":");
     t.put_num(group(id, e.lane.kind)).put(b",\"tid\":").put_num(e.lane.number);
-    t.put(b",\"args\":{\"job\":\"").put_num(e.job.0).put(b".").put_num(e.job.1);
-    t.put(b"\",\"pid\":").put_num(e.pids.0).put(b",\"client\":").put_num(e.pids.1);
+    t.put(b",\"args\":{\"job\":\"");
+    put_job(&mut t, e.job)
+        .put(b"\",\"pid\":")
+        .put_num(e.pids.0)
+        .put(b",\"client\":")
+        .put_num(e.pids.1);
     t.put(b",\"waited\":");
     micros(&mut t, e.waited);
+    if let Some(home) = e.home {
+        t.put(b",\"in\":\"");
+        put_job(&mut t, home).put(b"\"");
+    }
     if !e.why.is_empty() {
         t.put(b",\"why\":\"").put(e.why).put(b"\"");
     }
@@ -78,6 +91,60 @@ pub fn head(id: Id, path: &Path, slots: u32, t: &mut Line) {
         t.put(b"\",\"kind\":").put_num(kind as i64).put(b",\"slots\":").put_num(slots);
         t.put(b"}},\n");
     }
+}
+
+/// What is built, where and when: the words of this process, which is the first that asked.
+pub fn about(id: Id) -> Line {
+    let (mut words, mut host) = ([0; 400], [0; 64]);
+    let read = |path: Text<32>, to: &mut [u8]| proc::read_file(&path, to).unwrap_or(0);
+    let n = read(Text::new(b"/proc/self/cmdline"), &mut words);
+    let words = words.get(..n).unwrap_or(b"").trim_ascii_end();
+    let words = words.strip_suffix(b"\0").unwrap_or(words);
+    let n = read(Text::new(b"/proc/sys/kernel/hostname"), &mut host);
+    let host = host.get(..n).unwrap_or(b"").trim_ascii_end();
+    let mut t = Line::default();
+    let slots = Lane { kind: Kind::Slot, number: 0 };
+    meta(&mut t, "process_labels", id, slots).put(b"\"labels\":\"");
+    json::put(&mut t, host);
+    t.put(b"\",\"host\":\"");
+    json::put(&mut t, host);
+    t.put(b"\",\"command\":\"");
+    json::put(&mut t, words);
+    t.put(b"\",\"date\":").put_num(sys::date() as i64).put(b",\"at\":");
+    micros(&mut t, sys::now()).put(b"}},\n");
+    t
+}
+
+/// For how long a job slept, so that others could run on its slot. It may have changed its lane meanwhile: so this is
+/// no event of a lane, but one that begins and ends beside them.
+pub fn lent(id: Id, job: (u32, u32), pid: i32, time: (u64, u64)) -> Line {
+    let mut t = Line::default();
+    for (kind, at) in [(b"b", time.0), (b"e", time.1)] {
+        t.put(b"{\"name\":\"slot lent\",\"cat\":\"lent\",\"ph\":\"").put(kind).put(b"\",\"id\":\"");
+        put_job(&mut t, job).put(b"\",\"ts\":");
+        micros(&mut t, at);
+        if kind == b"b" {
+            t.put(b",\"dur\":");
+            micros(&mut t, time.1.saturating_sub(time.0));
+        }
+        t.put(b",\"pid\":").put_num(group(id, Kind::Slot)).put(b",\"tid\":0,\"args\":{\"job\":\"");
+        put_job(&mut t, job).put(b"\",\"pid\":").put_num(pid).put(b"}},\n");
+    }
+    t
+}
+
+/// The most memory that a process which has just been collected, or one that it had collected, has used, in kB.
+pub fn memory(id: Id, pid: i32, kb: i64) -> Line {
+    let mut t = Line::default();
+    let slots = Lane { kind: Kind::Slot, number: 0 };
+    meta(&mut t, "memory", id, slots).put(b"\"pid\":").put_num(pid);
+    t.put(b",\"memory\":").put_num(kb).put(b",\"at\":");
+    micros(&mut t, sys::now()).put(b"}},\n");
+    t
+}
+
+fn put_job(t: &mut Line, job: (u32, u32)) -> &mut Line {
+    t.put_num(job.0).put(b".").put_num(job.1)
 }
 
 /// The name of a lane that is used for the first time.
@@ -112,7 +179,7 @@ fn micros(t: &mut Line, nanos: u64) -> &mut Line {
 /// As open(2) and write(2).
 pub fn create(path: &CStr) -> Result<()> {
     let start = |at: &CStr, how| {
-        let fd = open(at, libc::O_CREAT | how)?;
+        let fd = open(at, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | how)?;
         // Others will open it again, and an umask may have taken the owner's own rights away.
         let mode = sys::fstat(fd).map_or(0o600, |st| st.st_mode & 0o777);
         if mode & 0o600 != 0o600 {
@@ -147,15 +214,16 @@ pub fn create(path: &CStr) -> Result<()> {
 /// # Errors
 /// As open(2) and write(2). ENXIO: a fifo that nobody reads. ELOOP: another user's symbolic link.
 pub fn append(path: &CStr, lines: &[u8], create: bool) -> Result<()> {
-    let fd = open(path, if create { libc::O_CREAT } else { 0 })?;
+    let how = libc::O_WRONLY | libc::O_APPEND;
+    let fd = open(path, how | if create { libc::O_CREAT } else { 0 })?;
     let written = sys::without_signals(|| sys::write(fd, lines));
     sys::close(fd);
     written.map(drop)
 }
 
 /// Who names a file in a folder that others can write to does not mean what a link of theirs leads to.
-fn open(path: &CStr, how: i32) -> Result<i32> {
-    let how = how | libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK;
+pub(super) fn open(path: &CStr, how: i32) -> Result<i32> {
+    let how = how | libc::O_NONBLOCK;
     match sys::open(path, how | libc::O_NOFOLLOW, 0o666) {
         Err(Errno(libc::ELOOP)) if is_trusted_link(path) => sys::open(path, how, 0o666),
         opened => opened,
@@ -182,6 +250,7 @@ mod tests {
                 time: (i64::MAX as u64 - 1, i64::MAX as u64),
                 job: (4095, 0xf_ffff),
                 pids: (i32::MAX, i32::MAX),
+                home: Some((4095, 0xf_ffff)),
                 why: "the running jobs wait for others",
                 waited: i64::MAX as u64,
             },
@@ -199,6 +268,7 @@ mod tests {
             time: (5_000_001, 7_000_010),
             job: (3, 1),
             pids: (42, 41),
+            home: Some((2, 5)),
             why: "",
             waited: 0,
         };
@@ -206,7 +276,7 @@ mod tests {
         let want =
             "{\"name\":\"cc \\\"a\\\\b\\\" .o\",\"cat\":\"token\",\"ph\":\"X\",\"ts\":5000.001,\
                     \"dur\":2000.009,\"pid\":16392,\"tid\":2,\"args\":{\"job\":\"3.1\",\"pid\":42,\
-                    \"client\":41,\"waited\":0.000}},\n";
+                    \"client\":41,\"waited\":0.000,\"in\":\"2.5\"}},\n";
         assert_eq!(text, want);
     }
 
@@ -241,6 +311,20 @@ mod tests {
         let mut t = Line::default();
         head((u64::MAX, u64::MAX, 0), &Path::new([b'x'; 200]), 65_536, &mut t);
         assert!(t.fits());
+        assert!(
+            lent((u64::MAX, u64::MAX, 0), (4095, 0xf_ffff), i32::MAX, (0, i64::MAX as u64)).fits()
+        );
+    }
+
+    #[test]
+    fn it_is_told_what_is_built_where_and_when() {
+        let line = about((1, 2, 3));
+        let line = std::str::from_utf8(line.bytes()).unwrap();
+        let words: Vec<_> = std::env::args().collect();
+        assert!(line.contains(&format!("\"command\":\"{}", words[0])), "{line}");
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert!(line.contains(&format!("\"host\":\"{}\"", host.trim())), "{line}");
+        assert!(line.ends_with("}},\n") && line.matches('\n').count() == 1 && !line.contains('\0'));
     }
 
     proptest! {

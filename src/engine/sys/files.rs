@@ -40,6 +40,12 @@ pub fn pread(fd: c_int, buf: &mut [u8], at: u64) -> Result<usize> {
     unsafe { call!(libc::SYS_pread64, fd, buf.as_mut_ptr(), buf.len(), at) }
 }
 
+/// pwrite(2): not for a descriptor with `O_APPEND`.
+pub fn pwrite(fd: c_int, buf: &[u8], at: u64) -> Result<usize> {
+    // SAFETY: the buffer is readable and as long as said.
+    unsafe { call!(libc::SYS_pwrite64, fd, buf.as_ptr(), buf.len(), at) }
+}
+
 /// read(2) of one byte to an address in shared memory.
 ///
 /// # Safety

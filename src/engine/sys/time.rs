@@ -14,6 +14,11 @@ pub fn now() -> u64 {
     clock(libc::CLOCK_BOOTTIME)
 }
 
+/// Seconds since 1970 (`CLOCK_REALTIME`).
+pub fn date() -> u64 {
+    clock(libc::CLOCK_REALTIME) / 1_000_000_000
+}
+
 /// Nanoseconds of processor time that this process has used (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn cpu_time() -> u64 {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID)

@@ -10,6 +10,7 @@ use crate::slots::State;
 use crate::sys;
 
 use super::activity::Activity;
+use super::lent::Lent;
 use super::pace::Pace;
 use super::part::{When, MOMENT};
 use super::verdict::Look;
@@ -32,17 +33,38 @@ pub struct Lender {
     came_back: bool,
     /// See [`Lender::missing`].
     missing: u32,
+    /// For the trace, if one is written.
+    lent: Option<&'static mut Lent>,
 }
 
 impl Lender {
     /// One that lends the slot of a job that has slept for so long, in ns.
     pub fn new(limit: u64) -> Self {
-        Self { limit, activity: None, last: 0, waiting: u64::MAX, came_back: false, missing: 0 }
+        Self {
+            limit,
+            activity: None,
+            last: 0,
+            waiting: u64::MAX,
+            came_back: false,
+            missing: 0,
+            lent: None,
+        }
     }
 
     /// How many slots the jobs lacked in the last round that compute, or wait to come back.
     pub fn missing(&self) -> u32 {
         self.missing
+    }
+
+    /// Tells the trace of the slots that were lent.
+    pub fn note_lent(&mut self, ledger: &Ledger) {
+        if self.lent.is_none() && ledger.header.asked.is_traced() {
+            // SAFETY: zeros are no job.
+            self.lent = unsafe { sys::map_zeroed() }.ok();
+        }
+        if let Some(lent) = self.lent.as_deref_mut() {
+            lent.note(ledger, self.last != 0);
+        }
     }
 
     /// Looks at all running jobs, and starts held ones where slots sleep.
@@ -58,7 +80,31 @@ impl Lender {
             // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.looks.store(0, Release);
-            (self.last, self.missing) = (0, 0);
+            Self {
+                limit,
+                activity: None,
+                last: 0,
+                waiting: u64::MAX,
+                came_back: false,
+                missing: 0,
+                lent: None,
+            }
+        }
+
+        /// How many slots the jobs lacked in the last round that compute, or wait to come back.
+        pub fn missing(&self) -> u32 {
+            self.missing
+        }
+
+        /// Tells the trace of the slots that were lent.
+        pub fn note_lent(&mut self, ledger: &Ledger) {
+            if self.lent.is_none() && ledger.header.asked.is_traced() {
+                // SAFETY: zeros are no job.
+                self.lent = unsafe { sys::map_zeroed() }.ok();
+            }
+            if let Some(lent) = self.lent.as_deref_mut() {
+                lent.note(ledger, self.last != 0);
+            }
             return Pace::Rest;
         }
         header.looks.store(1, Release);
@@ -104,6 +150,7 @@ impl Lender {
         self.missing = census.debt().saturating_add(count_parked(ledger));
         // Relaxed: it is counted again soon.
         header.spare.store(spare, Relaxed);
+        self.note_lent(ledger);
         match (waits, parked) {
             (_, true) => Pace::Hurry,
             (true, false) => Pace::Soon,

@@ -17,6 +17,7 @@ pub mod alive;
 mod breaker;
 mod ends;
 mod lend;
+mod lent;
 mod pace;
 mod part;
 pub mod settings;
@@ -72,6 +73,13 @@ impl Watchdog {
                 self.breaker.round(ledger, look);
                 Pace::Rest
             }
+        }
+    }
+
+    /// No job is left: tells the trace of those that slept at their end.
+    pub fn finish(&mut self, ledger: &Ledger) {
+        if let Some(lender) = &mut self.lender {
+            lender.note_lent(ledger);
         }
     }
 }

@@ -126,5 +126,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         let _ = sys::unlink(header.path().c());
     }
     tell(ledger, stats);
+    guard.watchdog.finish(ledger);
+    ledger.close_trace();
     sys::exit(0)
 }

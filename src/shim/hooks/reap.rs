@@ -2,12 +2,17 @@
 
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
+use core::ptr::null_mut;
 
 use jsshim_engine::sys;
 
+use crate::doors::behind;
 use crate::host::errno::fail;
 use crate::job::state::STATE;
-use crate::job::{lent, life};
+use crate::job::{lent, life, names};
+
+/// All others but waitid(2) are this one.
+type Wait4 = unsafe extern "C" fn(c_int, *mut c_int, c_int, *mut c_void) -> c_int;
 
 /// The body of wait(2).
 ///
@@ -16,7 +21,7 @@ use crate::job::{lent, life};
 pub unsafe fn wait(real: impl Fn(*mut c_int) -> c_int, status: *mut c_int) -> c_int {
     life::before_wait();
     // SAFETY: the host's arguments.
-    unsafe { reap(status, real) }
+    unsafe { reap(status, |status| measured((ANY, status, 0, null_mut()), || real(status))) }
 }
 
 /// The body of waitpid(2).
@@ -30,7 +35,12 @@ pub unsafe fn waitpid(
     options: c_int,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| any(pid == ANY, options, || real(pid, status, options))) }
+    unsafe {
+        reap(status, |status| {
+            let call = (pid, status, options, null_mut());
+            any(pid == ANY, options, || measured(call, || real(pid, status, options)))
+        })
+    }
 }
 
 /// The body of wait3(2).
@@ -44,7 +54,12 @@ pub unsafe fn wait3(
     usage: *mut c_void,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| any(true, options, || real(status, options, usage))) }
+    unsafe {
+        reap(status, |status| {
+            let call = (ANY, status, options, usage);
+            any(true, options, || measured(call, || real(status, options, usage)))
+        })
+    }
 }
 
 /// The body of wait4(2).
@@ -59,7 +74,49 @@ pub unsafe fn wait4(
     usage: *mut c_void,
 ) -> c_int {
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| any(pid == ANY, options, || real(pid, status, options, usage))) }
+    unsafe {
+        reap(status, |status| {
+            let call = (pid, status, options, usage);
+            any(pid == ANY, options, || measured(call, || real(pid, status, options, usage)))
+        })
+    }
+}
+
+/// The same wait by wait4(2) where a trace is written, which is told how much memory the child has used.
+///
+/// # Safety
+/// As wait4(2); the status is no null pointer.
+unsafe fn measured(
+    call: (c_int, *mut c_int, c_int, *mut c_void),
+    real: impl Fn() -> c_int,
+) -> c_int {
+    let Some(wait4) = names::is_traced().then(|| behind::wait4.get()).flatten() else {
+        return real();
+    };
+    // SAFETY: by the contract.
+    unsafe { measure(call, wait4) }
+}
+
+/// See [`measured`]. Apart, because it needs stack.
+#[inline(never)]
+unsafe fn measure(
+    (pid, status, options, usage): (c_int, *mut c_int, c_int, *mut c_void),
+    wait4: Wait4,
+) -> c_int {
+    let mut own = MaybeUninit::<libc::rusage>::zeroed();
+    let to = if usage.is_null() { own.as_mut_ptr() } else { usage.cast() };
+    // SAFETY: the host's arguments, or room of our own; read only after a success.
+    unsafe {
+        let child = wait4(pid, status, options, to.cast());
+        if child > 0 && has_ended(*status) {
+            names::memory(child, (*to).ru_maxrss);
+        }
+        child
+    }
+}
+
+fn has_ended(status: c_int) -> bool {
+    libc::WIFEXITED(status) || libc::WIFSIGNALED(status)
 }
 
 /// Any child, for waitpid(2).
@@ -150,7 +207,7 @@ unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_
     let to = if status.is_null() { &raw mut own } else { status };
     let pid = lent::across_wait(|| real(to));
     // SAFETY: after a success the word is filled in.
-    if pid > 0 && unsafe { libc::WIFEXITED(*to) || libc::WIFSIGNALED(*to) } {
+    if pid > 0 && has_ended(unsafe { *to }) {
         life::ended(pid);
     }
     pid

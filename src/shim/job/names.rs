@@ -1,5 +1,5 @@
-//! What jobs are called in a trace. The hooks that see the arguments say so; without a trace this is one
-//! load.
+//! What jobs are called in a trace, and how much memory they have used. The hooks that see it say so; without a trace
+//! this is one load.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -27,6 +27,13 @@ fn is_wanted(ledger: &Ledger) -> bool {
 /// Are names wanted?
 pub fn is_traced() -> bool {
     traced().is_some()
+}
+
+/// This child has been collected, and has used so much memory at most, in kB.
+pub fn memory(pid: i32, kb: i64) {
+    if let Some(ledger) = traced() {
+        ledger.tell_memory(pid, kb);
+    }
 }
 
 fn put(ledger: &Ledger, job: Handle, name: &Name) {
