@@ -1,5 +1,6 @@
 //! What is shown of a build: statistics, trace, report, status. Each on real nested builds.
 
+mod page;
 mod report;
 mod stats;
 mod status;
@@ -12,6 +13,7 @@ use crate::Test;
 pub fn tests() -> Vec<Test> {
     let mut list = stats::tests();
     list.extend(report::tests());
+    list.extend(page::tests());
     list.extend(status::tests());
     list.extend(terminal::tests());
     list

@@ -120,6 +120,13 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 /// A new file for `--trace`, in place of an old one.
 fn fresh_trace(path: &Path) -> Result<PathBuf> {
     let path = absolute(path)?;
+    // It is written by many processes, a line at a time.
+    if path.extension().is_some_and(|end| end == "gz") {
+        let name = path.with_extension("");
+        let name = name.file_name().unwrap_or_default().display();
+        let how = format!("jsshim report {name} -o {name}.gz");
+        return Err(failure(2, format!("{}: a trace is packed afterwards: {how}", path.display())));
+    }
     match std::fs::write(&path, "[\n") {
         Ok(()) => Ok(path),
         Err(e) => Err(failure(2, format!("cannot write {}: {}", path.display(), reason(&e)))),

@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use jsshim_engine::show::lanes::Kind;
 
-use super::page::{escape, seconds};
-use super::read::{Part, Pool, State};
-use super::sums::Sums;
+use super::format::{duration, escape};
+use super::model::{Part, Pool, State};
+use super::sums::{self, Sums};
 
 /// The width of everything, of the names at the left, and of what is right of it.
 const WIDTH: f64 = 1180.0;
@@ -24,11 +24,11 @@ const DEPTH: usize = 4;
 const MOST_WAITS: u32 = 24;
 
 /// The style of the picture, which it carries with it.
-pub const STYLE: &str = "\
-text{font:11px sans-serif;fill:#333}.t{font-size:10px;fill:#fff;pointer-events:none}\
-.implicit{fill:#3b6ea5}.token{fill:#3f8f5f}.borrowed{fill:#7a5fa0}.overdraft{fill:#c0392b}.wait{fill:#e0b040}\
-.part{stroke:#fff;stroke-width:.5}.row{fill:#f3f3f0}.grid{stroke:#ddd}\
-.busy{fill:#9cc3a8;stroke:#3f8f5f}.limit{stroke:#c0392b;stroke-dasharray:5 3}";
+const STYLE: &str = "\
+text{font:11px sans-serif;fill:#333}.t{font-size:10px;fill:#fff;pointer-events:none}.d{fill:#222}\
+.implicit{fill:#2f6299}.token{fill:#2a7347}.borrowed{fill:#6f50a0}.overdraft{fill:#b3301f}.wait{fill:#e0b040}\
+.lent{fill:#c9c4d6}.part{stroke:#fff;stroke-width:.5}.row{fill:#f3f3f0}.grid{stroke:#ddd}\
+.busy{fill:#9cc3a8;stroke:#2a7347}.limit{stroke:#b3301f;stroke-dasharray:5 3}";
 
 /// A picture under way.
 struct Picture<'a> {
@@ -39,7 +39,7 @@ struct Picture<'a> {
 }
 
 /// Draws it: the height, and the elements.
-pub fn pool(pool: &Pool, sums: &Sums) -> (f64, String) {
+fn pool(pool: &Pool, sums: &Sums) -> (f64, String) {
     let mut p = Picture { pool, sums, text: String::new(), y: 14.0 };
     p.lanes(Kind::Slot, "slot", u32::MAX);
     p.lanes(Kind::Overdraft, "overdraft", u32::MAX);
@@ -88,40 +88,42 @@ impl Picture<'_> {
         let mut drawn = [f64::MIN; DEPTH];
         for (part, depth) in parts.iter().zip(depths.iter().copied()) {
             let (x, end) = (self.x(part.time.0), self.x(part.time.1));
-            if end < drawn[depth] + 0.25 {
+            if end < drawn[depth] + 0.25 && part.state != State::Lent {
                 continue;
             }
-            drawn[depth] = end;
+            drawn[depth] = end.max(drawn[depth]);
             self.part(part, x, (end - x).max(0.25), depth);
         }
     }
 
     fn part(&mut self, part: &Part, x: f64, w: f64, depth: usize) {
-        let (y, h) = (self.y + ROW * depth as f64, ROW - 1.0);
-        let class = match part.state {
-            State::Implicit => "implicit",
-            State::Token => "token",
-            State::Borrowed => "borrowed",
-            State::Overdraft => "overdraft",
-            State::Wait => "wait",
-        };
-        let why = if part.why.is_empty() { String::new() } else { format!(": {}", part.why) };
-        let name = escape(&part.name);
+        let (mut y, mut h) = (self.y + ROW * depth as f64, ROW - 1.0);
+        if part.state == State::Lent {
+            (y, h) = (y + h - 3.0, 3.0);
+        }
+        let (class, job) = (part.state.name(), &self.pool.jobs[part.job]);
+        let over = part.state == State::Overdraft && !job.why.is_empty();
+        let why = if over { format!(": {}", job.why) } else { String::new() };
+        let name = escape(&job.name);
         self.add(format_args!(
             "<rect class=\"part {class}\" x=\"{x:.2}\" y=\"{y:.1}\" width=\"{w:.2}\" height=\"{h:.1}\">\
-             <title>{name}\n{class}{}, {} from {}, pid {}</title></rect>",
+             <title>{name}\n{}{}, {} from {}, pid {}</title></rect>",
+            part.state.text(),
             escape(&why),
-            seconds(part.nanos()),
-            seconds(part.time.0 - self.sums.time.0),
-            part.pid,
+            duration(part.nanos()),
+            duration(part.time.0 - self.sums.time.0),
+            job.pid,
         ));
         // About 5.5 to a letter.
         let room = ((w - 6.0) / 5.5) as usize;
-        if room >= 3 {
-            let shown: String = part.name.chars().take(room).collect();
+        if room >= 3 && part.state != State::Lent {
+            let shown: String = job.name.chars().take(room).collect();
             let shown = escape(&shown);
             let (x, y) = (x + 3.0, y + 10.5);
-            self.add(format_args!("<text class=\"t\" x=\"{x:.1}\" y=\"{y:.1}\">{shown}</text>"));
+            let dark = if part.state == State::Wait { " d" } else { "" };
+            self.add(format_args!(
+                "<text class=\"t{dark}\" x=\"{x:.1}\" y=\"{y:.1}\">{shown}</text>"
+            ));
         }
     }
 
@@ -174,7 +176,7 @@ impl Picture<'_> {
                 "<path class=\"grid\" d=\"M{x:.1} {y:.1}v5\"/><text x=\"{x:.1}\" y=\"{:.1}\" \
                  text-anchor=\"middle\">{}</text>",
                 y + 17.0,
-                seconds(at)
+                duration(at)
             ));
         }
         self.y += AXIS;
@@ -186,13 +188,31 @@ fn depths(parts: &[&Part]) -> Vec<usize> {
     let mut around: Vec<u64> = Vec::new();
     let depth = |part: &&Part| {
         around.retain(|end| *end > part.time.0);
-        around.push(part.time.1);
+        // It is shown on the job that sleeps.
+        if part.state != State::Lent || around.is_empty() {
+            around.push(part.time.1);
+        }
         (around.len() - 1).min(DEPTH - 1)
     };
     parts.iter().map(depth).collect()
 }
 
-/// The width of a picture.
-pub fn width() -> f64 {
-    WIDTH
+/// The pictures of all pools, one below the other.
+pub fn svg(pools: &[Pool]) -> String {
+    let (mut body, mut y) = (String::new(), 0.0);
+    for one in pools {
+        let (height, picture) = pool(one, &sums::of(one));
+        let name = escape(&one.name);
+        let _ = writeln!(
+            body,
+            "<text x=\"4\" y=\"{:.1}\">{name}</text><g transform=\"translate(0 {:.1})\">{picture}</g>",
+            y + 14.0,
+            y + 18.0
+        );
+        y += height + 24.0;
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y:.1}\">\n<style>{STYLE}</style>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n"
+    )
 }

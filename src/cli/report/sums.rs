@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jsshim_engine::ledger::stats::Counts;
 use jsshim_engine::show::lanes::Kind;
 
-use super::read::{Part, Pool, State};
+use super::model::{Part, Pool, State};
 
 /// See the module.
 pub struct Sums {
@@ -27,16 +27,14 @@ pub struct Sums {
 pub fn of(pool: &Pool) -> Sums {
     let start = pool.parts.iter().map(|p| p.time.0).min().unwrap_or(0);
     let end = pool.parts.iter().map(|p| p.time.1).max().unwrap_or(0);
-    let ran: HashSet<_> =
-        pool.parts.iter().filter(|p| p.state != State::Wait).map(|p| &p.job).collect();
-    let mut counts =
-        Counts { jobs: u32::try_from(ran.len()).unwrap_or(u32::MAX), ..Counts::default() };
+    let ran = pool.jobs.iter().filter(|job| job.ran).count();
+    let mut counts = Counts { jobs: u32::try_from(ran).unwrap_or(u32::MAX), ..Counts::default() };
     // One that was killed before it started has waited for nothing.
-    let waits = pool.parts.iter().filter(|p| p.state == State::Wait && ran.contains(&p.job));
+    let waits = pool.parts.iter().filter(|p| p.state == State::Wait && pool.jobs[p.job].ran);
     waits.for_each(|p| counts.add_wait(p.nanos()));
-    let mut overdrafts = BTreeMap::<_, HashSet<&String>>::new();
+    let mut overdrafts = BTreeMap::<_, HashSet<usize>>::new();
     for p in pool.parts.iter().filter(|p| p.state == State::Overdraft) {
-        overdrafts.entry(p.why.clone()).or_default().insert(&p.job);
+        overdrafts.entry(pool.jobs[p.job].why.clone()).or_default().insert(p.job);
     }
     let lanes: HashSet<_> = slots(pool).map(|p| p.lane).collect();
     let curve = curve(pool);
@@ -77,8 +75,8 @@ impl Sums {
 }
 
 /// What ran on slots.
-pub fn slots(pool: &Pool) -> impl Iterator<Item = &Part> {
-    pool.parts.iter().filter(|p| p.kind == Kind::Slot)
+fn slots(pool: &Pool) -> impl Iterator<Item = &Part> {
+    pool.parts.iter().filter(|p| p.kind == Kind::Slot && p.state != State::Lent)
 }
 
 /// How many slots are busy, step by step.
