@@ -80,31 +80,8 @@ impl Lender {
             // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.looks.store(0, Release);
-            Self {
-                limit,
-                activity: None,
-                last: 0,
-                waiting: u64::MAX,
-                came_back: false,
-                missing: 0,
-                lent: None,
-            }
-        }
-
-        /// How many slots the jobs lacked in the last round that compute, or wait to come back.
-        pub fn missing(&self) -> u32 {
-            self.missing
-        }
-
-        /// Tells the trace of the slots that were lent.
-        pub fn note_lent(&mut self, ledger: &Ledger) {
-            if self.lent.is_none() && ledger.header.asked.is_traced() {
-                // SAFETY: zeros are no job.
-                self.lent = unsafe { sys::map_zeroed() }.ok();
-            }
-            if let Some(lent) = self.lent.as_deref_mut() {
-                lent.note(ledger, self.last != 0);
-            }
+            (self.last, self.missing) = (0, 0);
+            self.note_lent(ledger);
             return Pace::Rest;
         }
         header.looks.store(1, Release);
