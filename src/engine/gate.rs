@@ -1,12 +1,11 @@
 //! The gate: the one wait of a client for a slot.
 //!
-//! A host may sleep here only while nothing else needs it: it has one thread, no job of its own is held
-//! already, it feeds no pipe, and nothing that it reads has data. It sleeps in one ppoll on the pool,
-//! on a pidfd of each running job and on the pipes and sockets that the host reads, for at most a
-//! second. No signal handler is installed and no mask changed: a pidfd tells of a job's end whether
-//! SIGCHLD is handled, ignored, blocked or left alone, takes nothing from the host's queue, and a
-//! handler of the host that runs ends the wait like data does. Where there are no pidfds (Linux before
-//! 5.3, some sandboxes), no parent waits: the job is held instead.
+//! A host may sleep here only while nothing else needs it: it has one thread, none of its jobs is held already, it
+//! feeds no pipe, and nothing that it reads has data. It sleeps in one ppoll on the pool, on a pidfd of each running
+//! job and on the pipes and sockets that the host reads, for at most a second. No signal handler is installed and no
+//! mask changed: a pidfd reports a job's end whether SIGCHLD is handled, ignored, blocked or left alone, and takes
+//! nothing from the host's queue. A handler of the host that runs ends the wait as data does. Where there are no pidfds
+//! (Linux before 5.3, some sandboxes), no parent waits: the job is held instead.
 
 use crate::client::jobs::Jobs;
 use crate::client::Client;
@@ -18,16 +17,16 @@ use crate::sys::{self, Errno};
 
 /// The longest wait, in ms.
 const MOST_MILLIS: u64 = 1000;
-/// How often it is asked whether a held job could start on the slot of one that sleeps, in ms.
+/// How often it checks whether a held job could start on the slot of a sleeping job, in ms.
 const LOOK_MILLIS: u64 = 20;
-/// Descriptors that a gate watches at most; a host with more is not kept.
+/// The most descriptors that a gate watches; a host with more does not wait.
 const MOST_FDS: usize = 24;
 
-/// What a gate watches.
+/// The descriptors that a gate watches.
 pub struct Watch {
     fds: [libc::pollfd; MOST_FDS],
     used: usize,
-    /// From here on: pidfds, ours to close.
+    /// From this index on: pidfds, which are ours to close.
     own: usize,
 }
 
@@ -44,10 +43,10 @@ impl Watch {
         Self { fds: [none; MOST_FDS], used: 0, own: MOST_FDS }
     }
 
-    /// Waits for a slot for a claimed job. `None`: hold it. `eager` waits even where the host could be
-    /// needed by another thread or by a reader.
+    /// Waits for a slot for a claimed job. Returns None if the job must be held. `eager` waits even if another thread
+    /// or a reader could need the host.
     ///
-    /// A handler of the host may jump out of this; then [`Watch::close`] is due.
+    /// A handler of the host may jump out of this; then the caller must call [`Watch::close`].
     pub fn wait(
         &mut self,
         client: &Client,
@@ -78,7 +77,7 @@ impl Watch {
         client.pool.pollable().is_some_and(|fd| self.add(fd))
     }
 
-    /// The pipes and sockets that the host reads; `false` if it cannot be kept.
+    /// Adds the pipes and sockets that the host reads. Returns false if the host must not wait.
     fn add_host(&mut self, client: &Client, eager: bool) -> bool {
         let mut fine = true;
         let listed = proc::each_fd(0, |fd| fine = fine && self.add_host_fd(client, fd, eager));
@@ -93,7 +92,7 @@ impl Watch {
         }
         let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
         match mode {
-            // What the host writes to a pipe beyond its output, a running job may be waiting for.
+            // A running job may wait for what the host writes to a pipe other than its output.
             libc::O_WRONLY => fd <= 2 || eager,
             _ if fd == 1 || fd == 2 => true,
             _ => self.add(fd),
@@ -120,7 +119,7 @@ impl Watch {
                 return Some(state);
             }
             if client.ledger().withholds_tokens() {
-                // Tokens that lie there would wake us again and again.
+                // Tokens in the pool would wake us again and again.
                 return None;
             }
             let left = until.saturating_sub(sys::now()) / 1_000_000;
@@ -137,7 +136,7 @@ impl Watch {
                 client.sweep(jobs);
                 return client.start_now(job, jobs, || ());
             }
-            // A pool that only hangs up has gone.
+            // A pool that only hangs up is gone.
             let gone = |p: &libc::pollfd| p.revents & libc::POLLIN == 0 && p.revents != 0;
             if fds.first().is_some_and(gone) || self.host_is_needed() {
                 return None;
@@ -145,7 +144,7 @@ impl Watch {
         }
     }
 
-    /// Has one of the host's descriptors something for it? Pidfds that fired are done with.
+    /// Returns whether one of the host's descriptors has something for it. Closes the pidfds that fired.
     fn host_is_needed(&mut self) -> bool {
         let mut needed = false;
         for (i, p) in self.fds.iter_mut().enumerate().take(self.used).skip(1) {
@@ -159,7 +158,7 @@ impl Watch {
         needed
     }
 
-    /// Closes what is ours.
+    /// Closes the pidfds.
     pub fn close(&mut self) {
         for p in self.fds.iter_mut().take(self.used).skip(self.own) {
             if p.fd >= 0 {

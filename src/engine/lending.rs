@@ -1,41 +1,42 @@
-//! Lending: while all that runs on a slot sleeps, a held job may run instead. Pure: no system call, no clock.
+//! Lending: while everything that runs on a slot sleeps, a held job may run instead. Pure: no system call, no clock.
 //!
-//! N bounds the jobs that *compute*. A running job *sleeps* when all its own processes do, the other jobs below them left
-//! out, in waits that are no work ([`crate::watchdog`] tells). Every other running job computes.
+//! N bounds the jobs that *compute*. A running job *sleeps* if all of its own processes sleep in waits that are no
+//! work; processes of other jobs below it do not count ([`crate::watchdog`] decides). Every other running job computes.
 //!
 //! # The invariants
 //!
 //! 1. Lending is bookkeeping. No byte moves: the lender's token stays in its record, and goes back once, at its end.
-//! 2. Slots are lent to the pool and not to a certain job: when one is lent, the jobs that compute and the one that
-//!    starts are no more than the slots that the pool's jobs have ([`Census::spare`]).
-//! 3. Only a job that wakes up brings the jobs that compute above the slots. Each job above is a *debt*.
-//! 4. Debts are paid before anything else: a token that comes to the pool's jobs, from a job that ends or from the
-//!    pool, goes to a job that has borrowed and computes ([`State::Borrowed`] to `Token`), before a held job gets it.
-//!    One that lies in the pool goes to a job that has borrowed and sleeps, too, if jobs lack slots: those below it may
-//!    compute on its implicit slot.
-//! 5. While a job is held and fewer jobs compute than there are slots, one more starts: nobody waits for a job that
+//! 2. Slots are lent to the pool, not to a certain job. A slot is lent only if the jobs that compute, including the one
+//!    that starts, are no more than the slots that the pool's jobs have ([`Census::spare`]).
+//! 3. Only a job that wakes up can raise the number of computing jobs above the number of slots. Each job above it is a
+//!    *debt*.
+//! 4. Debts are paid first: a token that becomes available, from a job that ends or from the pool, goes to a borrowed
+//!    job that computes ([`State::Borrowed`] to `Token`) before a held job gets it. If jobs lack slots, a token that
+//!    lies in the pool also goes to a borrowed job that sleeps: jobs below it may compute on its implicit slot.
+//! 5. While a job is held and fewer jobs compute than there are slots, one more starts: no job waits for a job that
 //!    sleeps.
-//! 6. A job that wakes up in a call that the library sees waits there until a slot is spare ([`crate::hold::park`]); such jobs
-//!    come back before a held one starts. Only one that has never computed for long goes on at once, one at a time, while
-//!    there is no debt. So where all sleep in such calls no more than one job is above the slots.
+//! 6. A job that wakes up in a call that the library hooks waits there until a slot is spare ([`crate::hold::park`]).
+//!    Such a job comes back before a held job starts. Only a job that has never computed for long goes on at once, one
+//!    at a time, while there is no debt. So if all jobs sleep in such calls, at most one job is above the number of
+//!    slots.
 //!
-//! Compared with a run without the library all of this only holds back less, so it makes no build less correct.
+//! Compared with a run without the library, lending only makes it hold back less, so it makes no build less correct.
 
 use crate::slots::State;
 
 /// The running jobs of a pool, counted at one time.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Census {
-    /// The slots that they have.
+    /// The slots that the jobs have.
     pub slots: u32,
-    /// How many compute.
+    /// How many jobs compute.
     pub computing: u32,
-    /// How many of these have borrowed.
+    /// How many of the computing jobs are borrowed.
     pub owed: u32,
 }
 
 impl Census {
-    /// Counts one more job. `shares`: its client runs in another job, so that its implicit slot is the other job's.
+    /// Counts one job. `shares`: its client runs in another job, so its implicit slot is that job's slot.
     pub fn add(&mut self, state: State, shares: bool, sleeps: bool) {
         let has_slot = state == State::Token || state == State::Implicit && !shares;
         self.slots = self.slots.saturating_add(has_slot.into());
@@ -49,7 +50,7 @@ impl Census {
         self.slots.saturating_sub(self.computing)
     }
 
-    /// By how many more jobs compute than there are slots.
+    /// How many more jobs compute than there are slots.
     pub fn debt(&self) -> u32 {
         self.computing.saturating_sub(self.slots)
     }

@@ -1,10 +1,9 @@
-//! The job server engine of jsshim: everything that knows pools, slots and jobs, and nothing that knows
-//! hooks or hosts.
+//! The job server engine of jsshim: everything about pools, slots and jobs, and nothing about hooks or hosts.
 //!
 //! | room | what is in it; it knows the rooms below it, and none above |
 //! |---|---|
-//! | [`serve`] | being a client or server by oneself: libjobserver, and the loop of a build tool |
-//! | [`gate`] | a client waits for a slot before its job exists |
+//! | [`client`] | a process that takes slots |
+//! | [`serve`] | a client or server without the shim: libjobserver, and the loop of a build tool |
 //! | [`client`] | a process that takes slots |
 //! | [`watchdog`] | what the guard judges: who lives, who sleeps, who waits for whom |
 //! | [`guard`] | starting the guard, and the keeper above it |
@@ -16,8 +15,8 @@
 //! | [`program`] | would this exec succeed, and does that program speak the protocol? |
 //! | [`makeflags`] | MAKEFLAGS, read and written |
 //! | [`slots`], [`lending`] | what a job may be, and on whose slot it runs; pure |
-//! | [`proc`](mod@proc), [`space`], [`text`], [`room`], [`sys`] | the seam to the system |
-//!
+//! No allocator, no libc call, no lock and no panic: the engine runs in hooks of foreign processes, in forked children
+//! of threaded processes, and in a helper that has no libc.
 //! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
 //! children of threaded ones, and in a helper that has no libc.
 #![cfg_attr(not(test), no_std)]

@@ -1,4 +1,4 @@
-//! Memory for a while, for what is too large for the stack of a host: a path has up to 4,096 bytes.
+//! Temporary memory for what is too large for the stack of a host: a path has up to 4,096 bytes.
 
 use core::ffi::CStr;
 
@@ -6,8 +6,8 @@ use crate::sys::{self, Errno, Result};
 
 pub use crate::text::PATH_ROOM;
 
-/// Anonymous memory, zeroed, unmapped when it is dropped. Async-signal-safe, in the child of a `vfork`, too, which
-/// must drop it before it execs: the mapping is its parent's.
+/// Anonymous memory, zeroed, unmapped when it is dropped. Async-signal-safe, also in the child of a `vfork`, which must
+/// drop it before it execs: the mapping is its parent's.
 pub struct Room {
     at: *mut u8,
     len: usize,
@@ -20,9 +20,9 @@ impl Room {
         sys::map(-1, len).map(|at| Self { at, len })
     }
 
-    /// All of it.
+    /// All bytes of it.
     pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: this mapping, which nobody else knows, as long as it is.
+        // SAFETY: this mapping, which no one else knows, for as long as it lives.
         unsafe { core::slice::from_raw_parts_mut(self.at, self.len) }
     }
 
@@ -34,7 +34,7 @@ impl Room {
         self.write_at(0, parts)
     }
 
-    /// The same behind the first bytes.
+    /// [`Room::write`], from byte `at` on.
     ///
     /// # Errors
     /// As [`Room::write`].
@@ -49,9 +49,9 @@ impl Room {
         Ok(())
     }
 
-    /// The text for the rest of the process' life.
+    /// Keeps the text for the rest of the process's life.
     pub fn keep(self) -> &'static CStr {
-        // SAFETY: a mapping that nobody unmaps, since `self` is not dropped.
+        // SAFETY: the mapping is never unmapped, since `self` is not dropped.
         let text = unsafe { &*core::ptr::from_ref(self.c()) };
         core::mem::forget(self);
         text
@@ -59,7 +59,7 @@ impl Room {
 
     /// The text before the first NUL.
     pub fn c(&self) -> &CStr {
-        // SAFETY: this mapping, as long as it is.
+        // SAFETY: this mapping, for as long as it lives.
         let bytes = unsafe { core::slice::from_raw_parts(self.at.cast_const(), self.len) };
         CStr::from_bytes_until_nul(bytes).unwrap_or(c"")
     }
@@ -67,7 +67,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // SAFETY: a mapping of `new`; whoever borrowed from it is done.
+        // SAFETY: a mapping of `new`; no borrow from it is left.
         unsafe { sys::unmap(self.at, self.len) };
     }
 }

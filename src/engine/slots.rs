@@ -1,18 +1,18 @@
-//! What a job may be, and what happens to a slot that falls free. Pure: no system call, no clock.
+//! The states of a job, and where a free slot goes. Pure: no system call, no clock.
 //!
 //! # The invariants
 //!
-//! A client owns one *implicit* slot from its start to its end; it is never in the pool. Every further
-//! slot is a *token*, a byte read from the pool that goes back exactly once, with the same value.
+//! A client owns one *implicit* slot from its start to its end; it is never in the pool. Every other slot is a *token*:
+//! a byte read from the pool that goes back exactly once, with the same value.
 //!
 //! 1. At most one job of a client is `Implicit`.
-//! 2. A byte lies in the record of exactly one job, from the `read` to the `write`. Whoever swaps it
-//!    out of the record writes it back; nobody else can.
-//! 3. A record is used for one job after another, each time under a new generation, so that a late
-//!    word about the one before finds nothing to change.
-//! 4. Only `Ending` leaves a slot. A slot that falls free goes first to a job that runs without one and computes,
-//!    then frees a token for the others of the pool, then starts the job that has waited longest, then goes to a job
-//!    that runs without one and sleeps. What a job may start on besides is in [`crate::lending`].
+//! 2. A byte lies in the record of exactly one job, from the `read` to the `write`. The process that swaps it out of
+//!    the record writes it back; no other can.
+//! 3. A record is used for one job after another, each time with a new generation, so that a late step for an earlier
+//!    job changes nothing.
+//! 4. Only `Ending` frees a slot. A free slot goes first to a job that computes without a slot; then it replaces the
+//!    token of a running job, which goes back to the pool; then it starts the job that has waited longest; then it goes
+//!    to a job that sleeps without a slot. [`crate::lending`] defines what else a job may start on.
 
 /// The state of one record of the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
@@ -20,13 +20,13 @@
 pub enum State {
     /// Not in use.
     Free = 0,
-    /// Being filled in by the client that claimed it; no process yet.
+    /// Claimed and being filled in by its client; no process yet.
     Claim = 1,
     /// Not a job: the record of a client.
     Client = 2,
     /// A job that exists or is about to, and has no slot yet.
     Held = 3,
-    /// A held job that is in its wait: a grant must wake it.
+    /// A held job in its wait: a grant must wake it.
     Waiting = 4,
     /// Runs on its client's implicit slot.
     Implicit = 5,
@@ -34,7 +34,7 @@ pub enum State {
     Token = 6,
     /// Runs without a slot.
     Overdraft = 7,
-    /// Ended; whoever brought it here gives back what it had and frees the record.
+    /// Ended; the process that made this step gives back what the job had and frees the record.
     Ending = 8,
     /// Runs on the slot of a job that sleeps ([`crate::lending`]).
     Borrowed = 9,
@@ -54,33 +54,33 @@ impl State {
         Self::Borrowed,
     ];
 
-    /// Is it a job that runs or is about to?
+    /// Returns whether this is a job that runs or is held.
     pub fn is_job(self) -> bool {
         self >= Self::Held && self != Self::Ending
     }
 
-    /// Waits for a slot?
+    /// Returns whether the job waits for a slot.
     pub fn is_held(self) -> bool {
         matches!(self, Self::Held | Self::Waiting)
     }
 
-    /// Runs on a slot of its own?
+    /// Returns whether the job runs on a slot of its own.
     pub fn is_backed(self) -> bool {
         matches!(self, Self::Implicit | Self::Token)
     }
 
-    /// Runs, on whatever?
+    /// Returns whether the job runs, with or without a slot.
     pub fn runs(self) -> bool {
         self.is_backed() || matches!(self, Self::Overdraft | Self::Borrowed)
     }
 
-    /// Does a job in this state run, or may it? One that is held but has not come to its wait may be a forked one that
-    /// does.
+    /// Returns whether the job runs or may run: a held job that has not come to its wait may be a forked process that
+    /// runs.
     pub fn may_run(self) -> bool {
         self.runs() || self == Self::Held
     }
 
-    /// May a record go from this state to `to`?
+    /// Returns whether the step from this state to `to` is legal.
     pub fn may_become(self, to: Self) -> bool {
         use State::*;
         matches!(
@@ -100,12 +100,12 @@ impl State {
     }
 }
 
-/// The first word of a record: state and generation in one, so that one compare-and-swap moves both.
+/// The first word of a record: state and generation together, so that one compare-and-swap changes both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Word(pub u32);
 
 impl Word {
-    /// The state, or `None` where the shared memory holds nonsense.
+    /// The state. Returns None if the shared memory holds an invalid value.
     pub fn state(self) -> Option<State> {
         State::ALL.iter().copied().find(|s| *s as u32 == self.0 & 0xff)
     }
@@ -115,7 +115,7 @@ impl Word {
         self.0 >> 8
     }
 
-    /// The word after a legal step; a record that falls free starts a new generation.
+    /// The word after a legal step. A record that becomes free starts a new generation.
     pub fn to(self, to: State) -> Option<Self> {
         if !self.state()?.may_become(to) {
             return None;
@@ -126,45 +126,45 @@ impl Word {
     }
 }
 
-/// The place for a token's byte in a record: the byte, which the kernel's `read` may write, what it is,
-/// and the generation of the record's use, so that nobody takes a byte of another use.
+/// A record's place for a token's byte: the byte, which the kernel's `read` may write, its kind, and the generation of
+/// the record, so that no process takes a byte of another use.
 ///
-/// What it is stands in two bytes of the word, and only while a `read` is announced the byte alone makes a
-/// token. So memory of zeros holds none, and a ledger of which a byte was overwritten may have lost one,
-/// but never holds one that nobody took.
+/// Two bytes of the word hold the kind. The byte alone makes a token only while a `read` is announced. So zeroed memory
+/// holds no token, and a ledger in which a byte was overwritten may have lost a token, but never holds one that nobody
+/// took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Token(pub u32);
 
 impl Token {
-    /// The byte's value where there is none: one that no known server uses for tokens, so that a byte
-    /// which has landed counts even if its reader was killed before it could set the mark.
+    /// The byte's value while there is none. No known server uses it for tokens, so a byte that landed counts even if
+    /// its reader was killed before it could mark it.
     const NOTHING: u8 = 0x9d;
-    /// The two bits of what it is, and the same two again.
+    /// The bits of the kind: two bits, stored twice.
     const KIND: u32 = 0xc000_0300;
     /// No byte.
     const EMPTY: u32 = 0;
-    /// A `read` may put one in.
+    /// No byte yet; a `read` may put one in.
     const READING: u32 = 0x4000_0100;
-    /// A byte whose reader, or giver, is done with it.
+    /// A byte that its reader or giver has marked.
     const FULL: u32 = 0x8000_0200;
-    /// No byte, and none may come.
+    /// No byte, and none may be put in.
     const SEALED: u32 = 0xc000_0300;
 
     fn new(kind: u32, generation: u32, byte: u8) -> Self {
         Self(kind | generation << 10 & !Self::KIND | u32::from(byte))
     }
 
-    /// No byte, in the given use of the record.
+    /// No byte, in this generation.
     pub fn empty(generation: u32) -> Self {
         Self::new(Self::EMPTY, generation, Self::NOTHING)
     }
 
-    /// No byte yet, but a `read` is going to put one in.
+    /// No byte yet, but a `read` is about to put one in.
     pub fn reading(generation: u32) -> Self {
         Self::new(Self::READING, generation, Self::NOTHING)
     }
 
-    /// No byte, and none may come: the job has ended.
+    /// No byte, and none may be put in: the job has ended.
     pub fn sealed(generation: u32) -> Self {
         Self::new(Self::SEALED, generation, Self::NOTHING)
     }
@@ -174,7 +174,7 @@ impl Token {
         Self::new(Self::FULL, generation, byte)
     }
 
-    /// The same once the `read` has returned; makes every one of the 256 values count.
+    /// The word once the `read` has returned: now each of the 256 values counts as a byte.
     pub fn marked(self) -> Self {
         Self(self.0 & !Self::KIND | Self::FULL)
     }
@@ -183,22 +183,22 @@ impl Token {
         self.0 & Self::KIND == kind
     }
 
-    /// Is its reader, or giver, done with it?
+    /// Returns whether its reader or giver has marked the byte.
     pub fn is_marked(self) -> bool {
         self.is(Self::FULL)
     }
 
-    /// Is a `read` announced?
+    /// Returns whether a `read` is announced.
     pub fn is_reading(self) -> bool {
         self.is(Self::READING)
     }
 
-    /// The use of the record.
+    /// The generation of the record.
     pub fn generation(self) -> u32 {
         (self.0 & !Self::KIND) >> 10
     }
 
-    /// The byte, if one is there.
+    /// The byte, if there is one.
     pub fn byte(self) -> Option<u8> {
         let byte = self.0 as u8;
         let landed = self.is_reading() && byte != Self::NOTHING;
@@ -209,28 +209,28 @@ impl Token {
 /// One job as [`next`] sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// Which job, in whatever way the caller names it.
+    /// The job, in the caller's representation.
     pub job: u64,
-    /// What it is.
+    /// The job's state.
     pub state: State,
-    /// When it came to this state, in ns; the smallest has waited longest.
+    /// When it entered this state, in ns; the smallest has waited longest.
     pub since: u64,
-    /// It runs, and sleeps ([`crate::lending`]).
+    /// Whether it runs and sleeps ([`crate::lending`]).
     pub sleeps: bool,
 }
 
-/// What to do with an implicit slot that is free.
+/// What to do with a free implicit slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Nobody needs it.
+    /// No job needs it.
     Keep,
-    /// Make this running job the implicit one (its token, if it has one, goes back).
+    /// Make this running job the implicit job; its token, if it has one, goes back.
     Back(u64),
-    /// Let this held job start on it.
+    /// Start this held job on it.
     Grant(u64),
 }
 
-/// Chooses who gets the free implicit slot of the client whose jobs these are.
+/// Chooses which of a client's jobs gets its free implicit slot.
 pub fn next(jobs: impl Iterator<Item = View>) -> Next {
     const HELD: u8 = 2;
     let rank = |j: &View| match j.state {

@@ -1,34 +1,34 @@
-//! PID namespaces: for whom is a pid in shared memory or in a file's name the number of a process?
+//! PID namespaces: in which processes is a pid from shared memory or from a file's name valid?
 //!
-//! A ledger belongs to one PID namespace, that of its maker: all pids in it are of that one, and so are its clients
-//! and its guard. Two namespaces on one pool have two ledgers, which share nothing but the pool. Who works on a
-//! ledger of another namespace all the same, because it was forked or cloned into a new one with a job to wait for,
-//! [is elsewhere](is_elsewhere): it stores no pid there, believes none, and sends no signal to one.
+//! A ledger belongs to one PID namespace, that of its maker: all of its pids, its clients and its guard are in that
+//! namespace. Two namespaces on one pool have two ledgers, which share nothing but the pool. A process that was forked
+//! or cloned into a new namespace with a job to wait for works on a ledger of another namespace all the same. It [is
+//! elsewhere](is_elsewhere): it stores no pid there, trusts none, and sends no signal to one.
 
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::{proc, sys};
 
-/// The name of the PID namespace of the machine, the oldest of all.
+/// The name of the machine's initial PID namespace.
 pub const FIRST: u64 = 1;
-/// The inode of that (`PROC_PID_INIT_INO` in the kernel), which no other one ever gets.
+/// Its inode (`PROC_PID_INIT_INO` in the kernel), which no other namespace ever gets.
 const FIRST_INODE: u64 = 0xefff_fffc;
 
-/// In a name that no pidfd has told.
+/// A flag in names that were not derived from a pidfd.
 const BY_PROC: u64 = 1 << 63;
 
 /// PIDFS_MAGIC of the kernel's include/uapi/linux/magic.h.
 const PIDFS: i64 = 0x5049_4446;
 
-/// Names the PID namespace of the caller: equal for all its processes, different from that of any namespace that is
-/// or was while this machine runs, and greater than that of an older one. 0 if it cannot be told.
+/// Names the PID namespace of the caller. The name is equal for all processes of the namespace, differs from that of
+/// any namespace since boot, and is greater than that of an older one. 0 if it cannot be told.
 ///
-/// That of the machine is known by its inode. Of any other the inode would not do: it is that of the next one as soon as
-/// the namespace is gone. It is named by the number of its first process among all that ever were (the inode of a pidfd,
-/// Linux 6.9). Before, the inode is taken together with the start of that process, which needs /proc.
+/// The machine's namespace is known by its inode. For any other the inode would not do: the next namespace gets it as
+/// soon as this one is gone. Its name is the unique number of its first process (the inode of a pidfd, Linux 6.9).
+/// Before Linux 6.9 the name is the inode together with the start time of that process, which needs /proc.
 ///
-/// Async-signal-safe; one system call on the machine itself, five in a container.
+/// Async-signal-safe; one system call in the machine's namespace, five in a container.
 #[inline(never)]
 pub fn own() -> u64 {
     match inode() {
@@ -43,7 +43,7 @@ fn inode() -> u64 {
     sys::stat(c"/proc/self/ns/pid", true).map_or(0, |st| st.st_ino)
 }
 
-/// The same without /proc (Linux 6.11).
+/// Returns whether the caller is in the machine's namespace, without /proc (Linux 6.11).
 #[inline(never)]
 fn is_first_by_pidfd() -> bool {
     let inode = |fd| {
@@ -76,8 +76,9 @@ fn by_proc(inode: u64) -> u64 {
     BY_PROC | start << 32 | inode & 0xffff_ffff
 }
 
-/// Is this the namespace of the caller? Also where the caller cannot ask any more as was asked at joining, since it has
-/// bound itself by a filter, or runs in valgrind, which knows no pidfds: the two kinds of names cannot be compared.
+/// Returns whether this is the namespace of the caller. Names from a pidfd and from /proc cannot be compared: the
+/// caller may be unable to ask as it did at joining, because it is under a filter now, or in valgrind, which knows no
+/// pidfds.
 pub fn is_own(space: u64) -> bool {
     let own = own();
     let is_by_proc = |name: u64| name & BY_PROC != 0;
@@ -91,25 +92,26 @@ pub fn is_own(space: u64) -> bool {
 /// See [`is_elsewhere`].
 static ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
-/// Is this process in another PID namespace than the ledger on which it works?
+/// Returns whether this process is in another PID namespace than the ledger on which it works.
 pub fn is_elsewhere() -> bool {
-    // Relaxed: it is written before the process does anything with that ledger, by the one thread that it then has.
+    // Relaxed: it is written before the process uses that ledger, while it has one thread.
     ELSEWHERE.load(Relaxed)
 }
 
-/// Notes that the ledger on which this process goes on is of this PID namespace. Returns whether it is the caller's, as one
-/// is taken to be whose maker could not tell.
+/// Notes the PID namespace of the ledger that this process uses from now on. Returns whether it is the caller's
+/// namespace. A namespace that the maker could not tell (0) is taken to be the caller's.
 pub fn enter(space: u64) -> bool {
     let elsewhere = space != 0 && !is_own(space);
-    // A page that is not written costs a forked child no copy.
+    // Without the store a forked child copies no page.
     if is_elsewhere() != elsewhere {
         ELSEWHERE.store(elsewhere, Relaxed);
     }
     !elsewhere
 }
 
-/// Will the children of this thread be in another PID namespace than it is itself (unshare(2), setns(2))? The first one
-/// would be the first process of that, and end it. `false` also where /proc is not there to tell.
+/// Returns whether the children of this thread will be in another PID namespace than the thread itself (unshare(2),
+/// setns(2)). The first child would be the first process of that namespace, and the namespace would end with it.
+/// Returns false also if /proc does not tell.
 ///
 /// Async-signal-safe; two system calls.
 #[inline(never)]
@@ -119,7 +121,7 @@ pub fn moves_children() -> bool {
     let theirs = c"/proc/thread-self/ns/pid_for_children";
     match inode(theirs) {
         Ok(ino) => ino != own,
-        // It has no process yet; or this is before Linux 4.12.
+        // The namespace has no process yet; or this is before Linux 4.12.
         Err(_) => sys::stat(theirs, false).is_ok(),
     }
 }

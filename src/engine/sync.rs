@@ -1,4 +1,4 @@
-//! The atomics of what processes and threads share. `tests/deep` compiles these files with others here,
-//! which let it choose the order of what happens.
+//! The atomics that processes and threads share. `tests/deep` compiles these files with other atomics, which let it
+//! choose the order of events.
 
 pub use core::sync::atomic::*;

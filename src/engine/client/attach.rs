@@ -1,4 +1,4 @@
-//! Which ledger is that of a pool: one that is there and was made for it, or a new one.
+//! Opening the ledger of a pool, or making a new one.
 
 use crate::ledger::access::Ledger;
 use crate::ledger::header::Header;
@@ -34,25 +34,25 @@ fn open_or_create(path: &Path, founding: &Founding) -> Result<&'static Ledger> {
         Ok(ledger) => ledger.give_up(),
         Err(_) => {}
     }
-    // Of another pool that is gone (numbers are used again), a closed or a broken one.
+    // It belongs to a pool that is gone (inode numbers are reused), is closed, or is broken.
     let _ = sys::unlink(path.c());
-    // Without locks another may have been faster.
+    // Without locks another process may have been faster.
     Ledger::create(path.c(), founding).or_else(|e| Ledger::open(path.c()).map_err(|_| e))
 }
 
-/// Is this the ledger of this pool, and not of one that had the same number and has gone?
+/// Returns whether this is the ledger of this pool, not of a former pool with the same inode number.
 pub(super) fn is_of(ledger: &Ledger, founding: &Founding) -> bool {
     ledger.header.id() == founding.id && (ledger.is_inhabited() || !is_stale(ledger))
 }
 
-/// A pipe outlives the process in which it was found, and until the machine is started again no other one has its
-/// number while it is there.
+/// Returns whether the pool is a pipe. A pipe outlives the process in which it was found, and while it exists no other
+/// pipe has its inode number until the machine reboots.
 fn is_pipe(h: &Header) -> bool {
     h.path().bytes().starts_with(b"/proc/") && h.is_of_this_boot()
 }
 
-/// Has the pool that this ledger was made for gone? Where a guard lives, or /proc is not there to look into, a
-/// pool that cannot be found may still be in use.
+/// Returns whether the pool for which this ledger was made is gone. While a guard lives, or where /proc is missing, a
+/// pool that is not found may still be in use.
 #[inline(never)]
 fn is_stale(ledger: &Ledger) -> bool {
     let h = &ledger.header;

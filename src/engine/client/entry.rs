@@ -1,4 +1,4 @@
-//! How a process becomes a client, and whose ledger it is in.
+//! How a process becomes a client, and enters a ledger.
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
@@ -22,40 +22,40 @@ use crate::text::{Path, Text};
 
 use super::attach::{ask, attach, is_of};
 
-/// See the module. One per process; a forked child goes on with its parent's after [`Client::forked`].
+/// A client. One per process; a forked child uses its parent's after [`Client::forked`].
 pub struct Client {
     ledger: AtomicPtr<Ledger>,
     /// Where the ledger is, for the helper, and where the one is of another PID namespace, if this process has been
     /// forked into that; see [`Client::ledger_path`]. A path by value would lie on the stack of a host.
     paths: [UnsafeCell<Path>; 2],
-    /// Which of the two counts.
+    /// Which of the two is valid.
     path: AtomicU32,
     /// The pool.
     pub pool: Pool,
     /// `JSSHIM_POOL=…`, for the environment of the jobs.
     pub pool_word: Text<400>,
-    /// The helper, for the guard; empty if there is none.
+    /// The path of the helper, for the guard; empty if there is none.
     pub helper: &'static CStr,
     pub(super) founding: Founding,
     pub(super) me: &'static AtomicU64,
     pub(super) keeper: Keeper,
-    /// `JSSHIM_DEBUG`: the ends of its jobs are told.
+    /// `JSSHIM_DEBUG`: the ends of its jobs are reported.
     pub debug: AtomicBool,
 }
 
-/// What a client is made of.
+/// The values from which a client is made.
 pub struct Setup<'a> {
-    /// For this process' record: generation and index; 0 before there is one. The only field that a
-    /// forked child writes: best kept on a page that it writes anyway.
+    /// Generation and index of this process's record; 0 before there is one. The only field that a forked child writes:
+    /// best placed on a page that it writes anyway.
     pub me: &'static AtomicU64,
-    /// Its pool.
+    /// The client's pool.
     pub pool: &'a Pool,
     /// `JSSHIM_DIR`, see [`rundir::find`].
     pub given: Option<&'a [u8]>,
-    /// The run-time directory in which the pool has just been made. `None`: the ledger is where it is, or is made
-    /// where there is room.
+    /// The run-time directory in which the pool has just been made. None: the ledger is opened in the directory that
+    /// has it, or made in the first directory with room.
     pub dir: Option<&'a Path>,
-    /// The helper; empty if there is none.
+    /// The path of the helper; empty if there is none.
     pub helper: &'static CStr,
     /// The limit of `-l` in thousandths, or 0.
     pub load_milli: u32,
@@ -67,32 +67,32 @@ pub struct Setup<'a> {
     pub overrides: bool,
     /// See [`crate::ledger::life::Founding::stats`].
     pub stats: bool,
-    /// Writes [`crate::ledger::life::Founding::trace`] where it belongs; it is empty before.
+    /// Writes [`crate::ledger::life::Founding::trace`], which is empty before.
     pub trace: &'a dyn Fn(&mut Path),
 }
 
-/// In [`Client::path`]: the first one, or the other one, which is being written or has been.
+/// Values of [`Client::path`]: the first path is valid, or the second one is being written, or is valid.
 const FIRST: u32 = 0;
 const MOVING: u32 = 1;
 const MOVED: u32 = 2;
 
-// SAFETY: the paths are written by one thread each before another one looks at them, see `Client::ledger_path`; the
-// rest is atomics, and what never changes.
+// SAFETY: each path is written by one thread before any other reads it, see `Client::ledger_path`; all other fields are
+// atomics, or never change.
 unsafe impl Sync for Client {}
 
-/// How often a ledger may be closed before we are in it: others must come and go in between, each time.
+/// How often a ledger may close before we are in it. Each time other clients must have come and gone in between.
 const ENTRIES: usize = 16;
 
 impl Client {
-    /// Opens or makes the ledger of the pool and makes the client in `place`: it is large, and the stack
-    /// of a host's signal handler small.
+    /// Opens or makes the ledger of the pool, and makes the client in `place`: it is large, and the stack of a host's
+    /// signal handler is small.
     ///
     /// # Errors
-    /// What the file system says: no room, no permission.
+    /// From the file system: no room, no permission.
     #[inline(never)]
     pub fn init<'a>(place: &'a mut MaybeUninit<Self>, setup: &Setup<'_>) -> Result<&'a Self> {
         let at = place.as_mut_ptr();
-        // A process that was forked while a thread of its parent joined finds that one's record there.
+        // A process that was forked while a thread of its parent was joining finds the parent's record here.
         setup.me.store(0, Release);
         // SAFETY: each field in turn, all of them; a whole struct would lie on the stack first.
         let this = unsafe {
@@ -130,7 +130,7 @@ impl Client {
         Ok(this)
     }
 
-    /// The ledger, in the first directory that has it, else in the first that has room.
+    /// Opens the ledger in the first directory that has it, else makes it in the first directory that has room.
     #[inline(never)]
     fn find_ledger(&mut self, given: Option<&[u8]>) -> Result<&'static Ledger> {
         let found = rundir::search(given, |dir| {
@@ -146,7 +146,7 @@ impl Client {
         }
     }
 
-    /// The ledger is to be in this directory.
+    /// Sets the path of the ledger to a file in this directory.
     fn name_in(&mut self, dir: &Path) -> &Self {
         let space = self.founding.space.load(Acquire);
         let [first, _] = &mut self.paths;
@@ -161,11 +161,11 @@ impl Client {
         unsafe { &*self.ledger.load(Acquire) }
     }
 
-    /// Where it is, for the helper.
+    /// The path of the ledger, for the helper.
     pub fn ledger_path(&self) -> &Path {
         let [first, moved] = &self.paths;
         let path = if self.path.load(Acquire) == MOVED { moved } else { first };
-        // SAFETY: the first one is written before the client is shared, the other one before `MOVED` is set.
+        // SAFETY: the first path is written before the client is shared, the other before `MOVED` is set.
         unsafe { &*path.get() }
     }
 
@@ -179,13 +179,13 @@ impl Client {
         attach(path, &self.founding)
     }
 
-    /// Forgets whose record it was: in a forked child that is the parent's.
+    /// Forgets the record: in a forked child it is the parent's.
     pub fn forked(&self) {
         self.me.store(0, Release);
         self.pool.forked();
     }
 
-    /// The index of this process' record, made at need. `None`: the table is full.
+    /// The index of this process's record, which is made if there is none. Returns None if the table is full.
     pub fn me(&self) -> Option<u32> {
         let me = self.me.load(Acquire);
         if me != 0 {
@@ -204,7 +204,7 @@ impl Client {
         }
     }
 
-    /// The index of this process' record, or 0 if there is none yet.
+    /// The index of this process's record, or 0 if there is none yet.
     pub fn known(&self) -> u32 {
         self.me.load(Acquire) as u32
     }
@@ -218,7 +218,7 @@ impl Client {
             if !self.ledger().is_closed() {
                 return None;
             }
-            // Its last client went, or its guard closed it, before we came in: a new one is due.
+            // The last client left, or the guard closed it, before we entered: make a new one.
             self.reattach()?;
         }
         None
@@ -231,8 +231,8 @@ impl Client {
         Some(())
     }
 
-    /// A process that was forked into another PID namespace than its parent's goes on with the ledger of its own:
-    /// nobody could judge its pid in the other one. `None`: that cannot be had.
+    /// If this process was forked into another PID namespace than its parent's, switches to the ledger of its own
+    /// namespace: in the parent's ledger its pid would be meaningless. Returns None if that ledger is not to be had.
     fn come_home(&self) -> Option<()> {
         if space::is_own(self.founding.space.load(Acquire)) {
             return Some(());
@@ -250,12 +250,12 @@ impl Client {
         if !ours {
             return None;
         }
-        // SAFETY: whoever has set `MOVING` is the only one, and nobody has asked for this path: as long as this
-        // process has no record here, no other thread of it does anything with the ledger.
+        // SAFETY: only the thread that has set `MOVING` writes this path, and none has read it yet: as long as this
+        // process has no record here, no other thread of it uses the ledger.
         let to = unsafe { &mut *moved.get() };
         *to = Path::default();
         rundir::put_ledger(&dir, self.pool.id, space, to);
-        // Its pool ends with a process of the other one, if with any.
+        // If the pool ends with a process at all, that process is in the other namespace.
         self.founding.root.store(0, Release);
         self.founding.space.store(space, Release);
         self.path.store(MOVED, Release);
@@ -264,8 +264,8 @@ impl Client {
         Some(())
     }
 
-    /// Has the pool gone, and with it everybody who was in the ledger? This process, which has not been in it yet, was
-    /// forked by one of them.
+    /// Returns whether the pool is gone, and every client of the ledger with it. This process was forked by one of
+    /// them, and has not entered the ledger yet.
     pub fn is_left_behind(&self) -> bool {
         let gone = self.known() == 0 && self.ledger().is_closed();
         gone && self.pool.pollable().inspect(|_| self.pool.close()).is_none()
@@ -276,13 +276,14 @@ impl Client {
         process::Start { ledger: self.ledger(), path, pool, helper, envp }
     }
 
-    /// Makes sure that somebody looks after jobs whose client does not. `envp` is for the new process.
-    /// `check`: also if one is known, which may have been killed.
+    /// Makes sure that a guard handles jobs that outlive their client. `envp` is the environment of the new process.
+    /// `check`: verify a known guard, too, which may have been killed.
     pub fn guard(&self, envp: *const *const core::ffi::c_char, check: bool) {
         guard::ensure(&self.start(envp), Some(&self.keeper), check);
     }
 
-    /// Before a wait(2) for any child: a guard that has become one is none afterwards. `envp` as in [`Client::guard`].
+    /// Called before a wait(2) for any child: a guard that has become a child of this process is replaced. `envp` as in
+    /// [`Client::guard`].
     #[inline]
     pub fn before_wait(&self, envp: *const *const core::ffi::c_char) {
         if self.keeper.adopts() {
@@ -290,7 +291,7 @@ impl Client {
         }
     }
 
-    /// The child of this process by which the guard lives, if it has one.
+    /// The child of this process that is the guard's parent, if there is one.
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
     }

@@ -1,15 +1,15 @@
-//! The jobs of this process by pid, so that a reaped child is found without searching the ledger.
+//! The jobs of this process by pid, so that a reaped child's job is found without searching the ledger.
 //!
-//! A table of atomics: no lock, usable in handlers and from any thread. A slot is 0 or
-//! `pid << 32 | generation-and-index`. Slots are taken by compare-and-swap; lookups scan what has ever
-//! been used, which is as many as ran at once.
+//! A table of atomics: no lock, usable in signal handlers and from any thread. A slot is 0 or `pid << 32 |
+//! generation-and-index`. Slots are taken by compare-and-swap. Lookups scan the slots ever used, which are as many as
+//! there were jobs at once.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::sync::{AtomicU64, AtomicUsize};
 
-/// See the module. The bound and the first slots share a page: after a fork each page written costs one.
+/// The table. The bound and the first slots share a page: after a fork each page written costs a copy.
 #[repr(C)]
 pub struct Jobs {
     high: AtomicUsize,
@@ -32,7 +32,7 @@ impl Jobs {
         self.slots.iter().take(self.high.load(Acquire))
     }
 
-    /// Notes that `pid` is this job. `false`: the table is full; then the guard alone looks after it.
+    /// Notes that `pid` is this job. Returns false if the table is full; then only the guard handles the job.
     pub fn add(&self, pid: i32, job: Handle) -> bool {
         let value = pack(pid, job);
         for (i, slot) in self.slots.iter().enumerate() {
@@ -47,7 +47,7 @@ impl Jobs {
         false
     }
 
-    /// Forgets `pid`; gives its job, to exactly one caller.
+    /// Removes `pid`. Returns its job, to exactly one caller.
     pub fn remove(&self, pid: i32) -> Option<Handle> {
         self.used().find_map(|slot| {
             let value = slot.load(Acquire);
@@ -62,7 +62,7 @@ impl Jobs {
         self.used().filter_map(|slot| unpack(slot.load(Acquire)))
     }
 
-    /// Forgets all: in a forked child they are its parent's.
+    /// Removes all jobs: in a forked child they are its parent's.
     pub fn clear(&self) {
         self.used().for_each(|slot| slot.store(0, Relaxed));
         self.high.store(0, Relaxed);

@@ -1,4 +1,4 @@
-//! How a client ends, and what it has been before an exec.
+//! The end of a client, and the client that the process was before an exec.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -18,14 +18,14 @@ impl Client {
         }
     }
 
-    /// The process ends: what has exited is given back, and its record goes unless jobs outlive it. `envp` is for
-    /// a guard that looks after those.
+    /// Called when the process ends: gives back what exited jobs had, and frees the client's record unless jobs outlive
+    /// it. `envp` is for the guard that handles those jobs.
     pub fn leave(&self, jobs: &Jobs, envp: *const *const core::ffi::c_char) {
         self.sweep(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
-        // Where no guard is needed, or can be had, nobody else cleans up, nor looks after orphans. One that was
-        // killed may be on its way back.
+        // Where no guard is needed or to be had, no other process cleans up or handles orphans. A guard that was killed
+        // may be being replaced.
         let needs = self.ledger().jobs_of(me.index).any(|(_, state, _)| state != State::Implicit);
         if needs {
             self.guard(envp, true);
@@ -35,7 +35,7 @@ impl Client {
         if alone {
             self.ledger().let_go(me.index, &self.pool);
         }
-        // What could not be given back before: afterwards nobody could who does not reach the pool himself.
+        // Give back what could not be given back before: afterwards only a process that reaches the pool itself could.
         self.ledger().sweep(me.index, &self.pool);
         self.pool.close();
         if !alone {
@@ -49,8 +49,8 @@ impl Client {
         self.keeper.leave(self.ledger(), path);
     }
 
-    /// Where this process is the first one of its PID namespace, or started by that, the namespace may end with it, and
-    /// the guard, before it can see to what is left.
+    /// If this process is the first process of its PID namespace, or a child of it, the namespace may end with it, and
+    /// the guard too, before the guard can clean up.
     fn close_if_last(&self, path: &Path) {
         let (root, pid) = (self.ledger().header.root.load(Acquire), sys::getpid());
         if (root == 0 || root == pid) && (pid == 1 || sys::getppid() <= 1) {
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// Ends the record of a job that this process is, if its client has left it to itself: nobody else would.
+    /// Ends the record of the job that this process is, if [`Ledger::let_go`] has released it: no other process would.
     pub fn end_if_let_go(&self, job: Handle) {
         if self.ledger().is_let_go(job) {
             self.end(job);
@@ -83,7 +83,7 @@ impl Client {
             if state != State::Client || r.pid.load(Acquire) != pid || index == me {
                 return None;
             }
-            // Another process may have had this pid, and orphans of it run.
+            // Another process may have had this pid, and its orphans may still run.
             let start = *start.get_or_insert_with(|| proc::stat(0).map(|s| s.start_nanos()));
             let ours = start.is_some_and(|start| r.since.load(Relaxed) >= start);
             ours.then_some(Handle { index, generation })

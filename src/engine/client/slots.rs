@@ -1,4 +1,4 @@
-//! The slots of a client's jobs: taken, passed on, given back.
+//! The slots of a client's jobs: taking them, passing them on, giving them back.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -13,7 +13,7 @@ use super::entry::Client;
 use super::jobs::Jobs;
 
 impl Client {
-    /// A record for a new job. `None`: the table is full.
+    /// Claims a record for a new job. Returns None if the table is full.
     pub fn claim(&self) -> Option<Handle> {
         let me = self.me()?;
         if let Some((guard, fd)) = self.ledger().header.kept_by() {
@@ -22,10 +22,10 @@ impl Client {
         self.ledger().claim(me)
     }
 
-    /// Gives a claimed job a slot if one is free now: the implicit one, else a token. Jobs that are held
-    /// already are due first.
+    /// Gives a claimed job a slot if one is free now: the implicit slot, else a token. Jobs that are held already come
+    /// first.
     ///
-    /// `before_token` is called before one is read from the pool: from then on somebody must look after it.
+    /// `before_token` is called before a token is read from the pool: from then on a guard must watch over it.
     pub fn start_now(
         &self,
         job: Handle,
@@ -53,22 +53,22 @@ impl Client {
         None
     }
 
-    /// Is a job of this process held? One that another thread is about to make does not count yet.
+    /// Returns whether a job of this process is held. A job that another thread is about to make does not count yet.
     pub fn has_held(&self, jobs: &Jobs) -> bool {
         let me = self.me.load(Acquire) as u32;
         let held = |r: &Record| r.state().is_held() && r.client.load(Relaxed) == me;
         jobs.iter().any(|(_, job)| self.ledger().get(job).is_some_and(held))
     }
 
-    /// Does a job run on the implicit slot of this process?
+    /// Returns whether a job runs on the implicit slot of this process.
     pub fn is_busy(&self, jobs: &Jobs) -> bool {
         self.sweep(jobs);
         let me = self.ledger().record(self.me.load(Acquire) as u32);
         me.is_some_and(|r| r.implicit.load(Acquire) != 0)
     }
 
-    /// Adds the jobs that this process has from before an exec, so that their ends are seen here, too. They
-    /// stay that client's: its implicit slot is not the one of this program.
+    /// Adds the jobs that this process has from before an exec, so that their ends are noticed here, too. They stay
+    /// jobs of the former client: its implicit slot is not the slot of this program.
     pub fn adopt(&self, jobs: &Jobs) {
         let pid = sys::getpid();
         for (job, _, r) in self.former().flat_map(|h| self.ledger().jobs_of(h.index)) {
@@ -79,15 +79,15 @@ impl Client {
         }
     }
 
-    /// Finds a use for the implicit slot, if it is free.
+    /// Gives the implicit slot to a job, if it is free.
     pub fn settle(&self) {
         if let Some(me) = self.me() {
             self.ledger().settle(me, &self.pool);
         }
     }
 
-    /// Ends a job and passes its slot on. Where the guard is at it already, this helps: when it returns,
-    /// the token is back.
+    /// Ends a job and passes its slot on. If the guard is already ending it, this helps: when it returns, the token is
+    /// back.
     pub fn end(&self, job: Handle) {
         if !self.ledger().end(job, &self.pool) {
             self.ledger().finish(job, &self.pool);
@@ -108,8 +108,8 @@ impl Client {
         any
     }
 
-    /// Ends the job of a process that has ended, and was taken out of `jobs`. `true`: it goes on instead, as a sibling
-    /// that the process has made (CLONE_PARENT, clone(2)) and written into the record.
+    /// Ends the job of a process that has ended, and that was removed from `jobs`. Returns true if the job goes on
+    /// instead, as a sibling that the process made (CLONE_PARENT, clone(2)) and wrote into the record.
     pub fn goes_on(&self, job: Handle, pid: i32, jobs: &Jobs) -> bool {
         let now = self.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
         let goes_on = now > 0 && now != pid && sys::peek(now) == Peek::Running;
@@ -124,7 +124,7 @@ impl Client {
         goes_on
     }
 
-    /// Lets go of the pool's descriptor when no job is left.
+    /// Closes the pool's descriptor if no job is left.
     pub fn rest(&self, jobs: &Jobs) {
         if jobs.iter().next().is_none() {
             self.pool.close();

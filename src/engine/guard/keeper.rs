@@ -1,18 +1,18 @@
-//! A parent for the guard where an orphan would become the child of somebody who minds.
+//! The keeper: a parent for the guard, where an orphan would become the child of a process that minds.
 //!
-//! An orphan goes to the nearest subreaper above, or else to process 1 of its PID namespace. That of the machine is an
-//! init, and does not mind one more. A script, make or a build driver as the first process of a container, or a
-//! subreaper that waits for all its children, does: it would wait for the guard, which waits for it, or meet a pid in
-//! wait(2) that it has never heard of. And whatever is the first of a container, the guard would end with it, and have
-//! no time to clean up. There the guard is below a *keeper*, which is a child of the client that starts it, but one that no wait(2)
-//! sees: its exit signal is not SIGCHLD (`__WCLONE`, waitpid(2)). An exec would make it SIGCHLD, and so would a new
-//! parent. So the keeper is a fork of the client that never becomes another program, and it ends with its client: it
-//! lets go of the client's memory and descriptors, is the subreaper of all that is below it, and sleeps.
+//! An orphan is reparented to the nearest subreaper above, or else to process 1 of its PID namespace. The machine's
+//! process 1 is an init, and does not mind one more child. A script, make or build driver that is the first process of
+//! a container, or a subreaper that waits for all its children, does mind: it would wait for the guard, which waits for
+//! it, or get an unknown pid from wait(2). Also, the guard would end with the first process of a container, and have no
+//! time to clean up. There the guard is below a *keeper*: a child of the client that starts it, which no wait(2) sees,
+//! because its exit signal is not SIGCHLD (`__WCLONE`, waitpid(2)). An exec would reset the exit signal to SIGCHLD, and
+//! so would a new parent. So the keeper is a fork of the client that never execs, and it ends with its client. It gives
+//! up the client's memory and descriptors, is the subreaper of all processes below it, and sleeps.
 //!
-//! The guard must outlive the client that has started it. Each client that takes a token while the guard is not below
-//! one of its own ancestors has a keeper, too. Those that are not needed yet wait for the guard's lock, so that the
-//! kernel itself appoints the next one. A client that leaves asks the guard below it to make room, and collects its
-//! keeper. Where nobody else could take over, the guard stays, and goes where orphans go.
+//! The guard must outlive the client that started it. Each client that takes a token while the guard is not below one
+//! of the client's ancestors has a keeper, too. Keepers that are not needed yet wait for the guard's lock, so the
+//! kernel itself appoints the next one. A client that leaves asks the guard below it to make room, and reaps its
+//! keeper. If no other keeper could take over, the guard stays, and is reparented as orphans are.
 
 use core::sync::atomic::Ordering::{Acquire, Release};
 
@@ -28,16 +28,16 @@ use super::keeping::{self, NAME, RETIRE};
 use super::orphans::Orphans;
 use super::process::Start;
 
-/// How long a client waits, at its end or before a wait(2), for the guard to make room, in ms.
+/// How long a client waits for the guard to make room, at its end or before a wait(2), in ms.
 const PATIENCE: u32 = 1000;
-/// How long a client that leaves waits for another one's keeper, which may be on its way, in ms.
+/// How long a leaving client waits for another client's keeper, which may be about to start, in ms.
 const GRACE: u32 = 100;
 
-/// What a client knows of its keeper.
+/// A client's state about its keeper.
 pub struct Keeper {
     orphans: AtomicU32,
-    /// The pid of the keeper, or 0 where none is needed; in the lower half that of the process that it is about: a forked
-    /// child has none yet.
+    /// The pid of the keeper, or 0 if none is needed; in the lower half the pid of the process to which this applies: a
+    /// forked child has no keeper yet.
     known: AtomicU64,
 }
 
@@ -48,12 +48,13 @@ impl Default for Keeper {
 }
 
 impl Keeper {
-    /// None yet.
+    /// The state before anything is known.
     pub const fn new() -> Self {
         Self { orphans: AtomicU32::new(0), known: AtomicU64::new(0) }
     }
 
-    /// Does no guard of this process need a keeper? `ledger` has it where another process knows better.
+    /// Returns whether no guard of this process needs a keeper. `ledger` holds the answer of other processes, which may
+    /// know better.
     pub fn is_needless(&self, ledger: &Ledger) -> bool {
         let orphans = match self.orphans.load(Acquire) {
             0 => self.look(ledger),
@@ -62,17 +63,17 @@ impl Keeper {
         orphans == Orphans::Init as u32 && ledger.header.minds.load(Acquire) == 0
     }
 
-    /// Has process `me`, this one, yet to find out whether it needs a keeper?
+    /// Returns whether process `me`, which is this one, has not yet determined whether it needs a keeper.
     pub fn is_open(&self, ledger: &Ledger, me: i32) -> bool {
         !self.is_needless(ledger) && self.known.load(Acquire) as u32 as i32 != me
     }
 
-    /// Do the orphans of the ledger's processes come to this one?
+    /// Returns whether orphans of the ledger's processes are reparented to this process.
     pub fn adopts(&self) -> bool {
         self.orphans.load(Acquire) == Orphans::Here as u32
     }
 
-    /// Finds out where orphans go, and tells the others if they come here.
+    /// Determines where orphans go, and notes in the ledger if they come here.
     #[inline(never)]
     pub fn look(&self, ledger: &Ledger) -> u32 {
         let orphans = Orphans::look(ledger);
@@ -83,7 +84,7 @@ impl Keeper {
         orphans as u32
     }
 
-    /// The keeper of this process, if it has one that lives.
+    /// The keeper of this process, if it has one and that lives.
     fn own(&self) -> Option<i32> {
         let (me, known) = (sys::getpid(), self.known.load(Acquire));
         let pid = if known as u32 as i32 == me { known.wrapping_shr(32) as i32 } else { find() };
@@ -108,13 +109,14 @@ impl Keeper {
         self.known.store(u64::from(pid as u32) << 32 | u64::from(me as u32), Release);
     }
 
-    /// Is this process done with the question, while a guard lives?
+    /// Returns whether this process needs no keeper while a guard lives.
     fn is_settled(&self) -> bool {
         let known = self.known.load(Acquire);
         known as u32 as i32 == sys::getpid() && known.wrapping_shr(32) == 0
     }
 
-    /// Makes sure of a keeper of this process, if it needs one. `false`: it cannot have one. `lives`: there is a guard.
+    /// Makes sure that this process has a keeper, if it needs one. Returns false if it cannot have one. `lives`: there
+    /// is a guard.
     #[inline(never)]
     pub fn ensure(&self, start: &Start<'_>, lives: bool) -> bool {
         let header = &start.ledger.header;
@@ -139,7 +141,8 @@ impl Keeper {
         }
     }
 
-    /// The client leaves: its keeper goes, if the guard below it is not needed or another keeper takes over.
+    /// Called when the client leaves: its keeper ends, if the guard below it is not needed or another keeper takes
+    /// over.
     #[inline(never)]
     pub fn leave(&self, ledger: &Ledger, path: &Path) {
         let Some(pid) = (if self.is_needless(ledger) { None } else { self.own() }) else { return };
@@ -150,7 +153,7 @@ impl Keeper {
         }
         let mut grace = GRACE.saturating_mul(5);
         for _ in 0..PATIENCE.saturating_mul(5) {
-            // Again and again: the first time it may not sleep yet.
+            // Repeatedly: the first time the keeper may not be asleep yet.
             let _ = sys::kill(pid, RETIRE);
             if header.keeper.load(Acquire) == pid {
                 let guard = header.guard.load(Acquire);
@@ -172,8 +175,8 @@ impl Keeper {
         }
     }
 
-    /// Before a wait(2) for any child, in a process to which orphans come: a guard that has become its child makes room
-    /// for one that no wait sees.
+    /// Called before a wait(2) for any child, in a process that adopts orphans: a guard that has become its child makes
+    /// room for a guard that no wait sees.
     #[inline(never)]
     pub fn take_in(&self, start: &Start<'_>) {
         let header = &start.ledger.header;
@@ -200,13 +203,14 @@ impl Keeper {
         }
     }
 
-    /// Is this the keeper of the calling process?
+    /// Returns whether this is the keeper of the calling process.
     pub fn is(&self, pid: i32) -> bool {
         let known = self.known.load(Acquire);
         pid > 0 && known.wrapping_shr(32) as i32 == pid && known as u32 as i32 == sys::getpid()
     }
 
-    /// Is the keeper the only child that a wait(2) for those which send no signal can see; or, with `all`, for any?
+    /// Returns whether the keeper is the only child that a wait(2) for children without exit signal can see; with
+    /// `all`, the only child that a wait for any child can see.
     pub fn is_alone(&self, all: bool) -> bool {
         if all && sys::has_visible_child() {
             return false;
@@ -216,15 +220,15 @@ impl Keeper {
         !others
     }
 
-    /// Is there a keeper that a wait(2) with `__WALL` would see?
+    /// Returns whether there is a keeper, which a wait(2) with `__WALL` would see.
     pub fn is_there(&self) -> bool {
         let known = self.known.load(Acquire);
         known.wrapping_shr(32) != 0 && known as u32 as i32 == sys::getpid()
     }
 }
 
-/// Is this a process of the guard, and not one of the host's that has its pid by now? Those have no name of our
-/// programs, but for one that is held: that has a record, and as a rule the host's session.
+/// Returns whether this is a process of the guard, not one of the host's that has its pid by now. No process of the
+/// host has a name of our programs, except a held one: that has a record, and as a rule the host's session.
 fn is_ours(ledger: &Ledger, pid: i32) -> bool {
     let is_job = || ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid && r.state().is_job());
     is_called(pid, b"jsshim-") && sys::getsid(pid) != sys::getsid(0) && !is_job()
@@ -236,7 +240,7 @@ fn is_called(pid: i32, start: &[u8]) -> bool {
     name.get(..n).is_some_and(|name| name.starts_with(start))
 }
 
-/// A keeper that this process has from before an exec, or 0.
+/// The pid of a keeper that this process has from before an exec, or 0.
 fn find() -> i32 {
     let mut found = 0;
     proc::each_child(|pid| {
@@ -244,7 +248,7 @@ fn find() -> i32 {
             found = pid;
         }
     });
-    // A child that other waits see may have any name.
+    // A child that ordinary waits see may have any name.
     if sys::is_visible_child(found) {
         0
     } else {
@@ -258,7 +262,7 @@ fn call(guard: i32) {
     }
 }
 
-/// Does another keeper wait for its turn?
+/// Returns whether another keeper waits for its turn.
 fn has_next(path: &Path) -> bool {
     let Ok(file) = sys::open(path.c(), libc::O_RDWR, 0) else { return false };
     let next = sys::is_byte_locked(file, NEXT) == Ok(true);

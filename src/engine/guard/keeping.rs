@@ -1,4 +1,4 @@
-//! The keeper's own life.
+//! The life of the keeper process.
 
 use core::ffi::CStr;
 use core::sync::atomic::AtomicBool;
@@ -14,24 +14,24 @@ use super::memory;
 use super::process::{self, Start};
 use super::way::Way;
 
-/// What a keeper is called.
+/// The name of a keeper process.
 pub(super) const NAME: &CStr = c"jsshim-keeper";
 
 /// Asks a keeper to end.
 pub(super) const RETIRE: i32 = libc::SIGUSR1;
 
-/// How long a keeper may take to let go of its client's descriptors, in ms.
+/// How long a keeper may take to close its client's descriptors, in ms.
 const READY: u32 = 200;
 
-/// Forks a keeper; gives its pid once it has let go of this process' descriptors.
+/// Forks a keeper. Returns its pid once it has closed this process's descriptors.
 pub(super) fn make(start: &Start<'_>) -> Option<i32> {
     const PAGE: usize = 4096;
-    // It would be of another PID namespace, and its first process.
+    // The keeper would be in another PID namespace, as its first process.
     if space::moves_children() {
         return None;
     }
     let page = sys::map_shared_anonymous(PAGE).ok()?;
-    // SAFETY: page-aligned zeros, which both processes have until each gives them back.
+    // SAFETY: page-aligned zeros, mapped in both processes until each unmaps them.
     let ready = unsafe { &*page.cast::<AtomicI32>() };
     let owner = sys::getpid();
     let mask = sys::sigmask(libc::SIG_BLOCK, u64::MAX).ok()?;
@@ -42,18 +42,18 @@ pub(super) fn make(start: &Start<'_>) -> Option<i32> {
     }
     let made = made.ok().filter(|pid| await_ready(*pid, ready));
     let _ = sys::sigmask(libc::SIG_SETMASK, mask);
-    // SAFETY: nothing here uses it any more.
+    // SAFETY: not used any more.
     unsafe { sys::unmap(page, PAGE) };
     made
 }
 
-/// What a keeper says of itself once it has let go of its client's descriptors.
+/// What a keeper reports once it has closed its client's descriptors.
 const KEEPS: i32 = 1;
 const FAILED: i32 = 2;
 
-/// Waits for that. `false`: no guard will come of it.
+/// Waits for that report. Returns false if no guard will come of it.
 fn await_ready(keeper: i32, ready: &AtomicI32) -> bool {
-    // It is ready after a fraction of that, unless it was killed or stopped.
+    // It takes a fraction of that time, unless the keeper was killed or stopped.
     for _ in 0..READY.saturating_mul(20) {
         let ended = ready.load(Acquire) == FAILED || sys::peek(keeper) != Peek::Running;
         if ended {
@@ -67,7 +67,7 @@ fn await_ready(keeper: i32, ready: &AtomicI32) -> bool {
     true
 }
 
-/// Has the keeper been told to end?
+/// Whether the keeper has been told to end.
 static RETIRED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn told(signal: i32) {
@@ -76,7 +76,7 @@ extern "C" fn told(signal: i32) {
     }
 }
 
-/// The keeper's life. It runs on its copy of the client's stack.
+/// The main function of the keeper. It runs on its copy of the client's stack.
 #[inline(never)]
 fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     sys::setsid();
@@ -88,33 +88,33 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
         // SAFETY: the handler sets an atomic.
         let _ = unsafe { sys::sigaction(signal, &sys::Action::handler(told)) };
     }
-    // It looks then whether that was only the end of a thread.
+    // The signal may mean the end of a single thread of the client; the keeper checks then.
     sys::tell_of_parents_end(CALL);
-    // What the client has inherited may be the only way to the pool.
+    // The client's inherited descriptor may be the only way to the pool.
     start.pool.hand_down(process::KEPT);
     let _ = sys::close_from(process::KEPT.saturating_add(1));
-    // Not where the pool may be.
+    // Descriptor KEPT is reserved for the pool.
     let file = sys::open(start.path.c(), libc::O_RDWR, 0).map(|file| match file {
         process::KEPT => sys::fcntl(file, libc::F_DUPFD_CLOEXEC, process::FILE).unwrap_or(-1),
         other => other,
     });
     let way = Way::find(start.pool, owner);
-    // Where there are no locks the guards see to it that one is left.
+    // Where there are no locks, the guards make sure that one is left.
     let at_once = file.is_ok_and(|file| sys::lock_byte(file, LIFE) != Err(Errno::AGAIN));
     if !at_once {
         sys::close(process::KEPT);
     }
     memory::forget(start, NAME.to_bytes());
-    // Release: its descriptors are closed before.
+    // Release: the descriptors are closed before this.
     ready.store(if file.is_ok() { KEEPS } else { FAILED }, Release);
     let Ok(file) = file else { sys::exit(1) };
     serve(start, owner, file, way, at_once)
 }
 
-/// The lock is that of the guard, too, which has this description of the file.
+/// The lock is the guard's, too: it has the same description of the file.
 ///
-/// As long as this process has the lock, everybody else takes it that a guard is about to start: clients take tokens, and
-/// other guards end. So whoever has it starts one, even where its client has told it to end, or has ended.
+/// While this process holds the lock, all others assume that a guard is about to start: clients take tokens, and other
+/// guards end. So the holder starts a guard, even if its client has told it to end, or has ended.
 fn serve(start: &Start<'_>, owner: i32, file: i32, mut way: Way<'_>, at_once: bool) -> ! {
     let header = &start.ledger.header;
     let me = sys::getpid();
@@ -123,7 +123,7 @@ fn serve(start: &Start<'_>, owner: i32, file: i32, mut way: Way<'_>, at_once: bo
         if !has_lock && !await_turn(file, owner, &mut way) || start.ledger.is_closed() {
             sys::exit(0)
         }
-        // Another keeper may reach the pool.
+        // Another keeper may be able to reach the pool.
         if !way.open() && was_killed {
             sys::exit(0)
         }
@@ -134,7 +134,7 @@ fn serve(start: &Start<'_>, owner: i32, file: i32, mut way: Way<'_>, at_once: bo
         if header.keeper.compare_exchange(me, 0, AcqRel, Acquire).is_ok() {
             let _ = header.owner.compare_exchange(owner, 0, AcqRel, Acquire);
         }
-        // Otherwise both processes of the guard were killed, or it has made room for another one.
+        // Otherwise both processes of the guard were killed, or the guard made room for another.
         let ended = done.map_or(true, |status| libc::WIFEXITED(status));
         if ended && (done != Ok(0) || is_told() || sys::getppid() != owner) {
             sys::exit(0)
@@ -157,12 +157,12 @@ fn interruptible<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Waits until there is no guard. `false`: there is one, and the client has ended, or wants an end.
+/// Waits until there is no guard. Returns false if there is one and the client has ended or wants the keeper to end.
 fn await_turn(file: i32, owner: i32, way: &mut Way<'_>) -> bool {
     let _ = sys::share_byte(file, NEXT);
     let got = loop {
         if sys::getppid() != owner || is_told() {
-            // Who has looked just now may have seen nobody but this process, and rely on it.
+            // A process that has just checked may have seen no other keeper than this one, and rely on it.
             break sys::lock_byte(file, LIFE).is_ok();
         }
         match interruptible(|| sys::await_byte(file, LIFE)) {

@@ -1,13 +1,13 @@
-//! Where the orphans of a process go.
+//! Where the orphans of a process are reparented to.
 
 use crate::ledger::access::Ledger;
 use crate::{space, sys};
 
-/// Where do the orphans of this process go? In an atomic, 0 is: not asked yet.
+/// Where the orphans of this process are reparented to. In an atomic, 0 means not determined yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Orphans {
-    /// To an init, as far as can be told: from inside, a subreaper further up cannot be seen.
+    /// To an init, as far as can be told: a subreaper further up cannot be seen from here.
     Init = 1,
     /// To another process.
     Above = 2,

@@ -1,4 +1,4 @@
-//! Starting the guard, the one process of a ledger that looks after what clients cannot.
+//! Creating the guard's process.
 
 use core::ffi::{c_char, CStr};
 use core::hint::black_box;
@@ -12,8 +12,8 @@ use crate::pool::tokens::Pool;
 use crate::sys;
 use crate::text::Path;
 
-/// Where the guard has the pool open for writing, in place of its standard input: from its start on, by us, so that
-/// no make that ends meanwhile takes what is about to be taken for lost.
+/// The guard's descriptor of the pool, open for writing, in place of its standard input. We open it before the guard
+/// starts, so that a make that ends meanwhile does not count the tokens about to be taken as lost.
 pub const KEPT: i32 = 0;
 
 /// Tells the guard that its ledger is open as [`FILE`], and locked.
@@ -21,22 +21,22 @@ pub const LOCKED: &CStr = c"locked";
 /// See [`LOCKED`].
 pub const FILE: i32 = 1;
 
-/// What a guard is started with.
+/// What is needed to start a guard.
 pub struct Start<'a> {
-    /// Its ledger, and where that is.
+    /// The guard's ledger, and its path.
     pub ledger: &'a Ledger,
     /// See `ledger`.
     pub path: &'a Path,
     /// The pool.
     pub pool: &'a Pool,
-    /// The helper; empty if there is none.
+    /// The path of the helper; empty if there is none.
     pub helper: &'a CStr,
     /// The environment of the new process.
     pub envp: *const *const c_char,
 }
 
-/// How long a starter waits for the guard to have its lock, in ms: whoever looks in between would start another one,
-/// in vain.
+/// How long a starter waits for the guard to have its lock, in ms: a process that checks in between would start another
+/// guard in vain.
 const LOCK_MILLIS: u32 = 50;
 
 fn await_lock(file: i32) {
@@ -54,7 +54,7 @@ pub(crate) fn start(new: &Start<'_>, file: i32) {
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
         let middle =
             unsafe { sys::clone_vm(first, core::ptr::from_ref(plan) as usize, &plan.first) };
-        // If the first has been killed the second is on this memory still.
+        // If the first child has been killed, the second still runs on this memory.
         if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
             sys::await_unshared(&plan.second);
         }
@@ -63,7 +63,7 @@ pub(crate) fn start(new: &Start<'_>, file: i32) {
     });
 }
 
-/// Starts the guard as a child of this process, in which all signals are blocked, and which holds its lock by `file` and
+/// Starts the guard as a child of this process, which has all signals blocked, holds the guard's lock by `file`, and
 /// has the pool open as [`KEPT`].
 ///
 /// # Errors
@@ -93,12 +93,12 @@ struct Plan<'a> {
     path: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
-    /// Who shares this memory: see [`sys::clone_vm`].
+    /// Whether the first and the second child share this memory: see [`sys::clone_vm`].
     first: AtomicI32,
     second: AtomicI32,
 }
 
-/// How far the second child's frames lie below those of `start`, which runs beside it if the first is killed.
+/// How far the second child's frames lie below those of `start`, which runs beside it if the first child is killed.
 const APART: usize = 1024;
 
 extern "C" fn first(plan: usize) -> ! {
@@ -114,7 +114,7 @@ extern "C" fn first(plan: usize) -> ! {
 }
 
 extern "C" fn second(plan: usize) -> ! {
-    // SAFETY: the plan outlives this child, for which `start` waits.
+    // SAFETY: the plan outlives this child, because `start` waits for it.
     unsafe {
         let plan = &*(plan as *const Plan<'_>);
         if plan.hands_down {

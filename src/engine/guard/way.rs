@@ -1,9 +1,9 @@
-//! How each guard that a keeper starts comes to a write end of the pool.
+//! How each guard that a keeper starts gets a write end of the pool.
 //!
-//! As a rule the pool is opened by its path. That of another user's make cannot be: there is nothing but what make has
-//! handed down to the client, and the keeper has let go of that. So there it has a copy, but only as long as its client
-//! has a write end, too: a make that counts its tokens waits until the last writer has gone, and so for the client
-//! anyway.
+//! As a rule the pool is opened by its path. The pool of another user's make cannot be: the only way is the descriptor
+//! that make has handed down to the client, and the keeper has closed that. So the keeper keeps a copy of it, but only
+//! as long as its client has a write end, too: a make that counts its tokens waits until the last writer has closed its
+//! end, and so it waits for the client anyway.
 
 use crate::hold::inputs;
 use crate::ledger::signals::CALL;
@@ -13,10 +13,10 @@ use crate::{proc, sys};
 
 use super::process::{FILE, KEPT};
 
-/// How often it is made sure that the client has a write end still, in ms.
+/// How often the keeper checks that the client still has a write end, in ms.
 const LOOK_MILLIS: u32 = 500;
 
-/// See the module.
+/// How the keeper's guards get a write end.
 pub struct Way<'a> {
     pool: &'a Pool,
     client: i32,
@@ -26,7 +26,7 @@ pub struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// In a keeper of this process, with what that has handed down at [`KEPT`].
+    /// Called in a keeper of `client`, with the client's write end at [`KEPT`].
     pub fn find(pool: &'a Pool, client: i32) -> Self {
         let opened = pool.open(libc::O_WRONLY);
         opened.into_iter().for_each(sys::close);
@@ -42,7 +42,7 @@ impl<'a> Way<'a> {
         this
     }
 
-    /// Sees to it that the next guard has the pool open as [`KEPT`]. Returns whether it has.
+    /// Makes sure that the next guard has the pool open as [`KEPT`]. Returns whether it has.
     pub fn open(&self) -> bool {
         if pipe::is(KEPT, self.pool.id) {
             return true;
@@ -54,7 +54,7 @@ impl<'a> Way<'a> {
         pipe::is(KEPT, self.pool.id)
     }
 
-    /// Gives the copy up if the client has no write end any more. Called at each signal, since the client may have ended.
+    /// Closes the copy if the client has no write end any more. Called at each signal, since the client may have ended.
     pub fn look(&mut self) {
         if self.copy < 0 {
             return;

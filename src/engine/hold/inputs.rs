@@ -1,4 +1,4 @@
-//! The pipeline rule: what reads from a running sibling is one job with it, and starts when there is something to read.
+//! The pipeline rule: a job that reads from a running sibling is one job with it, and starts when there is data.
 
 use core::sync::atomic::Ordering::Acquire;
 
@@ -10,7 +10,7 @@ use crate::slots::State;
 use crate::sys::{self, Errno};
 use crate::{proc, space};
 
-/// How long a job waits for a pipe that the host is about to close: so often, so many ms.
+/// How often, and for how many ms each time, a job waits for the host to close its end of a pipe.
 const SHARED_LOOKS: u32 = 20;
 pub(super) const SHARED_MILLIS: u32 = 5;
 
@@ -18,13 +18,13 @@ pub(super) const fn readable(fd: i32) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
-/// The pipes that the job could be the reading end of a pipeline by; first the pool, for ppoll.
+/// The pipes that may make the job the reading end of a pipeline; first the pool, for ppoll.
 pub(crate) struct Inputs {
     fds: [libc::pollfd; 9],
-    /// How many have not been given up, and how many there were.
+    /// How many inputs are still watched, and how many there were.
     used: usize,
     len: usize,
-    /// How often one may be looked at again that the host reads as well.
+    /// How often an input may be polled again that the host reads as well.
     patience: u32,
 }
 
@@ -51,14 +51,14 @@ impl Inputs {
         self.used > 0
     }
 
-    /// Waits for a token or for input, if there is any to wait for; gives the input that has data.
+    /// Waits for a token or for input, if there are inputs. Returns the input that has data.
     pub(super) fn wait(&mut self, pool: i32, millis: i64) -> Option<i32> {
         if !self.any() {
             return None;
         }
         let [token, ..] = &mut self.fds;
         token.fd = pool;
-        // No more than there are: poll(2) refuses more than RLIMIT_NOFILE.
+        // No more entries than there are inputs: poll(2) refuses more than RLIMIT_NOFILE.
         match sys::poll(self.fds.get_mut(..=self.len)?, millis) {
             Ok(1..) => {}
             Ok(_) | Err(Errno::INTR) => return None,
@@ -69,7 +69,7 @@ impl Inputs {
         }
         let [token, inputs @ ..] = &mut self.fds;
         let full = inputs.iter().find(|p| p.revents & libc::POLLIN != 0).map(|p| p.fd);
-        // A pipe that only hung up has no data: its writer ended, and that slot comes by another way.
+        // A pipe that only hung up has no data: its writer ended, and the writer's slot comes in another way.
         for p in inputs.iter_mut().filter(|p| p.revents != 0 && p.revents & libc::POLLIN == 0) {
             p.fd = -1;
             self.used = self.used.saturating_sub(1);
@@ -90,10 +90,11 @@ impl Inputs {
     }
 }
 
-/// Is this input a pipe that a running job of the same client writes? Its standard output or error is
-/// one; so is any other descriptor, if each side has its own end only (a queue is in many hands).
+/// Returns whether this input is a pipe that a running job of the same client writes. The job's standard output or
+/// error counts; any other descriptor counts only if each side has nothing but its own end (many processes hold both
+/// ends of a queue).
 pub(crate) fn fed_by_sibling(ledger: &Ledger, record: &Record, input: i32) -> bool {
-    // The pids of the siblings are needed, and what /proc shows of them.
+    // This needs the siblings' pids, and their entries in /proc.
     if space::is_elsewhere() || !proc::is_ours() {
         return false;
     }
@@ -101,7 +102,7 @@ pub(crate) fn fed_by_sibling(ledger: &Ledger, record: &Record, input: i32) -> bo
         return false;
     };
     let socket = st.st_mode & libc::S_IFMT == libc::S_IFSOCK;
-    // The other end of a pipe has its inode; that of a socket its own.
+    // The other end of a pipe has the pipe's inode; that of a socket has its own.
     let inode = if socket { sys::unix_peer(st.st_ino) } else { Ok(Some(st.st_ino)) };
     let Ok(Some(inode)) = inode else { return false };
     let end = (st.st_dev, inode);
@@ -109,7 +110,7 @@ pub(crate) fn fed_by_sibling(ledger: &Ledger, record: &Record, input: i32) -> bo
     let me = record.pid.load(Acquire);
     ledger
         .jobs_of(record.client.load(Acquire))
-        // A forked job may run without a slot until its first exec: only one in its wait does not run.
+        // A forked job may run without a slot until its first exec: only one in its wait certainly does not run.
         .filter(|(_, state, _)| *state != State::Waiting)
         .map(|(_, _, job)| job.pid.load(Acquire))
         .filter(|pid| *pid > 0 && *pid != me)
@@ -119,21 +120,21 @@ pub(crate) fn fed_by_sibling(ledger: &Ledger, record: &Record, input: i32) -> bo
         })
 }
 
-/// Does the host read this pipe, too? Then a forked job has it from there, and it is the way of an elder job's results:
-/// what makes a pipeline closes its own end at once.
+/// Returns whether the host reads this pipe, too. Then a forked job has inherited it, and the pipe carries the results
+/// of an older job: a program that makes a pipeline closes its own end at once.
 pub(crate) fn is_read_by_host(ledger: &Ledger, record: &Record, input: i32) -> bool {
     let host = ledger.record(record.client.load(Acquire)).map_or(0, |r| r.pid.load(Acquire));
     let Ok(end) = sys::file_id(input) else { return false };
     host > 0 && ends_at(host, end).0
 }
 
-/// Is what a process has under this number the pipe or socket of this device and inode?
+/// Returns whether this descriptor of a process is the pipe or socket with this device and inode.
 fn is_open_as(pid: i32, fd: i32, end: (u64, u64)) -> bool {
     sys::stat(pipe::fd_path(pid, fd).c(), true).is_ok_and(|st| (st.st_dev, st.st_ino) == end)
 }
 
-/// Which ends of a pipe a process has (0: this one): reading, writing. The permission bits of the links tell
-/// the direction (proc(5)).
+/// Which ends of a pipe a process has open: (reading, writing). `pid` 0 is this process. The permission bits of the
+/// links tell the direction (proc(5)).
 pub fn ends_at(pid: i32, pipe: (u64, u64)) -> (bool, bool) {
     let (mut reads, mut writes) = (false, false);
     proc::each_fd(pid, |fd| {

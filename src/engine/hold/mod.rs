@@ -1,18 +1,17 @@
-//! The wait of a held job: in the helper for a job that execs, inside `fork` for one that does not.
+//! The wait of a held job: in the helper for a job that execs, inside `fork` for a job that does not.
 //!
-//! The wait is a *blocking* read: the kernel queues blocking readers first come first served and wakes
-//! one of them, where pollers stampede. It has one other way out: the client (or the guard) makes the
-//! job the implicit one and sends [`WAKE`], whose handler closes the descriptor that is read. So a
-//! signal just before the read is not lost: the read finds the descriptor closed. The descriptor is
-//! published before the state is looked at, and the state is changed before the signal is sent; one of
-//! the two sides always sees the other. A timer sends it, too, for the case that nobody does. Where no
-//! signal can be had, or no guard, the job polls instead.
+//! The wait is a *blocking* read: the kernel queues blocking readers first come first served and wakes one of them,
+//! where pollers stampede. It has one other way out: the client (or the guard) makes the job the implicit one and sends
+//! [`WAKE`], whose handler closes the descriptor that is read. So a signal just before the read is not lost: the read
+//! finds the descriptor closed. The descriptor is published before the state is read, and the state is changed before
+//! the signal is sent; one of the two sides always sees the other. A timer sends the signal, too, in case no process
+//! does. If there is no signal to be had, or no guard, the job polls instead.
 //!
 //! | module | one idea |
 //! |---|---|
 //! | [`inputs`] | the pipeline rule |
-//! | [`spec`] | what the helper is told |
-//! | [`park`] | a job that has slept, and waits for its slot to be free again |
+//! | [`spec`] | the arguments of the helper |
+//! | [`park`] | a job that has slept, and waits until a slot is free again |
 
 pub mod inputs;
 pub mod park;
@@ -34,7 +33,7 @@ use crate::sys::{self, Errno};
 
 use inputs::{fed_by_sibling, is_read_by_host, readable, Inputs, SHARED_MILLIS};
 
-/// How often a start that waits for the load to fall looks again, in ms.
+/// How often a start that waits for the load to fall checks again, in ms.
 const LOAD_MILLIS: u32 = 500;
 
 /// The descriptor that is read now, or -1.
@@ -43,23 +42,23 @@ static READING: AtomicI32 = AtomicI32::new(-1);
 /// The thread that reads it, or 0.
 static READER: AtomicI32 = AtomicI32::new(0);
 
-/// How often a job that waits looks after itself, in ms: whoever was to wake it may have been killed. In unit tests
-/// that is too late for every wake-up.
+/// How often a waiting job checks for itself, in ms: the process that was to wake it may have been killed. In unit
+/// tests it is so long that it cannot hide a lost wake-up.
 const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
 
-/// How long it waits for a pool that has gone: so often, so many ms.
+/// How often, and for how many ms each time, it waits for a pool that is gone.
 const GONE_LOOKS: u32 = 3;
 const GONE_MILLIS: u32 = 25;
 
-/// How often it does so where no signal could wake it, or no guard, in ms.
+/// How often it checks if no signal can wake it, or there is no guard, in ms.
 const BLIND_MILLIS: i64 = 100;
 
-/// The timer of that, or -1.
+/// The id of that timer, or -1.
 static TIMER: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn woken(_: i32) {
-    // The signal is to the process (kill(2)), and any thread of it may have taken it: only in its own is a read
-    // ended by it, and its descriptor closed before another thread can get the same number.
+    // The signal is sent to the process (kill(2)), and any thread may have taken it. Only in the reader's own thread it
+    // ends the read, and closes the descriptor before another thread can get the same number.
     let reader = READER.load(Acquire);
     if reader == 0 || reader == sys::gettid() {
         wake();
@@ -77,7 +76,7 @@ fn wake() {
     }
 }
 
-/// The host has jumped out of [`wait`]: the job does not wait any more.
+/// The host has jumped out of [`wait`]: the job waits no more.
 pub fn abandon() {
     wake();
     READER.store(0, Release);
@@ -91,11 +90,11 @@ fn stop_looking() {
     }
 }
 
-/// Waits until the job may run, and says on what. Signal mask and disposition are restored, no
-/// descriptor stays open. Async-signal-safe.
+/// Waits until the job may run. Returns the state in which it runs. Restores the signal mask and disposition; leaves no
+/// descriptor open. Async-signal-safe.
 ///
-/// `inputs` are descriptors for the pipeline rule: a job starts when one of them is a sibling's pipe
-/// with data in it. `guard` starts a guard, where there was one and it has been killed.
+/// `inputs` are descriptors for the pipeline rule: a job starts when one of them is a sibling's pipe with data in it.
+/// `guard` starts a guard, if there was one and it has been killed.
 pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &dyn Fn()) -> State {
     let Some(record) = ledger.get(job) else { return State::Overdraft };
     space::enter(ledger.header.space());
@@ -104,7 +103,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         // It has a slot already.
         return record.state();
     }
-    // One of the host's own, which it holds blocked, must still be there afterwards.
+    // A WAKE signal of the host's own, which the host has blocked, must still be pending afterwards.
     READER.store(sys::gettid(), Release);
     let kept = sys::pending() & sys::sigset(WAKE) != 0;
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
@@ -132,7 +131,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     let _ = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     sys::discard_pending(sys::sigset(WAKE));
     if let Ok(before) = before {
-        // SAFETY: what was there before.
+        // SAFETY: restores the action from before.
         let _ = unsafe { sys::sigaction(WAKE, &before) };
     }
     if kept {
@@ -144,7 +143,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     start
 }
 
-/// Settles what came first: a byte, a grant, both, or a reason to start without.
+/// Settles what came first: a byte, a grant, both, or a reason to start without a slot.
 fn finish(ledger: &Ledger, job: Handle, record: &Record, pool: &Pool, why: Reason) -> State {
     wake();
     record.landing.forgo(job.generation);
@@ -153,7 +152,7 @@ fn finish(ledger: &Ledger, job: Handle, record: &Record, pool: &Pool, why: Reaso
     if !landed && why != Reason::None && ledger.overdraw(job, why).is_some() {
         return State::Overdraft;
     }
-    // Granted, or given a byte by a sibling: then one that landed as well is not needed.
+    // It was granted a slot, or a sibling gave it a byte: a byte that landed as well is not needed.
     if landed && (!started || record.gift.is_full(job.generation)) {
         pool.give_from(&record.landing, job.generation);
         pool.close();
@@ -170,17 +169,17 @@ struct Queue<'a> {
     inputs: Inputs,
     /// No signal can end a blocking read.
     deaf: bool,
-    /// How often it looks once more for a pool that has gone.
+    /// How often it checks again for a pool that is gone.
     patience: u32,
 }
 
 impl Queue<'_> {
-    /// Reads the pool until there is a byte or a grant; otherwise the reason to start without.
+    /// Reads the pool until there is a byte or a grant. Otherwise returns the reason to start without a slot.
     fn wait(&mut self, guard: &dyn Fn()) -> Reason {
         let client = self.record.client.load(Acquire);
         let mut looked = false;
         loop {
-            // One that was killed may be a zombie, where nobody reaps it: asked for is the lock.
+            // A killed guard may be a zombie that nobody reaps: then only its lock tells.
             if looked || !self.ledger.has_guard() {
                 guard();
             }
@@ -210,7 +209,7 @@ impl Queue<'_> {
         }
     }
 
-    /// One look at the inputs and the pool. `None`: nothing has come of it.
+    /// Checks the inputs and the pool once. Returns None if nothing came of it.
     fn look(&mut self, fd: i32, blind: bool) -> Option<Reason> {
         let most = if blind { BLIND_MILLIS } else { -1 };
         if let Some(input) = self.inputs.wait(fd, most) {
@@ -230,7 +229,7 @@ impl Queue<'_> {
             Ok(1) if self.ledger.pass_on(self.job, self.pool) => None,
             Ok(1) => Some(Reason::None),
             Ok(_) => (!self.awaits_pool()).then_some(Reason::PoolGone),
-            // The inherited description may be a non-blocking one.
+            // The inherited description may be non-blocking.
             Err(Errno::AGAIN) if !self.inputs.any() && !blind => {
                 wait_readable(fd, most);
                 None
@@ -241,7 +240,7 @@ impl Queue<'_> {
         }
     }
 
-    /// The pool has gone with its make. Its guard may be about to make another one of it, for daemons: waits a moment.
+    /// The pool is gone with its make. Its guard may be about to make a new one for daemons: waits a moment.
     fn awaits_pool(&mut self) -> bool {
         self.patience = self.patience.saturating_sub(1);
         let waits = self.patience > 0 && self.ledger.has_guard();
@@ -251,7 +250,7 @@ impl Queue<'_> {
         waits
     }
 
-    /// [`take`] that never blocks, after a while in which a token may have come.
+    /// [`take`] that never blocks, after a pause in which a token may arrive.
     fn take_blind(&self, fd: i32) -> sys::Result<usize> {
         if !self.inputs.any() {
             wait_readable(fd, BLIND_MILLIS);
@@ -264,8 +263,8 @@ impl Queue<'_> {
     }
 }
 
-/// A descriptor to read the pool by: blocking on a description of our own, except for a job that must
-/// watch its input too; else a copy of the inherited one, as it is.
+/// A descriptor for reading the pool: blocking on a description of our own, except for a job that must also watch its
+/// inputs; else a copy of the inherited descriptor, in the mode that it has.
 fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
     if let Ok(fd) = pool.open(libc::O_RDONLY) {
         if !nonblocking {
@@ -278,7 +277,7 @@ fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
 }
 
 fn take(fd: i32, job: Handle, record: &Record) -> sys::Result<usize> {
-    // Another has ended the job, or the record is broken: nothing can come any more.
+    // Another process has ended the job, or the record is broken: nothing can arrive any more.
     if !record.landing.announce(job.generation) {
         return Ok(0);
     }

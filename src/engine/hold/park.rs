@@ -1,6 +1,6 @@
-//! Coming back: a job that wakes up while its slot is lent waits until one is free, before it goes on
-//! ([`crate::lending`]). The guard lets it, before any job that is held. Where the guard does not look any more, or the
-//! ledger is broken, it goes on by itself.
+//! Parking: a job that wakes up while its slot is lent waits here until a slot is free ([`crate::lending`]). The guard
+//! releases it before any held job. If the guard has stopped checking, or the ledger is broken, the job goes on by
+//! itself.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -9,17 +9,18 @@ use crate::ledger::handle::Handle;
 use crate::space;
 use crate::sys::{self, Errno};
 
-/// How often a job that waits makes sure that the guard looks, in ms.
+/// How often a parked job checks that the guard is at work, in ms.
 const LOOK_MILLIS: u32 = 200;
 
-/// After how many such times in which the guard has not looked a job goes on.
+/// After how many such checks without progress of the guard a job goes on.
 const MISSES: u32 = 25;
 
-/// May this job, which will not compute for long, go on at once? One at a time may, while no more jobs compute than there
-/// are slots. The guard takes that back when it sleeps again, or has computed for long after all.
+/// Returns whether this job, which will not compute for long, may go on at once. One job at a time may, while no more
+/// jobs compute than there are slots. The guard takes the grace back when the job sleeps again, or has computed for
+/// long after all.
 fn has_grace(ledger: &Ledger, job: Handle) -> bool {
     let header = &ledger.header;
-    // Relaxed: a hint. AcqRel: of two that come at once one has it.
+    // Relaxed: a hint. AcqRel: of two jobs that come at once, one gets it.
     let taken = |by| header.debt.load(Relaxed) == 0 && by == 0;
     match header.grace.load(Acquire) {
         by if by == job.pack() => true,
@@ -28,11 +29,11 @@ fn has_grace(ledger: &Ledger, job: Handle) -> bool {
     }
 }
 
-/// Waits in a process of this job, in any of its threads. `starts`: it is about to start something. Async-signal-safe; a
-/// handler of the host runs meanwhile.
+/// Waits in a process of this job, in any of its threads. `starts`: it is about to start a process. Async-signal-safe;
+/// handlers of the host run meanwhile.
 pub fn wait(ledger: &Ledger, job: Handle, starts: bool) {
     let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return };
-    // Relaxed: whether anybody waits is a hint.
+    // Relaxed: whether any job waits is a hint.
     let is_wanted = ledger.header.looks.load(Relaxed) != 0;
     if !is_wanted || space::is_elsewhere() || ledger.take_spare() {
         record.set_sleeps(job.generation, false);
@@ -47,22 +48,22 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) {
     while record.home.load(Acquire) == parked {
         let waited = sys::wait_word(&record.home, parked, LOOK_MILLIS);
         if waited == Err(Errno(libc::ETIMEDOUT)) && !watch.is_seen(ledger, job) {
-            // AcqRel: as by the guard.
+            // AcqRel: as when the guard does it.
             let _ = record.home.compare_exchange(parked, 0, AcqRel, Acquire);
         }
     }
 }
 
-/// The rounds that the guard has made when it was looked at last, and how often there were no more.
+/// The guard's round counter at the last check, and how many checks in a row found it unchanged.
 struct Watch {
     rounds: u32,
     missed: u32,
 }
 
 impl Watch {
-    /// Is there a guard that looks at this job?
+    /// Returns whether there is a guard that checks this job.
     fn is_seen(&mut self, ledger: &Ledger, job: Handle) -> bool {
-        // Relaxed: a number that stands for itself.
+        // Relaxed: the number alone matters.
         let rounds = ledger.header.rounds.load(Relaxed);
         let missed = if rounds == self.rounds { self.missed.saturating_add(1) } else { 0 };
         *self = Self { rounds, missed };

@@ -1,5 +1,5 @@
-//! What the helper is told about a job it holds: one word of its argv, which `ps` shows. And how a helper is known that
-//! understands it: whoever is given a job and is none would lose it.
+//! The helper's argument about the job that it holds: one word of its argv, which `ps` shows. And the note by which a
+//! compatible helper is recognised: a program that is given a job and is no helper would lose it.
 
 use core::ffi::CStr;
 
@@ -10,20 +10,20 @@ use crate::program::target;
 use crate::sys;
 use crate::text::{hex, number, Path, Text};
 
-/// What the word starts with: of another version, a helper runs the job at once.
+/// The prefix of the word. A helper that does not know this version runs the job at once.
 const START: &[u8] = b"hold:v1:";
 
-/// A note in the helper's file (elf(5), `Elf64_Nhdr`), by which the library knows it: what the two must agree on, the
-/// ledger's layout and the word above.
+/// A note in the helper's file (elf(5), `Elf64_Nhdr`), by which the library recognises it. It holds what the two must
+/// agree on: the ledger's layout and the word above.
 #[repr(C, align(4))]
 pub struct Note([u8; NOTE_SIZE]);
 
 const NOTE_SIZE: usize = 12 + 8 + 20;
 
-/// See [`Note`].
+/// The [`Note`] of this version.
 pub const NOTE: Note = {
     let mut note = [0; NOTE_SIZE];
-    // The sizes of name and text, the kind; the name; the text.
+    // The sizes of name and text, and the kind; the name; the text.
     let at = put(&mut note, 0, &8u32.to_ne_bytes());
     let at = put(&mut note, at, &20u32.to_ne_bytes());
     let at = put(&mut note, at, &1u32.to_ne_bytes());
@@ -34,7 +34,7 @@ pub const NOTE: Note = {
     Note(note)
 };
 
-/// Only at compile time, where what does not fit is an error.
+/// Used at compile time only, where an overflow is an error.
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 const fn put(note: &mut [u8; NOTE_SIZE], at: usize, part: &[u8]) -> usize {
     let mut i = 0;
@@ -45,13 +45,13 @@ const fn put(note: &mut [u8; NOTE_SIZE], at: usize, part: &[u8]) -> usize {
     at + i
 }
 
-/// Is this file a helper that understands us? One that may be run but not read is taken for it.
+/// Returns whether this file is a helper that understands us. A file that may be run but not read is taken for one.
 #[inline(never)]
 pub fn is_helper(path: &CStr) -> bool {
     if sys::may(path, libc::X_OK).is_err() {
         return false;
     }
-    // Of a fifo, the open must not wait.
+    // O_NONBLOCK: the open of a fifo must not wait.
     let Ok(fd) = sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0) else { return true };
     let mut found = [0u8; NOTE_SIZE];
     let n = target::note(fd).and_then(|at| sys::pread(fd, &mut found, at));
@@ -59,7 +59,7 @@ pub fn is_helper(path: &CStr) -> bool {
     n == Ok(NOTE_SIZE) && found == NOTE.0
 }
 
-/// See the module.
+/// The job's word, decoded.
 pub struct Spec {
     /// The job's record.
     pub job: Handle,
@@ -67,9 +67,9 @@ pub struct Spec {
     pub shell: bool,
     /// The inherited ends of the pool, or -1.
     pub inherited: (i32, i32),
-    /// A descriptor of the program (O_PATH), which is the helper's; -1: it opens the program itself.
+    /// The helper's descriptor of the program (O_PATH); -1: the helper opens the program itself.
     pub program: i32,
-    /// The ledger's file.
+    /// The path of the ledger.
     pub ledger: Path,
 }
 
@@ -84,7 +84,7 @@ impl Spec {
         t
     }
 
-    /// Reads [`Spec::encode`]'s form.
+    /// Parses the form that [`Spec::encode`] writes.
     pub fn decode(word: &[u8]) -> Option<Self> {
         let colon = |s| <[u8]>::strip_prefix(s, b":");
         let (index, rest) = hex(word.strip_prefix(START)?)?;

@@ -1,4 +1,4 @@
-//! The whole file of a ledger: its header and its records.
+//! The whole ledger file: its header and its records.
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -20,12 +20,12 @@ const _: () =
     assert!(core::mem::size_of::<Record>() == 128 && core::mem::size_of::<Header>() == 8192);
 
 impl Ledger {
-    /// A record that may be used, unless the index is nonsense.
+    /// Returns the record at this index. Returns None for record 0 and for an index that is out of range.
     pub fn record(&self, index: u32) -> Option<&Record> {
         self.records.get(index as usize).filter(|_| index != 0)
     }
 
-    /// The record of a handle, while it is still in that use.
+    /// Returns the record of a handle. Returns None if the record has another generation by now.
     pub fn get(&self, h: Handle) -> Option<&Record> {
         self.record(h.index).filter(|r| r.now().1 == h.generation)
     }
@@ -36,7 +36,7 @@ impl Ledger {
         (0u32..).zip(self.records.iter()).take(high.saturating_add(1)).skip(1)
     }
 
-    /// The jobs of a client and their states.
+    /// The jobs of a client, with their states.
     pub fn jobs_of(&self, client: u32) -> impl Iterator<Item = (Handle, State, &Record)> {
         self.records().filter_map(move |(index, r)| {
             let (state, generation) = r.now();

@@ -1,11 +1,11 @@
-//! Who asked for lanes and for a trace.
+//! Whether lanes and a trace are wanted; clients set this in the ledger's header.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::sync::{AtomicU32, AtomicU8};
 use crate::text::Path;
 
-/// In the header. A client asks when it joins.
+/// Part of the header. A client sets it when it joins.
 #[repr(C)]
 pub struct Asked {
     pub(super) what: AtomicU32,
@@ -14,18 +14,18 @@ pub struct Asked {
 
 /// Lanes are wanted.
 pub(crate) const LANES: u32 = 1;
-/// A trace is wanted, and one process is about to write its path.
+/// A trace is wanted, and one process is writing its path.
 pub(crate) const PATH: u32 = 2;
-/// The path is there.
+/// The path is complete.
 pub(crate) const TRACE: u32 = 4;
 
 impl Asked {
     pub(super) fn has(&self, what: u32) -> bool {
-        // Acquire: with the last of them the path is seen.
+        // Acquire: whoever sees TRACE set sees the path.
         self.what.load(Acquire) & what != 0
     }
 
-    /// Is a trace written?
+    /// Returns whether a trace is written.
     pub fn is_traced(&self) -> bool {
         self.has(TRACE)
     }

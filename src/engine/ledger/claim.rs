@@ -1,4 +1,4 @@
-//! How a record comes to be that of a job or client, and who its process is.
+//! Claiming a record for a job or a client, and noting the pid of its process.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
@@ -13,16 +13,16 @@ use super::header::OPEN;
 use super::record::Record;
 
 impl Ledger {
-    /// Claims a free record for a job. `None`: the table is full.
+    /// Claims a free record for a job. Returns None if the table is full.
     pub fn claim(&self, client: u32) -> Option<Handle> {
         self.claim_as(client, 0)
     }
 
-    /// The same for a process that enters, with `client` 0.
+    /// [`Ledger::claim`], also for a process that enters: then `client` is 0.
     fn claim_as(&self, client: u32, pid: i32) -> Option<Handle> {
         let start = self.header.hint.load(Relaxed) as usize;
         for i in 0..RECORDS {
-            // Record 0 means none and is passed over.
+            // Record 0 means "none" and is skipped.
             let index = (start.wrapping_add(i) % RECORDS) as u32;
             let Some(record) = self.record(index) else {
                 continue;
@@ -36,8 +36,8 @@ impl Ledger {
                 continue;
             };
             self.header.high.fetch_max(index, SeqCst);
-            // The lowest free records are used again first, so that scans stay short: the next look
-            // starts here, unless one has fallen free below meanwhile.
+            // Low records are used again first, so that scans stay short: the next search starts here, unless a lower
+            // record has become free meanwhile.
             let (seen, now) = (start as u32, index);
             let _ = self.header.hint.compare_exchange(seen, now, Relaxed, Relaxed);
             return Some(Handle { index, generation });
@@ -45,8 +45,8 @@ impl Ledger {
         None
     }
 
-    /// The second half of a claim. The record says whose it is before it is claimed, so that the guard always knows
-    /// whether its claimer lives.
+    /// The second half of a claim. The record names its claimer before it is claimed, so that the guard can always
+    /// check whether the claimer lives.
     pub(crate) fn claim_reserved(
         &self,
         record: &Record,
@@ -56,13 +56,14 @@ impl Ledger {
     ) -> Option<u32> {
         let claimed = word.to(State::Claim)?;
         record.reset(claimed.generation(), client, pid);
-        // SeqCst: a client's claim must be seen by a guard that writes `Closing` (see above). It also publishes what
-        // the record says now.
+        // SeqCst: the guard that writes `Closing` must see this claim (see the head of `ledger/mod.rs`). Also publishes the
+        // fields written by `reset`.
         record.word.compare_exchange(word.0, claimed.0, SeqCst, Relaxed).ok()?;
         Some(claimed.generation())
     }
 
-    /// Makes this process a client. `path` is the ledger's. `None`: the table is full, or the ledger closes.
+    /// Makes this process a client. `path` is the ledger's path. Returns None if the table is full or the ledger is
+    /// closing.
     pub fn enter(&self, pid: i32, path: &CStr) -> Option<Handle> {
         let h = self.claim_as(0, pid)?;
         let record = self.record(h.index)?;
@@ -77,10 +78,11 @@ impl Ledger {
         None
     }
 
-    /// Notes the process of a job, in the process itself, as the first thing that it does here. Stores without reading
-    /// first: after fork a store faults one page, a read sixteen.
+    /// Stores the pid of a job. The job's process calls this before anything else that it does in the ledger. Stores
+    /// without reading first: after fork a store faults one page, a read sixteen.
     pub fn note_process(&self, h: Handle, pid: i32) {
-        // Elsewhere only its parent knows the pid by which others here know it, and notes that.
+        // In another PID namespace only the parent knows the pid that is valid in the ledger's namespace; the parent
+        // stores it.
         if space::is_elsewhere() {
             return;
         }
@@ -88,8 +90,8 @@ impl Ledger {
         self.exchange_process(h, record, 0, pid);
     }
 
-    /// The same by the client, whose word counts more; but its child may have gone on as another process already, which
-    /// `heir` knows. Gives the process of the job.
+    /// Stores the pid of a job; called by its client, whose pid takes precedence. The child may already have handed the
+    /// job on to another process, which `heir` returns. Returns the pid of the job.
     pub fn set_process(&self, h: Handle, pid: i32, heir: impl FnOnce() -> Option<i32>) -> i32 {
         let Some(record) = self.get(h) else { return pid };
         let seen = record.pid.load(Acquire);
@@ -99,7 +101,7 @@ impl Ledger {
         now
     }
 
-    /// The process of a job, `me`, goes on as `sibling`; its client may have noted nothing yet.
+    /// Hands the job of process `me` on to `sibling`. The client may not have noted a pid yet.
     pub fn hand_on(&self, h: Handle, me: i32, sibling: i32) {
         let Some(record) = self.get(h) else { return };
         self.exchange_process(h, record, me, sibling);
@@ -107,7 +109,7 @@ impl Ledger {
     }
 
     fn exchange_process(&self, h: Handle, record: &Record, seen: i32, pid: i32) {
-        // AcqRel: who sees the pid sees it of this use; a later one is seen below.
+        // AcqRel: whoever sees the pid sees the fields of this use. A later use of the record is detected below.
         let noted = record.pid.compare_exchange(seen, pid, AcqRel, Acquire).is_ok();
         if noted && seen != pid && self.get(h).is_none() {
             let _ = record.pid.compare_exchange(pid, seen, AcqRel, Acquire);

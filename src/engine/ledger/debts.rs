@@ -1,4 +1,4 @@
-//! Slots that are lent, and bytes that go from one job to another: what [`crate::lending`] says, done to the records.
+//! Lent slots, and bytes that move from one job to another: the rules of [`crate::lending`] applied to the records.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -20,7 +20,7 @@ impl Ledger {
         if before.is_none() {
             return false;
         }
-        // Relaxed: until it is seen a held job may start on a slot that falls free.
+        // Relaxed: until others see it, a held job may start on a slot that becomes free.
         self.header.owed.store(1, Relaxed);
         self.header.stats.borrowed();
         if let (Some(State::Waiting), Some(record)) = (before, self.get(h)) {
@@ -29,29 +29,29 @@ impl Ledger {
         true
     }
 
-    /// A job waits from now on: the guard looks often, until nobody does.
+    /// Notes that a job waits. From now on the guard checks often, until no job waits any more.
     pub fn tell_guard(&self) {
         if self.header.looks.swap(1, AcqRel) == 0 {
             self.call_guard();
         }
     }
 
-    /// Makes the guard look at once.
+    /// Makes the guard check at once.
     pub fn call_guard(&self) {
         let guard = self.header.guard.load(Acquire);
-        // Elsewhere, the number is that of a stranger.
+        // In another PID namespace this pid belongs to a stranger.
         if guard > 0 && !space::is_elsewhere() {
             let _ = sys::kill(guard, signals::CALL);
         }
     }
 
-    /// Is there a slot whose jobs sleep? A held job would start on it.
+    /// Returns whether there is a slot whose jobs sleep; a held job could start on it.
     pub fn has_spare(&self) -> bool {
         // Relaxed: a hint.
         self.header.spare.load(Relaxed) != 0
     }
 
-    /// Takes a slot whose jobs sleep, if there is one.
+    /// Takes a slot whose jobs sleep. Returns whether there was one.
     pub fn take_spare(&self) -> bool {
         // Relaxed: the guard counts again soon.
         let spare = &self.header.spare;
@@ -65,12 +65,13 @@ impl Ledger {
         false
     }
 
-    /// May no job start on a token now: the load is too high, or another job is due to it?
+    /// Returns whether no job may start on a token now: the load is too high, or the next token is due to another job.
     pub fn withholds_tokens(&self) -> bool {
         self.too_loaded() || self.creditor().is_some()
     }
 
-    /// The job that has borrowed for longest of those that compute, or wait to: the next token is due to it.
+    /// The job to which the next token is due: of the borrowed jobs that compute or are parked, the one that borrowed
+    /// first.
     pub fn creditor(&self) -> Option<Handle> {
         if self.header.owed.load(Relaxed) == 0 {
             return None;
@@ -78,7 +79,7 @@ impl Ledger {
         self.borrower(|r, generation| !r.sleeps(generation) || r.is_parked(generation))
     }
 
-    /// The job that has borrowed for longest of those of which this holds.
+    /// Of the borrowed jobs for which `is` holds, the one that borrowed first.
     pub fn borrower(&self, is: impl Fn(&Record, u32) -> bool) -> Option<Handle> {
         let all = self.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();
@@ -88,7 +89,7 @@ impl Ledger {
         all.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
     }
 
-    /// The held job of this client that has waited longest, if it has waited longer than `job`.
+    /// The held job of the same client that has waited longest. Returns None if none has waited longer than `job`.
     fn older(&self, record: &Record, job: Handle) -> Option<Handle> {
         let age = |index: u32, r: &Record| (r.since.load(Relaxed), index);
         let mine = age(job.index, record);
@@ -98,14 +99,14 @@ impl Ledger {
             .map(|(h, _, _)| h)
     }
 
-    /// Passes the byte that has landed in a waiting job's record to the job to which it is due first: one that has
-    /// borrowed and computes; else an older sibling, since jobs of one client start in the order in which it made
-    /// them, and it may wait for them in that order. Returns whether the byte is gone.
+    /// Moves the byte that landed in a waiting job's record to the job to which it is due first: a borrowed job that
+    /// computes; else an older sibling. Jobs of one client start in the order in which it made them, because the client
+    /// may wait for them in that order. Returns whether the byte is gone.
     pub fn pass_on(&self, job: Handle, pool: &Pool) -> bool {
         let Some(record) = self.get(job) else { return false };
-        // Each round succeeds or loses against somebody who made progress, but in a broken ledger.
+        // Each round succeeds, or loses to a process that made progress; only in a broken ledger it does neither.
         for _ in 0..RECORDS {
-            // Who cannot wake the older one starts first.
+            // If this process cannot wake the older sibling, its own job starts first.
             let older = || self.older(record, job).filter(|_| !space::is_elsewhere());
             let Some(to) = self.creditor().or_else(older) else { return false };
             if self.hand(&record.landing, job.generation, to, pool) {
@@ -119,7 +120,7 @@ impl Ledger {
     pub(super) fn pay_debts(&self, h: Handle, record: &Record, pool: &Pool) {
         for place in record.places() {
             for _ in 0..RECORDS {
-                // An unmarked byte stays: its reader sees to it.
+                // An unmarked byte stays: its reader handles it.
                 let full = place.is_marked(h.generation);
                 let Some(to) = self.creditor().filter(|_| full) else { break };
                 if self.hand(place, h.generation, to, pool) {
@@ -129,28 +130,28 @@ impl Ledger {
         }
     }
 
-    /// Moves a byte to another job, which starts on it if it is held. `false`: the byte is still there; the other one
-    /// has come to a slot otherwise, or ended.
+    /// Moves a byte to another job, which starts on it if it is held. Returns false if the byte is still in `from`: the
+    /// other job got a slot in another way, or ended.
     fn hand(&self, from: &Place, generation: u32, h: Handle, pool: &Pool) -> bool {
         let Some(to) = self.get(h) else { return false };
         to.gift.touch(h.generation);
         let Some(byte) = from.take(generation) else { return true };
         let given = to.gift.put(h.generation, byte);
-        // If it starts on the byte of another, this one is not due to it any more.
+        // If `h` started on another byte, this byte is not due to it any more.
         if self.accept_gift(h) && given {
             return true;
         }
-        // The byte is ours again, unless it went back to the pool.
+        // Take the byte back, unless it went back to the pool.
         if given && to.gift.take(h.generation).is_none() {
             return true;
         }
-        // Another may have ended the job it came from meanwhile, and freed its record.
+        // Another process may have ended the job that the byte came from, and freed its record.
         let _ = from.put_back(generation, byte) || pool.give_byte(byte);
         false
     }
 
-    /// A held job with a byte from another starts; one that has borrowed has a slot of its own by it. Returns whether
-    /// the byte is its own now, whoever saw to that: another job or the guard may have been faster.
+    /// Starts a held job that has received a byte from another job. A borrowed job that has received one has its own
+    /// slot now. Returns whether the job owns the byte now; another job or the guard may have made the step first.
     pub fn accept_gift(&self, h: Handle) -> bool {
         let Some(record) = self.get(h).filter(|r| r.gift.is_full(h.generation)) else {
             return false;

@@ -1,4 +1,4 @@
-//! What `JSSHIM_DEBUG` tells of a job.
+//! The text of `JSSHIM_DEBUG` lines about a job.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -10,10 +10,10 @@ use crate::text::Text;
 use super::access::Ledger;
 use super::handle::Handle;
 
-/// Room for an event.
+/// Room for one line.
 pub type Event = Text<224>;
 
-/// On what a job runs in this state, in words.
+/// What a job in this state runs on, in words.
 pub fn on(state: State) -> &'static [u8] {
     match state {
         State::Implicit => b"the implicit slot",
@@ -25,8 +25,8 @@ pub fn on(state: State) -> &'static [u8] {
 }
 
 impl Ledger {
-    /// The start of a job, after `event` and up to what it runs on; of one without a slot also why, and how many there
-    /// were.
+    /// The start of a job: `event`, then what the job runs on. For a job without a slot also the reason, and the number
+    /// of overdrafts so far.
     #[inline(never)]
     pub fn start(&self, event: &[u8], h: Handle, state: State) -> Event {
         let mut text = Text::new(event);
@@ -38,7 +38,7 @@ impl Ledger {
         text
     }
 
-    /// The start of a job that was held, and for how long it was.
+    /// The start of a job that was held, with the time that it was held.
     #[inline(never)]
     pub fn start_of_held(&self, h: Handle, state: State) -> Event {
         let waited = self.get(h).map_or(0, |r| r.queued.load(Relaxed));
@@ -46,7 +46,8 @@ impl Ledger {
         self.start(event.with(b", ").bytes(), h, state)
     }
 
-    /// The end of a job, as its client sees it. Another may have freed its record before, and somebody else be using it.
+    /// The end of a job, as its client sees it. Another process may have freed its record already, and the record may
+    /// be in use again.
     #[inline(never)]
     pub fn end_of(&self, h: Handle, pid: i32) -> Event {
         let mut text = Text::new(b"its job ");
@@ -57,7 +58,7 @@ impl Ledger {
         text.put(b"(").put_num(pid).put(b") has ended");
         match record {
             Some(record) if record.state().is_held() => drop(text.put(b" before its start")),
-            // A trace has taken the time.
+            // With a trace, `since` is no longer the start: the trace has replaced it.
             Some(record) if !self.header.asked.is_traced() => {
                 let ran = sys::now().saturating_sub(record.since.load(Relaxed));
                 text.put(b", after ").put(time(ran).bytes());
@@ -68,7 +69,7 @@ impl Ledger {
     }
 }
 
-/// Is a record in this use, or has it not been used since?
+/// Returns whether a record is in this use, or was freed and not used again.
 fn is_or_was((state, now): (State, u32), generation: u32) -> bool {
     let freed = Word(generation << 8 | State::Ending as u32).to(State::Free);
     now == generation || state == State::Free && freed.map(Word::generation) == Some(now)

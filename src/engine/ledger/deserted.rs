@@ -1,11 +1,11 @@
-//! Ledgers of other PID namespaces that nobody has any more: those of a sandbox that was killed as a whole, its guard
-//! with it.
+//! Deserted ledgers of other PID namespaces: those of a sandbox that was killed as a whole, guard included.
 //!
-//! Nothing in such a ledger is judged by a pid. Whoever works on a ledger has it mapped until it ends or execs, in
-//! whatever namespace it is, and the kernel grants a write lease on a file only where no other description of it is
-//! open, in any process; a mapping keeps its description open. So a ledger with a lease has no client, no job that
-//! waits and no guard. That also keeps newcomers out, who are told EAGAIN, while its tokens go back and its name
-//! goes. If this process is killed over it, the kernel takes the lease away, and the next one goes on.
+//! No pid in such a ledger is used for a decision. Every process that works on a ledger has it mapped until it ends or
+//! execs, in whatever namespace it is. The kernel grants a write lease on a file only if no other description of it is
+//! open in any process, and a mapping keeps its description open. So a ledger on which a lease was granted has no
+//! client, no waiting job and no guard. The lease also keeps newcomers out: their open fails with EAGAIN while the
+//! tokens go back and the name is removed. If this process is killed meanwhile, the kernel drops the lease, and the
+//! next process continues.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
@@ -19,20 +19,20 @@ use super::opening::Mapping;
 use super::record::UNTIMED;
 use super::rundir::Lock;
 
-/// What becomes of the tokens in such a ledger.
+/// What to do with the tokens in such a ledger.
 #[allow(clippy::large_enum_variant)] // there is no allocator to box with
 pub enum Outcome {
-    /// They go back to this pool.
+    /// Give them back to this pool.
     Back(Pool),
-    /// Their pool is gone.
+    /// The pool is gone.
     Gone,
-    /// Neither is known: they stay, and the ledger with them.
+    /// Unknown whether the pool still exists: the tokens stay, and so does the ledger.
     Unknown,
 }
 
-/// If nobody has the ledger at `path`, gives back what is in it as `judge` says, which is asked only where there is
-/// something to give back; then tells `tell` of it and removes it, and its pool, if that is one of our own that nobody
-/// has any more. Returns whether it has gone.
+/// If no process uses the ledger at `path`, gives its tokens back as `judge` says, calls `tell`, and removes the
+/// ledger. Also removes its pool if that is one of our own that no process has open. `judge` is called only if there is
+/// something to give back. Returns whether the ledger is gone.
 #[inline(never)]
 pub fn settle_deserted(
     path: &Path,
@@ -41,12 +41,12 @@ pub fn settle_deserted(
 ) -> bool {
     let Some(fd) = open(path) else { return false };
     let gone = is_deserted_at(path, fd) && settle(path, fd, judge, tell);
-    // With the descriptor the lease goes.
+    // Closing the descriptor drops the lease.
     sys::close(fd);
     gone
 }
 
-/// Has no other process this file of ours open, or mapped?
+/// Returns whether no other process has this file of ours open or mapped.
 #[inline(never)]
 pub fn is_deserted(path: &Path) -> bool {
     let Some(fd) = open(path) else { return false };
@@ -55,12 +55,13 @@ pub fn is_deserted(path: &Path) -> bool {
     deserted
 }
 
-/// Does not wait for another one's lease.
+/// Does not wait for another process's lease.
 fn open(path: &Path) -> Option<i32> {
     sys::open(path.c(), libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0).ok()
 }
 
-/// Is the caller alone with this file? Not where the kernel does not count mappings, as in overlayfs.
+/// Returns whether the caller is alone with this file. Returns false where the kernel does not count mappings, as in
+/// overlayfs.
 fn is_deserted_at(path: &Path, fd: i32) -> bool {
     if sys::lease(fd, true).is_err() {
         return false;
@@ -81,7 +82,7 @@ fn settle(
     judge: &dyn Fn(&Ledger) -> Outcome,
     tell: &dyn Fn(&Ledger),
 ) -> bool {
-    // Who gives names away and takes them has this lock; the file may be another by now.
+    // Names are given and removed under this lock. The path may lead to another file by now.
     let Ok(_lock) = Lock::take(path.c()) else { return false };
     let sound = sys::fstat(fd).is_ok_and(|st| st.st_size == core::mem::size_of::<Ledger>() as i64);
     if !sound || sys::lease(fd, true).is_err() {
@@ -102,7 +103,7 @@ fn settle(
 }
 
 impl Ledger {
-    /// Returns whether nothing is left to give back.
+    /// Gives all tokens back. Returns whether nothing is left to give back.
     fn give_up_tokens(&self, judge: &dyn Fn(&Ledger) -> Outcome) -> bool {
         let with_token = || self.records().filter(|(_, r)| r.has_token(r.now().1));
         if with_token().next().is_none() {
@@ -111,7 +112,7 @@ impl Ledger {
         match judge(self) {
             Outcome::Gone => true,
             Outcome::Unknown => false,
-            // What has landed and was not noted yet is a token, too: its reader is dead.
+            // A byte that landed and was not marked is a token, too: its reader is dead.
             Outcome::Back(pool) => with_token().all(|(_, record)| {
                 let back = pool.give_all(record, record.now().1);
                 if back {
@@ -122,7 +123,7 @@ impl Ledger {
         }
     }
 
-    /// When something has happened in it last, as far as its records tell; as [`sys::now`].
+    /// When something last happened in this ledger, as far as its records tell; in the unit of [`sys::now`].
     pub fn last_used(&self) -> u64 {
         let times = self.records().map(|(_, r)| r.since.load(Relaxed));
         times.filter(|t| *t != UNTIMED).max().unwrap_or(0)
@@ -130,7 +131,7 @@ impl Ledger {
 }
 
 impl Header {
-    /// Removes a pool of our own that lies beside its ledger, if nobody has it open for reading.
+    /// Removes a pool of our own that lies in the ledger's directory, if no process has it open for reading.
     fn remove_pool(&self, ledger: &Path) {
         let path = self.path();
         if self.root.load(Acquire) != 0 && path.parent().bytes() == ledger.parent().bytes() {

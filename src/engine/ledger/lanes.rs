@@ -1,9 +1,9 @@
-//! Which job is shown on which lane.
+//! Which lane shows which job.
 //!
-//! A job on a token has a lane of its own. The implicit slot of a client is the slot that the client itself
-//! runs on: that of the job in which it is, its *home*; a client that is in no job of the ledger has a lane of
-//! its own for that, from its first implicit job to its end. So a job that becomes the implicit one moves to
-//! that lane, with all that is in it.
+//! A job on a token has its own lane. A client's implicit slot is the slot on which the client itself runs: the slot of
+//! the job that contains the client, its *home*. A client that is in no job of the ledger has its own lane for its
+//! implicit slot, from its first implicit job to its end. So a job that becomes the implicit job moves to that lane,
+//! together with everything that runs inside of it.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -15,22 +15,22 @@ use super::access::Ledger;
 use super::handle::Handle;
 use super::record::Record;
 
-/// What a process is in the ledger.
+/// What an ancestor process is in the ledger.
 enum Above {
-    /// This job.
+    /// The process of this job.
     Job(Handle),
-    /// A client, and no job: what runs below is in one of its jobs.
+    /// A client that is not the process of a job: the caller is in one of its jobs.
     Client,
 }
 
-/// Depth to which clients are in jobs of clients; what is deeper keeps its lane.
+/// Up to this depth clients inside of jobs follow a change of lane; deeper ones keep their lane.
 pub(super) const DEPTH: u32 = 16;
 
 impl Ledger {
-    /// Notes in which job of the ledger this client runs, if in any: it is the process of that job, or
-    /// below it.
+    /// Stores the client's home: the job of the ledger whose process is this client or one of its ancestors, if there
+    /// is one.
     ///
-    /// A child may be faster than its parent, who has yet to note its pid: then it waits a moment.
+    /// A child may be faster than its parent, which has not noted the child's pid yet: then this waits up to 100 ms.
     #[inline(never)]
     pub fn find_home(&self, me: Handle) {
         for _ in 0..100 {
@@ -58,16 +58,15 @@ impl Ledger {
         client
     }
 
-    /// Gives up the lane of a job whose token is about to go back, if it has one of its own. Whoever is
-    /// about to give it back does this before.
+    /// Releases the lane of a job, if it has its own. Must be called before its token goes back.
     pub fn release_lane(&self, h: Handle, record: &Record) {
         if let Some(lane) = record.lane.get(h.generation).filter(|_| self.is_watched()) {
             self.header.lanes.release(lane, h.pack());
         }
     }
 
-    /// Before a job that runs already is entered as the implicit one of its client: clients in it, who knew of
-    /// no job above them, are at home there, and have the client's slot.
+    /// Called before a running job is recorded as the implicit job of its client. Clients inside of that job that have
+    /// found no home so far get it as their home, and share the client's slot.
     #[inline(never)]
     pub fn adopt(&self, client: u32, job: Handle, pid: i32) {
         let Some(record) = self.record(client).filter(|_| self.is_watched()) else { return };
@@ -95,7 +94,7 @@ impl Ledger {
         }
     }
 
-    /// Has this client been started by none of the ledger's jobs?
+    /// Returns whether no job of the ledger contains this client.
     pub fn is_top(&self, client: u32) -> bool {
         self.record(client).is_some_and(|r| r.home.load(Acquire) == 0)
     }
@@ -138,14 +137,14 @@ impl Ledger {
         }
         let lane = self.claim_lane(Kind::Slot, me.pack());
         let fresh = record.lane.change(me.generation, own, Some(lane));
-        // Another was faster, or the client has ended meanwhile and found no lane to give up.
+        // Another process was faster, or the client has ended meanwhile and had no lane to release.
         if !fresh || record.now() != (State::Client, me.generation) {
             self.header.lanes.release(lane, me.pack());
         }
         record.lane.get(me.generation)
     }
 
-    /// What runs inside a job that has changed its lane goes with it.
+    /// Moves everything that runs inside of a job to the job's new lane.
     #[inline(never)]
     pub(super) fn carry(&self, home: Handle, from: Lane, to: Lane, now: u64, depth: u32) {
         let Some(depth) = depth.checked_sub(1) else { return };
@@ -157,7 +156,7 @@ impl Ledger {
             let since = r.since.load(Acquire);
             let is_there =
                 r.state() == State::Implicit && r.lane.change(job.generation, Some(from), Some(to));
-            // Who takes the time out tells of it.
+            // Whoever swaps `since` reports the event.
             if is_there && r.since.compare_exchange(since, now, AcqRel, Relaxed).is_ok() {
                 self.tell(job, r, State::Implicit, from, (since, now));
                 self.carry(job, from, to, now, depth);

@@ -1,4 +1,4 @@
-//! How a ledger comes to be, whole or not at all, and how it goes.
+//! Making a ledger, whole or not at all, and closing it.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -16,7 +16,7 @@ use super::header::{Header, CLOSED, CLOSING, MAGIC, OPEN};
 use super::opening::map;
 use super::rundir::Lock;
 
-/// What a ledger is told when it is made.
+/// The values with which a ledger is made.
 pub struct Founding {
     /// Which pool.
     pub id: Id,
@@ -30,17 +30,17 @@ pub struct Founding {
     pub slots: u32,
     /// See [`Header::load_milli`].
     pub load_milli: u32,
-    /// Statistics are wanted.
+    /// Whether statistics are wanted.
     pub stats: bool,
-    /// A trace is wanted there; empty: none.
+    /// Where a trace is wanted; empty: none.
     pub trace: Path,
 }
 
 impl Ledger {
-    /// Makes the ledger without a name, or under one that only this process uses, then gives it its own.
+    /// Makes the ledger without a name, or under a name that only this process uses, then links it to its final name.
     ///
     /// # Errors
-    /// EEXIST: another process was first; open that one. ENOSPC and others: as the file system says.
+    /// EEXIST: another process was first; open its ledger. ENOSPC and others: from the file system.
     pub fn create(path: &CStr, founding: &Founding) -> Result<&'static Self> {
         match Self::create_unnamed(path, founding) {
             Err(e) if e != Errno::EXIST => Self::create_named(path, founding),
@@ -68,7 +68,7 @@ impl Ledger {
         let _ = sys::unlink(tmp.c());
         let how = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let fd = sys::open(tmp.c(), how, 0o600).inspect_err(|e| {
-            // Who may make a file and not write to it (landlock(7)) has made it.
+            // A process that may create a file but not write to it (landlock(7)) has created it.
             if *e == Errno(libc::EACCES) {
                 let _ = sys::unlink(tmp.c());
             }
@@ -85,7 +85,7 @@ impl Ledger {
         founding: &Founding,
         name: impl FnOnce(i32) -> Result<()>,
     ) -> Result<&'static Self> {
-        // An umask may have taken the owner's own rights away.
+        // The umask may have removed the owner's own rights.
         sys::fchmod(fd, 0o600)?;
         sys::reserve(fd, core::mem::size_of::<Self>())?;
         let shared = map(fd)?;
@@ -93,14 +93,15 @@ impl Ledger {
         name(fd).map(|()| shared)
     }
 
-    /// Another process is closing the ledger, or died doing so; whoever has the lock knows. Returns whether it is open.
+    /// Another process is closing the ledger, or died doing so; taking the lock tells which. Returns whether the ledger
+    /// is open.
     #[inline(never)]
     pub(super) fn reopen(&self, path: &CStr) -> bool {
         match lock(path) {
             Ok(Some(_lock)) => {
                 let _ = self.header.state.compare_exchange(CLOSING, OPEN, SeqCst, SeqCst);
             }
-            // Who closes it has no lock either, and is soon done.
+            // No lock is to be had: the closing process has none either, and will finish soon.
             Ok(None) => {
                 let closes = |_: &i32| self.header.state.load(SeqCst) == CLOSING;
                 (0..100).take_while(closes).for_each(|_| sys::sleep_millis(1));
@@ -110,27 +111,27 @@ impl Ledger {
         self.header.state.load(SeqCst) == OPEN
     }
 
-    /// Is it closed, so that nobody comes in any more?
+    /// Returns whether the ledger is closed: no process can enter it any more.
     pub fn is_closed(&self) -> bool {
         self.header.state.load(SeqCst) == CLOSED
     }
 
-    /// If no record is in use, closes the ledger and takes its name away. Returns whether it is closed: another
-    /// may have been faster, and its name may be another ledger's by now.
+    /// Closes the ledger and removes its name if no record is in use. Returns whether it is closed: another process may
+    /// have closed it first, and the name may belong to another ledger by now.
     pub fn close_if_idle(&self, path: &CStr) -> bool {
         if !self.is_idle() {
             return false;
         }
         let Ok(_lock) = lock(path) else { return false };
-        // Where it cannot be looked at, it is: only who has the lock gives the name to another.
+        // If stat fails, assume that the name is ours: only the holder of the lock gives the name to another ledger.
         let there = sys::stat(path, false);
         let ours = there.is_err() || self.header.is_at(there);
-        // Who was killed while at it has left `Closing`, or the name.
+        // A process killed here has left `Closing` or the name behind.
         let idle = self.header.state.swap(CLOSING, SeqCst) == CLOSED || {
             fence(SeqCst);
             self.is_idle()
         };
-        // Only now is the name this ledger's for sure, and nobody comes in any more.
+        // No process can enter from now on, and the name is certainly this ledger's.
         self.header.state.store(if idle { CLOSED } else { OPEN }, SeqCst);
         if idle && ours {
             let _ = sys::unlink(path);
@@ -138,7 +139,8 @@ impl Ledger {
         idle
     }
 
-    /// Has this file of its own, open as `file`, lost its name, or another file got it? Nobody comes in by it then.
+    /// Returns whether this ledger's file, open as `file`, has lost its name, or another file has the name. No process
+    /// can enter by the name then.
     pub fn is_nameless(&self, file: i32, path: &CStr) -> bool {
         let unlinked = sys::fstat(file).is_ok_and(|st| st.st_nlink == 0);
         unlinked
@@ -148,12 +150,12 @@ impl Ledger {
             }
     }
 
-    /// Is no record in use?
+    /// Returns whether no record is in use.
     pub fn is_idle(&self) -> bool {
         self.records().all(|(_, r)| r.state() == State::Free)
     }
 
-    /// Does any process that it knows still run?
+    /// Returns whether any process in its records still runs.
     pub fn is_inhabited(&self) -> bool {
         self.records().filter(|(_, r)| r.state() != State::Free).any(|(_, r)| {
             let pid = r.pid.load(Acquire);
@@ -161,17 +163,17 @@ impl Ledger {
         })
     }
 
-    /// Closes it whatever is in it, for who has the lock and gives its name to another.
+    /// Closes the ledger whatever is in it. The caller holds the lock and gives the name to another ledger.
     pub fn give_up(&self) {
         self.header.state.store(CLOSED, SeqCst);
     }
 }
 
-/// The right to the name of this ledger. `None`: its folder has gone, or cannot be opened any more, so that nobody
-/// else gives or takes names there.
+/// Takes the lock that protects this ledger's name. Returns `Ok(None)` if its directory is gone or cannot be opened any
+/// more, so that no other process gives or removes names there either.
 ///
 /// # Errors
-/// Now there is none to be had; later perhaps.
+/// The lock is not available now; perhaps it will be later.
 fn lock(path: &CStr) -> Result<Option<Lock>> {
     match Lock::take(path) {
         Err(e @ (Errno::AGAIN | Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM))) => Err(e),
@@ -179,8 +181,8 @@ fn lock(path: &CStr) -> Result<Option<Lock>> {
     }
 }
 
-/// The session of the root of a pool, or of the make that has made it; 0 if that is in another PID namespace, or not to be
-/// found.
+/// The session id of a pool's root, or of the make that made the pool; 0 if that process is in another PID namespace or
+/// cannot be found.
 fn session_of_build(root: i32, path: &Path) -> i32 {
     let ours =
         own_pool::maker(path.name()).map(|(pid, of, _)| if of == space::own() { pid } else { -1 });

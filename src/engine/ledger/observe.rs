@@ -1,7 +1,6 @@
-//! What the steps of jobs mean for statistics, lanes and the trace.
+//! The effect of a job's steps on statistics, lanes and the trace.
 //!
-//! Lanes are given out only where statistics or a trace are asked for; everything else here is a few
-//! additions.
+//! Lanes are given out only if statistics or a trace are wanted; everything else here is a few additions.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -16,7 +15,7 @@ use super::reason::Reason;
 use super::record::{Record, UNTIMED};
 
 impl Ledger {
-    /// A claimed job has to wait from now on, in its client.
+    /// A claimed job waits from now on, in its client.
     pub fn waits(&self, h: Handle) {
         if let Some(record) = self.get(h) {
             record.since.store(sys::now(), Relaxed);
@@ -25,7 +24,7 @@ impl Ledger {
         }
     }
 
-    /// A record has made a step. `since` is what its time was before.
+    /// Called after each step of a record. `since` is the record's time before the step.
     pub(crate) fn stepped(&self, h: Handle, r: &Record, from: State, to: State, since: u64) {
         match to {
             State::Held => {
@@ -44,7 +43,7 @@ impl Ledger {
         }
     }
 
-    /// A job that had borrowed has a token of its own from now on: it goes on on its lane.
+    /// A borrowed job has its own token from now on: it stays on its lane.
     fn stays(&self, h: Handle, r: &Record, from: State, since: u64) {
         if let Some(lane) = r.lane.get(h.generation).filter(|_| self.is_watched()) {
             self.tell(h, r, from, lane, (since, r.since.load(Relaxed)));
@@ -64,7 +63,7 @@ impl Ledger {
         }
     }
 
-    /// The lane of a job that starts. What it waited on is given up.
+    /// Gives a starting job its lane, and releases the lane on which it waited.
     #[inline(never)]
     fn take_lane(&self, h: Handle, r: &Record, to: State, start: u64) {
         let lane = match to {
@@ -78,7 +77,7 @@ impl Ledger {
             self.tell(h, r, State::Waiting, wait, (start.saturating_sub(waited), start));
             self.header.lanes.release(wait, h.pack());
         }
-        // Somebody may have ended it meanwhile, and found no lane to give up, or made it the implicit one.
+        // Another process may have ended the job meanwhile and found no lane to release, or made it the implicit job.
         match self.get(h).map_or(State::Free, Record::state) {
             State::Implicit if to != State::Implicit => self.moved(h, r, to, start),
             now if now.is_job() => {}
@@ -86,7 +85,7 @@ impl Ledger {
         }
     }
 
-    /// A running job has become the implicit one: it goes on on its client's lane.
+    /// A running job has become the implicit job: it moves to its client's lane.
     #[inline(never)]
     fn moved(&self, h: Handle, r: &Record, from: State, since: u64) {
         if !self.is_watched() {
@@ -104,14 +103,14 @@ impl Ledger {
     #[inline(never)]
     fn ended(&self, h: Handle, r: &Record, from: State) {
         self.release_lane(h, r);
-        // Others may have finished it already.
+        // Other processes may have finished it already.
         if self.get(h).is_some() {
             self.tell_end(h, r, Some(from));
         }
     }
 
-    /// Tells of the end of a job, once: by who ends it, or by another who does the rest before he has come
-    /// to that. The other one knows what it was by its lane.
+    /// Reports the end of a job, once: by the process that ends it, or by one that finishes the rest first. The latter
+    /// derives the job's state from its lane.
     #[inline(never)]
     pub fn tell_end(&self, h: Handle, r: &Record, from: Option<State>) {
         let Some(lane) = r.lane.swap(h.generation, None) else { return };

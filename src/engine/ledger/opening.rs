@@ -1,4 +1,4 @@
-//! Opening a ledger, for as long as the process lives or for a look.
+//! Opening a ledger, for the life of the process or for a short look.
 
 use core::ffi::CStr;
 use core::ops::Deref;
@@ -9,10 +9,11 @@ use crate::sys::{self, Errno, Result};
 use super::access::Ledger;
 use super::header::{CLOSED, CLOSING, MAGIC, OPEN};
 
-/// How long the ledger of a sandbox that was killed may take to go, in ms.
+/// How long the removal of a killed sandbox's ledger may take, in ms.
 const SETTLING_MILLIS: u32 = 200;
 
-/// Opens a ledger's file. One that is [being settled](super::deserted::settle_deserted) will be gone soon.
+/// Opens a ledger's file. Waits for one that is [being settled](super::deserted::settle_deserted): it will be gone
+/// soon.
 fn open(path: &CStr) -> Result<i32> {
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..SETTLING_MILLIS {
@@ -27,12 +28,12 @@ fn open(path: &CStr) -> Result<i32> {
 
 pub(super) fn map(fd: i32) -> Result<&'static Ledger> {
     let at = sys::map(fd, core::mem::size_of::<Ledger>())?;
-    // SAFETY: page-aligned and as large as `Ledger`, whose every field is an atomic and valid for any
-    // bits; unmapped by a `Mapping` alone, which lends it out for less than its own life.
+    // SAFETY: page-aligned and as large as `Ledger`, whose every field is an atomic and valid for any bits; only a
+    // `Mapping` unmaps it, which lends it out for less than its own life.
     Ok(unsafe { &*at.cast::<Ledger>() })
 }
 
-/// A ledger that is mapped for a while.
+/// A ledger that is mapped for a limited time.
 pub(super) struct Mapping(pub(super) &'static Ledger);
 
 impl Mapping {
@@ -51,12 +52,12 @@ impl Deref for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `map` has mapped it for this owner, who has lent it out for less than its own life.
+        // SAFETY: `map` mapped it for this owner, which lends it out for less than its own life.
         unsafe { sys::unmap(core::ptr::from_ref(self.0).cast_mut().cast(), size_of::<Ledger>()) };
     }
 }
 
-/// Maps the file at `path`, if it is ours and whole.
+/// Maps the file at `path` if it belongs to this user and has the full size.
 fn map_at(path: &CStr) -> Result<&'static Ledger> {
     let fd = open(path)?;
     let sound = sys::fstat(fd).is_ok_and(|st| {
@@ -68,17 +69,17 @@ fn map_at(path: &CStr) -> Result<&'static Ledger> {
 }
 
 impl Ledger {
-    /// Opens the ledger at `path`; the file must be ours and whole.
+    /// Opens the ledger at `path`. The file must belong to this user and have the full size.
     ///
     /// # Errors
-    /// ENOENT: there is none, or it is closed. EINVAL: something else is there. Others as open(2).
+    /// ENOENT: there is no ledger, or it is closed. EINVAL: something else is there. Others as open(2).
     pub fn open(path: &CStr) -> Result<&'static Self> {
         let shared = map_at(path)?;
         shared.check().map(|()| shared)
     }
 
-    /// Calls `f` with the ledger at `path`, which is mapped only meanwhile: as long as it is, it counts as one that
-    /// somebody has ([`super::deserted::settle_deserted`]).
+    /// Calls `f` with the ledger at `path`, mapped for the duration of the call. While it is mapped, the ledger does
+    /// not count as deserted ([`super::deserted::settle_deserted`]).
     ///
     /// # Errors
     /// As [`Ledger::open`].

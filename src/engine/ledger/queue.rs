@@ -1,4 +1,4 @@
-//! Who is next: the implicit slot of a client goes on to one of its jobs.
+//! Which job gets a client's free implicit slot.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
@@ -11,10 +11,10 @@ use super::handle::{Handle, RECORDS};
 use super::record::{Record, UNRECORDED};
 
 impl Ledger {
-    /// Finds a use for the implicit slot of a client, if it is free ([`next`]).
+    /// If the implicit slot of a client is free, gives it to one of its jobs ([`next`]).
     pub fn settle(&self, client: u32, pool: &Pool) {
         let Some(owner) = self.record(client) else { return };
-        // Each round either finds nobody, succeeds, or loses against somebody who made progress.
+        // Each round finds no job, succeeds, or loses to a process that made progress.
         for _ in 0..RECORDS {
             let taken = owner.implicit.load(Acquire);
             if taken != 0 && self.is_in_use(owner, client, taken, pool) {
@@ -34,8 +34,8 @@ impl Ledger {
         }
     }
 
-    /// Does this word of a client's `implicit` name a job of its own? If not, the ledger was broken, and
-    /// the slot is free again. Finishes what a giver who was killed has begun.
+    /// Returns whether this word of a client's `implicit` names a job of its own. If not, the ledger was broken, and
+    /// the slot is freed. Finishes what a killed giver began.
     fn is_in_use(&self, owner: &Record, client: u32, taken: u64, pool: &Pool) -> bool {
         let Some(h) = Handle::unpack(taken).filter(|_| taken != UNRECORDED) else { return true };
         let job = self.get(h).filter(|r| r.client.load(Relaxed) == client);
@@ -51,24 +51,24 @@ impl Ledger {
         }
     }
 
-    /// The second half of giving an implicit slot to a job. More than one may be at it.
+    /// The second half of giving an implicit slot to a job. Several processes may do this at once.
     fn start_on_implicit(&self, owner: &Record, h: Handle, pool: &Pool) {
         let Some(job) = self.record(h.index) else { return };
         match self.step(h, State::Implicit) {
-            // It wakes, sees that it is implicit, and gives back a byte that came as well.
+            // It wakes, sees that it is implicit, and gives back a byte that arrived as well.
             Some(State::Waiting) => job.wake(),
             Some(_) => drop(pool.give(job, h.generation)),
-            // Another was faster.
+            // Another process was faster.
             None if job.now() == (State::Implicit, h.generation) => {}
             None => drop(owner.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed)),
         }
     }
 
-    /// A job that waits looks after itself: it writes again by what others find it, and sees to what
-    /// somebody who was killed has left half done. Returns whether it has to wait on.
+    /// Called by a waiting job for itself: repairs the fields by which others find it, and finishes what killed
+    /// processes left half done. Returns whether the job must wait on.
     pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
         let Some(record) = self.get(h) else { return false };
-        // They differ in a broken ledger only. Elsewhere this pid is not the one by which it is known.
+        // They differ in a broken ledger only. In another PID namespace the record's pid differs from getpid.
         let me = if space::is_elsewhere() { record.pid.load(Relaxed) } else { sys::getpid() };
         if (record.pid.load(Relaxed), record.client.load(Relaxed)) != (me, client) {
             record.pid.store(me, Relaxed);

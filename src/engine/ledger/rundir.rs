@@ -1,4 +1,4 @@
-//! Where ledgers and pools of our own lie: a directory of the user's that nobody else can enter.
+//! The run-time directory, where ledgers and own pools lie: it belongs to the user, and no other user can enter it.
 
 use core::ffi::CStr;
 
@@ -6,31 +6,32 @@ use crate::proc::read_file;
 use crate::sys::{self, Errno, Result};
 use crate::text::{hex, number, Path};
 
-/// Room for the longest name in it: that under which a ledger is made.
+/// Room for the longest file name in it: the temporary name of a new ledger.
 const NAME_ROOM: usize = 55;
 
-/// Is this directory too long for the fields of the ledger that name a file in it? Then it is not used.
+/// Returns whether this directory is too long for the ledger's fields that name a file in it. Then it is not used.
 pub fn is_too_long(dir: &[u8]) -> bool {
     dir.len().saturating_add(NAME_ROOM) > Path::ROOM
 }
 
-/// What `JSSHIM_DIR` says, if that is used.
+/// The value of `JSSHIM_DIR`, if it is used.
 pub fn given(word: Option<&[u8]>) -> Option<&[u8]> {
     word.filter(|dir| !dir.is_empty() && !is_too_long(dir))
 }
 
-/// `JSSHIM_DIR` if given, and not too long, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`; made if need be.
+/// Returns `JSSHIM_DIR` if given and not too long, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`. Makes it if it
+/// is missing.
 ///
 /// # Errors
-/// EACCES: it exists but is a link, another user's, or open to others. Others as mkdir(2).
+/// EACCES: it is a link, belongs to another user, or is open to others. Others as mkdir(2).
 pub fn find(given: Option<&[u8]>) -> Result<Path> {
     make_in(given, |dir| Ok(*dir))
 }
 
-/// Makes something in the first of these directories in which that can be done: one may be full, or read-only.
+/// Calls `make` with the first of these directories in which that works: a directory may be full or read-only.
 ///
 /// # Errors
-/// As [`find`] and `make`, of the last one that was tried.
+/// As [`find`] and `make`, from the last directory that was tried.
 #[inline(never)]
 pub fn make_in<T>(given: Option<&[u8]>, mut make: impl FnMut(&Path) -> Result<T>) -> Result<T> {
     let mut last = Errno::NOENT;
@@ -47,8 +48,8 @@ pub fn make_in<T>(given: Option<&[u8]>, mut make: impl FnMut(&Path) -> Result<T>
     Err(last)
 }
 
-/// Gives the first answer that one of those directories has that are there. Makes nothing: who only looks something up
-/// may be in a sandbox, at its end.
+/// Calls `look` with those of the directories that exist, and returns its first answer. Makes no directory: a process
+/// that only looks something up may be in a sandbox that is about to end.
 #[inline(never)]
 pub fn search<T>(given: Option<&[u8]>, mut look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
     (0..candidates(given)).find_map(|which| {
@@ -57,7 +58,7 @@ pub fn search<T>(given: Option<&[u8]>, mut look: impl FnMut(&Path) -> Option<T>)
     })
 }
 
-/// How many directories come into question.
+/// The number of candidate directories.
 pub fn candidates(given: Option<&[u8]>) -> usize {
     if self::given(given).is_some() {
         1
@@ -66,7 +67,7 @@ pub fn candidates(given: Option<&[u8]>) -> usize {
     }
 }
 
-/// The first (0) and the second directory of [`find`], whether they are there or not.
+/// The first (0) or the second directory of [`find`], whether it exists or not.
 #[inline(never)]
 pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
     let dir: &[u8] = match (self::given(given), which) {
@@ -79,14 +80,14 @@ pub fn candidate(given: Option<&[u8]>, which: usize) -> Path {
     path
 }
 
-/// Appends this user by the number that others know it by: in a user namespace, that of the namespace above.
+/// Appends this user's id as others know it: in a user namespace, the id in the parent namespace.
 fn put_user(path: &mut Path) {
     let uid = i64::from(sys::geteuid());
     match mapped(uid) {
         Some(outer) => {
             path.put_num(outer);
         }
-        // A number that many such namespaces have, and root, too.
+        // This id occurs in many such namespaces, and root's too: add the namespace.
         None => {
             let space = sys::stat(c"/proc/self/ns/user", true).map_or(0, |st| st.st_ino);
             path.put_num(uid).put(b"-").put_hex(space);
@@ -94,20 +95,20 @@ fn put_user(path: &mut Path) {
     }
 }
 
-/// The number of this user above, by /proc/self/uid_map (user_namespaces(7)). `None`: it has none, or passes for root,
-/// and is not.
+/// The id of this user in the parent namespace, from /proc/self/uid_map (user_namespaces(7)). Returns None if it has
+/// none, or if it is mapped to root without being the machine's root.
 #[inline(never)]
 fn mapped(uid: i64) -> Option<i64> {
     let mut buf = [0u8; 512];
     let Some(n) = read_file(&Path::new(b"/proc/self/uid_map"), &mut buf) else { return Some(uid) };
     let text = buf.get(..n).unwrap_or(b"");
     let outer = text.split(|b| *b == b'\n').find_map(|line| map_line(line, uid))?;
-    // What belongs to the kernel's root is seen as ours by nobody else. The whole range stands for itself.
+    // What belongs to the machine's root appears as ours to root only. A map of the whole range is the identity.
     let is_root = || sys::stat(c"/proc/uptime", true).is_ok_and(|st| i64::from(st.st_uid) == uid);
     (outer != 0 || map_line(text, 1) == Some(1) || is_root()).then_some(outer)
 }
 
-/// `INSIDE OUTSIDE COUNT`: what `uid` is outside.
+/// Parses `INSIDE OUTSIDE COUNT`. Returns what `uid` is outside.
 fn map_line(line: &[u8], uid: i64) -> Option<i64> {
     let mut numbers = line.split(|b| *b == b' ').filter_map(|word| Some(number(word)?.0));
     let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
@@ -118,7 +119,7 @@ fn map_line(line: &[u8], uid: i64) -> Option<i64> {
 #[inline(never)]
 fn prepare(dir: &Path) -> Result<()> {
     match sys::mkdir(dir.c(), 0o700) {
-        // An umask may have taken the owner's own rights away.
+        // The umask may have removed the owner's own rights.
         Ok(()) => sys::chmod(dir.c(), 0o700)?,
         Err(Errno::EXIST) => {}
         Err(e) => return Err(e),
@@ -126,7 +127,7 @@ fn prepare(dir: &Path) -> Result<()> {
     check(dir)
 }
 
-/// Is it there, ours, and nobody else's?
+/// Checks that the directory exists, is ours, and is closed to others.
 #[inline(never)]
 fn check(dir: &Path) -> Result<()> {
     let st = sys::stat(dir.c(), false)?;
@@ -135,13 +136,13 @@ fn check(dir: &Path) -> Result<()> {
         && st.st_uid == sys::geteuid();
     match st.st_mode & 0o700 {
         _ if !safe => Err(Errno(libc::EACCES)),
-        // Another one is about to give it its rights, or was killed before that.
+        // Another process is about to set the mode, or was killed before it could.
         0 => sys::chmod(dir.c(), 0o700),
         _ => Ok(()),
     }
 }
 
-/// [`ledger`], into `path`, which is empty.
+/// Appends the path of [`ledger`] to `path`, which is empty.
 pub fn put_ledger(dir: &Path, id: crate::pool::pipe::Id, space: u64, path: &mut Path) {
     path.put(dir.bytes()).put(b"/").put_hex(id.1).put(b"-").put_hex(id.0);
     if space != 0 {
@@ -157,8 +158,8 @@ pub fn ledger(dir: &Path, id: crate::pool::pipe::Id, space: u64) -> Path {
     path
 }
 
-/// What the name of a ledger's file tells: inode and device of the pool, and the PID namespace (0: unknown). What follows
-/// is given, too: nothing, or the rest of the name under which one is made.
+/// Parses the name of a ledger's file: inode and device of the pool, and the PID namespace (0: unknown). Also returns
+/// what follows: nothing, or the rest of a temporary name.
 pub fn parse_ledger(name: &[u8]) -> Option<((u64, u64), u64, &[u8])> {
     let (ino, rest) = hex(name)?;
     let (dev, rest) = hex(rest.strip_prefix(b"-")?)?;
@@ -169,20 +170,20 @@ pub fn parse_ledger(name: &[u8]) -> Option<((u64, u64), u64, &[u8])> {
     Some(((ino, dev), space, rest.strip_prefix(b".ledger")?))
 }
 
-/// The right to give a ledger its name and to take it away. One process has it, and lets go of it even when
-/// it is killed (flock(2) on the directory).
+/// The right to give a ledger its name and to remove it. One process at a time has it, and loses it even if it is
+/// killed (flock(2) on the directory).
 ///
-/// All signals are blocked meanwhile: a handler of the host must neither jump out nor ask for it again.
+/// All signals are blocked meanwhile: a handler of the host must neither jump out nor take the lock again.
 pub struct Lock {
     dir: i32,
     mask: Option<u64>,
 }
 
 impl Lock {
-    /// For the directory of this file. Waits for at most a second.
+    /// Takes the lock of the directory of `file`. Waits for at most a second.
     ///
     /// # Errors
-    /// EAGAIN: another process has it for so long. Others as open(2).
+    /// EAGAIN: another process held it all that time. Others as open(2).
     #[inline(never)]
     pub fn take(file: &CStr) -> Result<Self> {
         let file = file.to_bytes();
@@ -193,7 +194,7 @@ impl Lock {
         for _ in 0..1000 {
             match sys::lock(dir) {
                 Err(Errno::AGAIN) => sys::sleep_millis(1),
-                // Where there are no locks, two may be at it at once.
+                // Where there are no locks, two processes may do this at once.
                 _ => return Ok(this),
             }
         }

@@ -1,8 +1,8 @@
-//! The signals by which the processes of a ledger tell each other something. Both are ignored by default: the pid may be
-//! that of another process by now, and one that comes late does nothing to a program that runs already.
+//! The signals that processes of a ledger send to each other. Both are ignored by default: the pid may belong to
+//! another process by now, and a late signal must not affect a program that runs already.
 
-/// Tells a job that waits that it has been granted a slot.
+/// Tells a waiting job that it has been granted a slot.
 pub const WAKE: i32 = libc::SIGURG;
 
-/// Asks the guard to look at once.
+/// Asks the guard to check at once.
 pub const CALL: i32 = libc::SIGURG;

@@ -1,5 +1,5 @@
-//! What a ledger counts: jobs, waits, starts without a slot. Atomics in its header, so that a hook pays
-//! a few additions.
+//! The counters of a ledger: jobs, waits, starts without a slot. They are atomics in its header, so that a hook pays a
+//! few additions.
 //!
 //! Waits are counted in buckets, four to a power of two, in µs: a quantile is off by an eighth at most.
 
@@ -14,17 +14,17 @@ pub const BUCKETS: usize = 128;
 /// Room for the kinds of [`Reason`].
 pub const REASONS: usize = 16;
 
-/// See the module. Relaxed throughout: numbers to be shown, on which nothing depends.
+/// The counters. Relaxed throughout: the numbers are shown only, nothing depends on them.
 #[repr(C)]
 pub struct Stats {
     jobs: AtomicU32,
     recovered: AtomicU32,
-    /// Starts on slots whose jobs slept, and for how long such jobs had no slot of their own, in ns.
+    /// Starts on slots whose jobs slept.
     borrowed: AtomicU32,
     lent: AtomicU64,
-    /// By how many more jobs computed than there were slots, times for how long, in ns.
+    /// The number of jobs that computed above the number of slots, multiplied by the time, in ns.
     debt: AtomicU64,
-    /// How long jobs have waited in all, and the longest, in ns.
+    /// The sum of all waits, and the longest wait, in ns.
     total: AtomicU64,
     longest: AtomicU64,
     overdrafts: [AtomicU32; REASONS],
@@ -58,17 +58,17 @@ impl Stats {
         self.borrowed.fetch_add(1, Relaxed);
     }
 
-    /// Such a job has ended, or has come to a slot of its own, after so many ns.
+    /// A borrowed job has ended or got its own slot, after this many ns.
     pub(crate) fn repaid(&self, nanos: u64) {
         self.lent.fetch_add(nanos, Relaxed);
     }
 
-    /// So many jobs above the slots computed for so many ns.
+    /// This many jobs more than there are slots computed for this many ns.
     pub(crate) fn debt(&self, jobs: u32, nanos: u64) {
         self.debt.fetch_add(nanos.saturating_mul(jobs.into()), Relaxed);
     }
 
-    /// The guard has given back a token of one who has died.
+    /// The guard has given back the token of a dead process.
     pub fn recovered(&self) {
         self.recovered.fetch_add(1, Relaxed);
     }
@@ -78,12 +78,12 @@ impl Stats {
         self.overdrafts.iter().fold(0, |sum, n| sum.wrapping_add(n.load(Relaxed)))
     }
 
-    /// The numbers so far.
+    /// Returns the counters.
     pub fn counts(&self) -> Counts {
         self.read(|n| n.load(Relaxed), |n| n.load(Relaxed))
     }
 
-    /// The numbers since the last call: each job is told of once.
+    /// Returns the counters and resets them, so that each job is reported once.
     pub fn take(&self) -> Counts {
         self.read(|n| n.swap(0, Relaxed), |n| n.swap(0, Relaxed))
     }
@@ -105,26 +105,26 @@ impl Stats {
     }
 }
 
-/// The same as plain numbers.
+/// The counters as plain numbers.
 #[derive(Clone)]
 pub struct Counts {
     /// Jobs that have started.
     pub jobs: u32,
-    /// Tokens of the dead, which the guard has given back.
+    /// Tokens of dead processes, given back by the guard.
     pub recovered: u32,
     /// Starts on slots whose jobs slept.
     pub borrowed: u32,
-    /// For how long these had no slot of their own, in ns.
+    /// How long these jobs had no slot of their own, in ns.
     pub lent: u64,
-    /// Jobs that computed above the slots, times for how long, in ns.
+    /// Jobs that computed above the number of slots, multiplied by the time, in ns.
     pub debt: u64,
-    /// How long jobs have waited in all, in ns.
+    /// The sum of all waits, in ns.
     pub total: u64,
     /// The longest wait, in ns.
     pub longest: u64,
-    /// By [`Reason`].
+    /// Overdrafts by [`Reason`].
     pub overdrafts: [u32; REASONS],
-    /// By length.
+    /// Waits by length.
     pub waits: [u32; BUCKETS],
 }
 
@@ -138,7 +138,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// One more wait.
+    /// Counts one wait.
     pub fn add_wait(&mut self, nanos: u64) {
         self.total = self.total.saturating_add(nanos);
         self.longest = self.longest.max(nanos);
@@ -152,7 +152,7 @@ impl Counts {
         self.waits.iter().map(|n| u64::from(*n)).sum()
     }
 
-    /// The wait that so many of a hundred did not exceed, in ns: the middle of its bucket.
+    /// The wait that this percentage of the waits did not exceed, in ns: the middle of its bucket.
     pub fn quantile(&self, percent: u64) -> u64 {
         let due = self.waited().saturating_mul(percent).div_ceil(100).max(1);
         let mut sum = 0u64;
@@ -165,7 +165,7 @@ impl Counts {
         0
     }
 
-    /// The overdrafts of each kind of which there were any.
+    /// The reasons for which there were overdrafts, each with its count.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u32)> + '_ {
         Reason::ALL.into_iter().filter_map(|why| {
             let count = *self.overdrafts.get(why as usize)?;

@@ -1,4 +1,4 @@
-//! The steps of a job: start, slot, end. Each is made by exactly one process.
+//! The steps of a job: start, slot, end. Exactly one process makes each.
 
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
@@ -12,7 +12,8 @@ use super::reason::Reason;
 use super::record::{Record, UNRECORDED};
 
 impl Ledger {
-    /// One legal step of a job; says from which state. `None`: it is not there any more, or not so.
+    /// Makes one legal step of a job. Returns the state before. Returns None if the record is in another use, or the
+    /// step is not legal.
     pub fn step(&self, h: Handle, to: State) -> Option<State> {
         self.step_unless(h, to, to)
     }
@@ -25,7 +26,7 @@ impl Ledger {
         Some(from)
     }
 
-    /// Starts a job without a slot and says why.
+    /// Starts a job without a slot and stores the reason.
     pub fn overdraw(&self, h: Handle, why: Reason) -> Option<State> {
         let record = self.get(h)?;
         record.set_reason(h.generation, why);
@@ -34,7 +35,7 @@ impl Ledger {
         Some(before)
     }
 
-    /// [`Ledger::overdraw`] by another process than the held one. Returns whether the job started.
+    /// [`Ledger::overdraw`], called by another process than the held job. Returns whether the job started.
     pub fn overdraw_held(&self, h: Handle, why: Reason) -> bool {
         let before =
             self.get(h).filter(|r| r.state().is_held()).and_then(|_| self.overdraw(h, why));
@@ -52,7 +53,7 @@ impl Ledger {
         }
     }
 
-    /// Is the load above the limit, so that only implicit slots may start a job (`make -l`)?
+    /// Returns whether the load is above the limit, so that jobs start on implicit slots only (`make -l`).
     pub fn too_loaded(&self) -> bool {
         match self.header.load_milli.load(Relaxed) {
             0 => false,
@@ -60,7 +61,7 @@ impl Ledger {
         }
     }
 
-    /// Gives a claimed job its client's implicit slot, if that is free.
+    /// Gives a claimed job its client's implicit slot. Returns whether that was free.
     pub fn take_implicit(&self, h: Handle) -> bool {
         let Some((_, client)) = self.with_client(h) else {
             return false;
@@ -75,7 +76,7 @@ impl Ledger {
         false
     }
 
-    /// Makes the job that spawned before there was a ledger the implicit one of its client.
+    /// Makes a job that was spawned before the ledger existed the implicit job of its client.
     pub fn record_implicit(&self, h: Handle) -> bool {
         let Some((_, client)) = self.with_client(h) else {
             return false;
@@ -89,12 +90,12 @@ impl Ledger {
         Some((record, self.record(record.client.load(Relaxed))?))
     }
 
-    /// Ends a job: its token goes back, its implicit slot goes on. Returns whether this call was the one.
+    /// Ends a job: its token goes back, its implicit slot goes on. Returns whether this call ended it.
     pub fn end(&self, h: Handle, pool: &Pool) -> bool {
         self.end_unless(h, State::Ending, pool)
     }
 
-    /// [`Ledger::end`] from another state than `not`.
+    /// [`Ledger::end`], unless the state is `not`.
     pub fn end_unless(&self, h: Handle, not: State, pool: &Pool) -> bool {
         let won = self.step_unless(h, not, State::Ending).is_some();
         if won {
@@ -103,9 +104,8 @@ impl Ledger {
         won
     }
 
-    /// Does what is left to do for a job that is ending. Any number of processes may do it at once, and
-    /// the guard does it again: each part is done by exactly one. Where the pool cannot be reached the
-    /// record stays, for whoever can.
+    /// Finishes a job that is ending. Any number of processes may do this at once, and the guard does it again: exactly
+    /// one process does each part. If the pool cannot be reached, the record stays for a process that can reach it.
     pub fn finish(&self, h: Handle, pool: &Pool) {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
         self.release_lane(h, record);
@@ -122,13 +122,13 @@ impl Ledger {
             self.header.hint.fetch_min(h.index, Relaxed);
             record.step(h.generation, State::Free);
         }
-        // The implicit slot is not the token's: it goes on even where the guard cannot reach the pool.
+        // The implicit slot is not part of the token: it goes on even if the guard cannot reach the pool.
         if was_implicit {
             self.settle(owner, pool);
         }
     }
 
-    /// Ends a job whose bytes have nowhere to go back to: the pool is gone.
+    /// Ends a job whose bytes cannot go back because the pool is gone.
     pub fn write_off(&self, h: Handle, pool: &Pool) {
         if let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) {
             for place in record.places() {

@@ -1,4 +1,4 @@
-//! What is written of the jobs of a ledger, where somebody has asked for a trace.
+//! Writing the trace of a ledger's jobs, if a client asked for one.
 
 use core::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
@@ -16,7 +16,7 @@ use super::handle::Handle;
 use super::life::Founding;
 use super::record::Record;
 
-/// Once in a ledger: it is asked by one process.
+/// Called once in a ledger: only one process sets up the trace.
 #[inline(never)]
 fn complain(e: Errno) {
     let text: Text<80> = Text::new(b"the file in JSSHIM_TRACE cannot be written (errno ");
@@ -24,7 +24,7 @@ fn complain(e: Errno) {
 }
 
 impl Ledger {
-    /// Does what a client asks for on joining, if no other has asked before.
+    /// Sets up what a client asks for on joining, unless another client has done so.
     #[inline(never)]
     pub fn ask(&self, f: &Founding) {
         let asked = &self.header.asked;
@@ -83,7 +83,7 @@ impl Ledger {
         self.write(trace::memory(self.header.id(), pid, kb).bytes());
     }
 
-    /// Are lanes given out? For who has to look for [`Ledger::find_home`].
+    /// Returns whether lanes are given out. If so, a client must call [`Ledger::find_home`].
     pub fn is_watched(&self) -> bool {
         self.header.asked.has(LANES)
     }
@@ -98,14 +98,14 @@ impl Ledger {
         self.write(trace::lane(self.header.id(), lane).bytes());
     }
 
-    /// Writes an event of a job that was in this state on this lane.
+    /// Writes an event of a job that was in `state` on `lane`.
     pub(super) fn tell(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
         if self.header.asked.is_traced() {
             self.write_event(h, r, state, lane, time);
         }
     }
 
-    /// Apart from the rest, because a line needs much stack.
+    /// A function of its own, because a line needs much stack.
     #[inline(never)]
     fn write_event(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
         let client = self.record(r.client.load(Relaxed));

@@ -1,4 +1,4 @@
-//! What those who wait, or end, see to themselves: where there is no guard, or one that does not reach the pool.
+//! What waiting and ending processes do themselves if there is no guard, or if it cannot reach the pool.
 
 use core::sync::atomic::Ordering::Acquire;
 
@@ -13,7 +13,8 @@ use super::reason::Reason;
 use super::record::Record;
 
 impl Ledger {
-    /// Is there a guard? Who is elsewhere cannot look, and leaves what a guard does to those who can.
+    /// Returns whether there is a guard. In another PID namespace this cannot be checked; the answer is true, and the
+    /// guard's work is left to processes that can check.
     pub fn has_guard(&self) -> bool {
         if space::is_elsewhere() {
             return true;
@@ -22,8 +23,8 @@ impl Ledger {
         guard > 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
     }
 
-    /// Ends the jobs that outlive their client, where no guard looks after them. One that waits for a slot starts
-    /// without, and ends its record itself: a byte may come to it until then.
+    /// Ends the jobs that outlive their client, where there is no guard. A job that waits for a slot starts without
+    /// one, and ends its record itself: a byte may arrive until then.
     #[inline(never)]
     pub fn let_go(&self, client: u32, pool: &Pool) {
         let jobs = || self.jobs_of(client);
@@ -36,13 +37,13 @@ impl Ledger {
         }
     }
 
-    /// Has a job that has waited been left to itself by [`Ledger::let_go`]?
+    /// Returns whether [`Ledger::let_go`] has released this job from its wait.
     pub fn is_let_go(&self, job: Handle) -> bool {
         self.get(job).is_some_and(|record| record.reason() == Reason::Unheld)
     }
 
-    /// Gives back the tokens of a client's jobs that the guard cannot give back, since it does not reach the
-    /// pool; and where there is no guard, ends the jobs whose process has ended.
+    /// Gives back the tokens of a client's jobs that the guard cannot give back, since it cannot reach the pool. If
+    /// there is no guard, also ends the jobs whose process has ended.
     #[inline(never)]
     pub fn sweep(&self, client: u32, pool: &Pool) {
         let alone = !self.has_guard();

@@ -4,14 +4,14 @@ use crate::proc::read_file;
 use crate::sys;
 use crate::text::{number, Path};
 
-/// How many slots a pool gets when nobody says: the CPUs that this process may use, by affinity and by
-/// the quota of its cgroup (cgroup v2 `cpu.max`), at least one.
+/// The default number of slots: the CPUs that this process may use, by affinity and by the quota of its cgroup (cgroup
+/// v2 `cpu.max`), at least one.
 pub fn default_slots() -> u32 {
     let cpus = sys::affinity().unwrap_or(1).max(1);
     quota().map_or(cpus, |q| q.clamp(1, cpus))
 }
 
-/// The CPUs' worth of quota of this cgroup, rounded up.
+/// The quota of this cgroup in CPUs, rounded up.
 fn quota() -> Option<u32> {
     let mut buf = [0u8; 512];
     let n = read_file(&Path::new(b"/proc/self/cgroup"), &mut buf)?;
@@ -23,7 +23,7 @@ fn quota() -> Option<u32> {
         let n = read_file(&path, &mut buf)?;
         parse_quota(buf.get(..n)?)
     };
-    // In a container the group is often shown as the root that the container sees.
+    // In a container the cgroup is often shown as the container's root.
     of(group).or_else(|| of(b""))
 }
 

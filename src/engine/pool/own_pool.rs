@@ -1,4 +1,4 @@
-//! A pool of our own, where no make above has one: a fifo in the run-time directory.
+//! A pool of our own, if no make above has one: a fifo in the run-time directory.
 
 use crate::space;
 use crate::sys::{self, Errno, Result};
@@ -10,27 +10,27 @@ use super::tokens::Pool;
 /// The most slots a pool can have: a pipe holds 65,536 bytes (pipe(7)).
 pub const MOST: u32 = 65_536;
 
-/// Is this the word of a pool that this process has made, maybe as another program? In another PID namespace another
-/// process has its pid.
+/// Returns whether this word names a pool that this process has made, perhaps before an exec. Compares the PID
+/// namespace, too: in another one another process has the same pid.
 pub fn is_made_here(word: &[u8]) -> bool {
     let mut name: Text<64> = Text::new(b"/pool-");
     let has = |name: &Text<64>| word.windows(name.bytes().len()).any(|part| part == name.bytes());
     name.put_num(sys::getpid()).put(b"-");
-    // Most often that settles it, and nothing more is asked.
+    // The pid decides in most cases; only then the namespace is asked for.
     has(&name) && has(name.put_hex(space::own()).put(b"-"))
 }
 
-/// Who has made the pool with this file name: its pid, its PID namespace (0: unknown), and when, as [`sys::now`].
+/// The maker of the pool with this file name: its pid, its PID namespace (0: unknown), and the time, as [`sys::now`].
 pub fn maker(name: &[u8]) -> Option<(i32, u64, u64)> {
     let (pid, rest) = number(name.strip_prefix(b"pool-")?)?;
     let (space, rest) = hex(rest.strip_prefix(b"-")?)?;
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
-    // Earlier names have no namespace.
+    // Names of earlier versions have no namespace.
     let (time, _) = rest.strip_prefix(b"-").map_or(Some((space, rest)), hex)?;
     Some((pid, if rest.is_empty() { 0 } else { space }, time))
 }
 
-/// Removes a pool that nobody has open for reading: it holds nothing. Returns whether it was one.
+/// Removes a pool that no process has open for reading: it holds nothing. Returns whether it did.
 pub fn remove_unused(path: &Path) -> bool {
     let how = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
     match sys::open(path.c(), how, 0) {
@@ -42,14 +42,14 @@ pub fn remove_unused(path: &Path) -> bool {
     }
 }
 
-/// Is this the word of a pool that one of us has made, and not a make?
+/// Returns whether this word names a pool that jsshim made, not a make.
 pub fn is_ours(word: &[u8]) -> bool {
     let name = word.rsplit(|b| *b == b'/').next().unwrap_or(b"");
     name.strip_prefix(b"pool-").and_then(number).is_some_and(|(_, rest)| rest.starts_with(b"-"))
 }
 
-/// Makes a fifo in `dir` with a `+` for every slot but the implicit one of its root, and opens it for
-/// both directions (close-on-exec). It lives while somebody has it open.
+/// Makes a fifo in `dir` with a `+` for every slot but the implicit slot of its root, and opens it for reading and
+/// writing (close-on-exec). It lives while a process has it open.
 ///
 /// # Errors
 /// As mkfifo(3) and open(2).
@@ -62,7 +62,7 @@ pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
         return Err(Errno(libc::ENAMETOOLONG));
     }
     sys::mkfifo(path.c(), 0o600)?;
-    // An umask may have taken the owner's own rights away.
+    // The umask may have removed the owner's own rights.
     let made = sys::chmod(path.c(), 0o600).and_then(|()| fill(path, slots));
     made.inspect_err(|_| {
         let _ = sys::unlink(path.c());
@@ -88,9 +88,9 @@ fn fill(path: Path, slots: u32) -> Result<(Pool, i32)> {
     Ok((Pool::new(id, path, None), fd))
 }
 
-/// Two inheritable descriptors of the pool, read and write end, for programs that know only those: make
-/// up to 4.3. The read end blocks, as older ones expect. Their numbers are high: the first ones are what the tests of
-/// shells look at, and what the next pipe gets when somebody below has closed them.
+/// Two inheritable descriptors of the pool, read and write end, for programs that know only those: make up to 4.3. The
+/// read end blocks, as older ones expect. Their numbers are high: tests of shells look at the low numbers, and the next
+/// pipe gets them if a program below has closed them.
 ///
 /// # Errors
 /// As open(2).

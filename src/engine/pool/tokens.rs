@@ -1,4 +1,4 @@
-//! A pool: a byte is taken, and given back.
+//! The pool's tokens: taking a byte, and giving it back.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
@@ -12,58 +12,58 @@ use super::place::Place;
 
 /// A pool that was found or made.
 pub struct Pool {
-    /// Which pipe.
+    /// The identity of its pipe.
     pub id: Id,
-    /// How to open it; empty if it cannot be opened.
+    /// The path by which it is opened; empty if it cannot be opened.
     pub path: Path,
-    /// The inherited read and write end, if they are there.
+    /// The inherited read and write end, if there are any.
     pub inherited: Option<(i32, i32)>,
-    /// The own description while there are jobs, with [`WRITES`] if it is one for writing, too; or -1.
+    /// The description that is kept while there are jobs, with [`WRITES`] if it is also open for writing; or -1.
     fd: AtomicI32,
-    /// The one by which a byte is written back just now, or -1.
+    /// The descriptor by which a byte is being written back, or -1.
     giving: AtomicI32,
-    /// Where the path may lead nowhere any more: the guard's pid, and in the lower half its descriptor; or 0.
+    /// The guard's pid, and in the lower half its descriptor of the pool, for when the path leads nowhere; or 0.
     guard: AtomicU64,
 }
 
-/// In [`Pool::fd`]; descriptors are smaller (`fs.nr_open`, proc(5)).
+/// A flag in [`Pool::fd`]; descriptors are smaller (`fs.nr_open`, proc(5)).
 const WRITES: i32 = 1 << 30;
 
-/// What came of taking a token.
+/// The result of taking a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Taken {
     /// A byte is in the record.
     Yes,
-    /// None is free now.
+    /// No token is free now.
     Empty,
-    /// Nobody holds the pool any more, or it cannot be reached.
+    /// No process has the pool open any more, or it cannot be reached.
     Gone,
 }
 
-/// What a byte is written back by.
+/// The descriptor by which a byte is written back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The kept description: it reads, too, so that there is a reader.
+    /// The kept description: it is open for reading, too, so there is a reader.
     Kept,
-    /// One of the same kind, opened for it.
+    /// Opened for this write, also for reading.
     Opened,
-    /// What make has handed down: there may be no reader any more.
+    /// The inherited write end: there may be no reader any more.
     Inherited,
 }
 
-/// How often a byte is written that the kernel has no memory for, with 5 ms in between.
+/// How often a write is tried if the kernel has no memory for it, 5 ms apart.
 const GIVES: usize = 20;
 
-/// Writes a byte back. `false`: the kernel has no memory for it. `quiet`: without SIGPIPE.
+/// Writes a byte back. Returns false if the kernel has no memory for it. `quiet`: without SIGPIPE.
 fn put(fd: i32, byte: u8, quiet: bool) -> bool {
     for _ in 0..GIVES {
         let write = || sys::write(fd, &[byte]);
         match if quiet { sys::without_signals(write) } else { write() } {
             Err(Errno::INTR) => {}
-            // The pool is full, because more is in it than it was made with, or has no reader any more:
-            // nothing is owed.
+            // The pool is full because more is in it than it was made with, or it has no reader any more: nothing is
+            // owed.
             Ok(_) | Err(Errno::AGAIN | Errno::PIPE) => return true,
-            // The byte stays in this hand: to another, who may free it, the record has none.
+            // Keep the byte here: to another process, which may free the record, the record holds none.
             Err(_) => sys::sleep_millis(5),
         }
     }
@@ -71,18 +71,18 @@ fn put(fd: i32, byte: u8, quiet: bool) -> bool {
 }
 
 impl Pool {
-    /// A pool that has been identified.
+    /// A pool whose identity is known.
     pub fn new(id: Id, path: Path, inherited: Option<(i32, i32)>) -> Self {
         let (fd, giving) = (AtomicI32::new(-1), AtomicI32::new(-1));
         Self { id, path, inherited, fd, giving, guard: AtomicU64::new(0) }
     }
 
-    /// The same pool in another place.
+    /// Copies the pool to `at`, without its descriptors.
     ///
     /// # Safety
     /// `at` must be valid for a write.
     pub unsafe fn copy_to(&self, at: *mut Self) {
-        // SAFETY: by the contract; all fields.
+        // SAFETY: by the contract; all fields are written.
         unsafe {
             (&raw mut (*at).id).write(self.id);
             (&raw mut (*at).path).copy_from_nonoverlapping(&self.path, 1);
@@ -93,16 +93,16 @@ impl Pool {
         }
     }
 
-    /// Where the path leads nowhere, this guard has the pool under this number.
+    /// Notes that this guard has the pool open as `fd`, for when the path leads nowhere.
     pub fn reach_by(&self, guard: i32, fd: i32) {
         let way = u64::from(guard.unsigned_abs()) << 32 | u64::from(fd.unsigned_abs());
-        // Looked at first: a forked child that writes copies the page.
+        // Read first: in a forked child a store copies the page.
         if self.guard.load(Acquire) != way {
             self.guard.store(way, Release);
         }
     }
 
-    /// Opens it by its path, or where that has gone, by the guard.
+    /// Opens the pool by its path, or if that fails, through the guard.
     ///
     /// # Errors
     /// As [`pipe::open`].
@@ -120,8 +120,8 @@ impl Pool {
         pipe::open(&pipe::fd_path((way >> 32) as i32, way as i32), self.id, how)
     }
 
-    /// A description of our own for reading, non-blocking, kept until [`Pool::close`]. Identity is checked each
-    /// time: a host may have closed or reused the number.
+    /// Our own description for reading, non-blocking, kept until [`Pool::close`]. Its identity is checked each time: a
+    /// host may have closed or reused the number.
     fn own(&self) -> Result<i32> {
         let kept = self.fd.load(Acquire);
         if let Some(fd) = self.ours(kept) {
@@ -139,25 +139,26 @@ impl Pool {
         }
     }
 
-    /// A descriptor, with or without [`WRITES`], if it is (still) this pool.
+    /// Returns the descriptor without [`WRITES`], if it is (still) this pool.
     fn ours(&self, fd: i32) -> Option<i32> {
         (fd >= 0).then_some(fd & !WRITES).filter(|fd| pipe::is(*fd, self.id))
     }
 
-    /// The inherited write end, if it is there still.
+    /// The inherited write end, if it is still open.
     fn write_end(&self) -> Option<i32> {
         self.inherited.and_then(|(_, w)| self.ours(w))
     }
 
-    /// Closes what is kept.
+    /// Closes the kept description.
     pub fn close(&self) {
         if let Some(fd) = self.ours(self.fd.swap(-1, AcqRel)) {
             sys::close(fd);
         }
     }
 
-    /// [`Pool::close`] in a forked child, and of what another thread of the parent was writing by. The numbers are not
-    /// forgotten, which would cost the child a copy of the page: that one is not the pool is seen before it is used.
+    /// [`Pool::close`] in a forked child; also closes the descriptor by which another thread of the parent was writing.
+    /// The fields keep their values, since a store would cost the child a copy of the page: each use checks the
+    /// identity first.
     pub fn forked(&self) {
         for fd in [&self.fd, &self.giving] {
             if let Some(fd) = self.ours(fd.load(Acquire)) {
@@ -171,7 +172,7 @@ impl Pool {
         self.take_into(&record.landing, generation)
     }
 
-    /// The same into a place that nobody else reads to.
+    /// [`Pool::take`] into a place to which no other process reads.
     pub fn take_into(&self, place: &Place, generation: u32) -> Taken {
         if !place.announce(generation) {
             return Taken::Empty;
@@ -208,7 +209,7 @@ impl Pool {
         let land = |_| unsafe { sys::read_byte_to(from, landing.address()) };
         let read = moved.and_then(land);
         if moved == Ok(1) && read != Ok(1) {
-            // It must not end with the pipe that it is in.
+            // The byte must not end with the pipe that it is in.
             let _ = sys::splice_byte(from, w);
         }
         sys::close(from);
@@ -220,14 +221,14 @@ impl Pool {
         }
     }
 
-    /// Writes the bytes of a record back. `false`: the pool cannot be reached, and they are still there.
-    /// An unmarked byte stays: its reader lives, has not noticed it yet, and will see to it.
+    /// Writes the bytes of a record back. Returns false if the pool cannot be reached; the bytes are still there then.
+    /// An unmarked byte stays: its reader lives, has not noticed it yet, and will handle it.
     pub fn give(&self, record: &Record, generation: u32) -> bool {
         let mut marked = record.places().into_iter().filter(|p| p.is_marked(generation));
         marked.all(|place| self.give_from(place, generation))
     }
 
-    /// [`Pool::give`] for a job that has ended: no byte can come to it afterwards.
+    /// [`Pool::give`] for a job that has ended: no byte can arrive afterwards.
     pub fn give_all(&self, record: &Record, generation: u32) -> bool {
         let seal = |place: &&Place| loop {
             if !self.write_back(place, generation, Place::seal) {
@@ -245,8 +246,8 @@ impl Pool {
         self.write_back(place, generation, Place::take)
     }
 
-    /// The descriptor comes first: between taking the byte and the write lie a few instructions, so that
-    /// a SIGKILL finds no time to lose it in.
+    /// The descriptor is opened first: only a few instructions lie between taking the byte and writing it, so that a
+    /// SIGKILL is very unlikely to lose it.
     fn write_back(
         &self,
         place: &Place,
@@ -264,7 +265,7 @@ impl Pool {
         given
     }
 
-    /// Writes a byte back that is in no record any more. `false`: the pool cannot be reached.
+    /// Writes back a byte that is in no record any more. Returns false if the pool cannot be reached.
     pub fn give_byte(&self, byte: u8) -> bool {
         let Some((fd, end)) = self.writer() else { return false };
         let given = put(fd, byte, end == End::Inherited);
@@ -294,7 +295,7 @@ impl Pool {
         }
     }
 
-    /// Makes `to` a write end that the next program has as well; or closes it. Async-signal-safe.
+    /// Makes `to` a write end that the next program inherits, or closes it. Async-signal-safe.
     pub fn hand_down(&self, to: i32) {
         let opened = self.open(libc::O_WRONLY).ok();
         let done = match opened.or_else(|| self.write_end()) {
@@ -308,7 +309,7 @@ impl Pool {
         }
     }
 
-    /// A description to poll for tokens: the own one, or the inherited read end.
+    /// A descriptor to poll for tokens: our own, or the inherited read end.
     pub fn pollable(&self) -> Option<i32> {
         self.own().ok().or_else(|| self.inherited.and_then(|(r, _)| self.ours(r)))
     }
