@@ -1,4 +1,4 @@
-//! What /proc tells of other processes. Where it is not mounted, everything here finds nothing.
+//! Reading other processes' data from /proc. Where /proc is not mounted, every function here finds nothing.
 
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::Relaxed;
@@ -10,27 +10,27 @@ use crate::text::{self, number, Path, Text};
 /// The fields of /proc/PID/stat that are needed here (proc(5)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stat {
-    /// One letter; `Z` and `X` are dead.
+    /// One letter; `Z` and `X` mean dead.
     pub state: u8,
-    /// The parent.
+    /// The parent's pid.
     pub parent: i32,
-    /// Processor time of all its threads so far, in clock ticks.
+    /// CPU time of all its threads so far, in clock ticks.
     pub ticks: u64,
-    /// How many threads.
+    /// The number of threads.
     pub threads: i32,
-    /// Start in clock ticks since boot: with the pid, a name that is never used twice.
+    /// Start time in clock ticks since boot. Together with the pid it identifies a process uniquely.
     pub start: u64,
 }
 
 impl Stat {
-    /// The start on the clock of [`sys::now`], in ns. The kernel's ticks are hundredths of a second wherever
-    /// programs see them (USER_HZ, time(7)); the exact start is up to one later.
+    /// The start time on the clock of [`sys::now`], in ns. The kernel's ticks are hundredths of a second wherever
+    /// programs see them (USER_HZ, time(7)); the exact start is up to one tick later.
     pub fn start_nanos(&self) -> u64 {
         self.start.saturating_mul(10_000_000)
     }
 }
 
-/// Reads a line of /proc/PID/stat. The name in it may hold blanks and parentheses.
+/// Parses a line of /proc/PID/stat. The name in it may contain blanks and parentheses.
 pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let name_end = line.iter().rposition(|b| *b == b')')?;
     let (_, rest) = line.split_at_checked(name_end.checked_add(2)?)?;
@@ -44,7 +44,7 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     Some(Stat { state, parent, ticks, threads, start })
 }
 
-/// /proc/PID/stat of a process of this PID namespace; of the caller for `pid` 0. `None` also where /proc
+/// Reads /proc/PID/stat of a process of this PID namespace; of the caller for `pid` 0. Returns None also if /proc
 /// [shows](is_ours) the pids of another namespace.
 pub fn stat(pid: i32) -> Option<Stat> {
     if pid != 0 && !is_ours() {
@@ -53,7 +53,7 @@ pub fn stat(pid: i32) -> Option<Stat> {
     shown(pid)
 }
 
-/// The same of the process that /proc shows under this number.
+/// [`stat`] of the process that /proc shows under this number.
 fn shown(pid: i32) -> Option<Stat> {
     let mut path = Path::default();
     put_folder(pid, &mut path);
@@ -68,27 +68,27 @@ fn shown_self() -> i32 {
     link.and_then(|(pid, _)| i32::try_from(pid).ok()).unwrap_or(0)
 }
 
-/// What [`is_ours`] found for a process that never changes its root: 0 is not asked yet.
+/// The cached answer of [`is_ours`], in a process that never changes its root; 0: not known yet.
 static SHOWS: AtomicU8 = AtomicU8::new(0);
 const OURS: u8 = 1;
 const OTHERS: u8 = 2;
 
-/// Are the numbers in /proc pids of the caller's PID namespace? In a namespace without a /proc of its own they are
-/// those of the one above: there the caller has another number, as a rule a greater one.
+/// Returns whether the numbers in /proc are pids of the caller's PID namespace. In a namespace without its own /proc
+/// they are pids of the parent namespace: there the caller has another pid, as a rule a greater one.
 pub fn is_ours() -> bool {
-    // Relaxed: a number that stands for itself.
+    // Relaxed: the number alone matters.
     match SHOWS.load(Relaxed) {
         0 => shown_self() == sys::getpid(),
         seen => seen == OURS,
     }
 }
 
-/// Remembers [`is_ours`], in a process of our own.
+/// Caches the answer of [`is_ours`]; for processes of our own.
 pub fn settle() {
     SHOWS.store(if is_ours() { OURS } else { OTHERS }, Relaxed);
 }
 
-/// The `stat` in this folder, of a process or a thread.
+/// Reads the `stat` file in this directory, of a process or a thread.
 pub fn stat_at(folder: &Path) -> Option<Stat> {
     read_stat(&folder.with(b"/stat"))
 }
@@ -107,7 +107,7 @@ pub fn of(pid: i32) -> Path {
     path
 }
 
-/// [`of`], behind what is in `path`.
+/// [`of`], appended to `path`.
 pub fn put_folder<const N: usize>(pid: i32, path: &mut Text<N>) {
     path.put(b"/proc/");
     if pid == 0 {
@@ -117,7 +117,7 @@ pub fn put_folder<const N: usize>(pid: i32, path: &mut Text<N>) {
     }
 }
 
-/// The start of a small file.
+/// Reads the start of a file.
 pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize> {
     let fd = sys::open(path.c(), libc::O_RDONLY, 0).ok()?;
     let n = sys::read(fd, buf).ok();
@@ -125,8 +125,8 @@ pub fn read_file<const N: usize>(path: &Text<N>, buf: &mut [u8]) -> Option<usize
     n
 }
 
-/// Names the time since the machine was started, in which the kernel gives no two pipes that live one number:
-/// the start of its boot_id (random(4)); 0 where that cannot be read.
+/// Identifies the time since boot, in which the kernel gives no two existing pipes the same inode: the start of boot_id
+/// (random(4)); 0 if that cannot be read.
 pub fn boot() -> u64 {
     let mut id = [0u8; 8];
     let path: Text<40> = Text::new(b"/proc/sys/kernel/random/boot_id");
@@ -136,21 +136,22 @@ pub fn boot() -> u64 {
     }
 }
 
-/// What a process is bound to, as its `status` tells (proc(5)).
+/// The restrictions of a process, from its `status` (proc(5)).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Bounds {
-    /// Its parent.
+    /// The parent's pid.
     pub parent: i32,
-    /// How many seccomp filters; before Linux 5.9, whether there is any.
+    /// How many seccomp filters it has; before Linux 5.9, 1 if it has any.
     pub filters: u32,
-    /// Who traces it; 0: nobody.
+    /// The pid of its tracer; 0: none.
     pub tracer: i32,
-    /// Has it given up to get more privileges by an exec (PR_SET_NO_NEW_PRIVS), as who restricts itself does first?
+    /// Whether it has renounced new privileges by an exec (PR_SET_NO_NEW_PRIVS), as a process does before it restricts
+    /// itself.
     pub no_new_privs: bool,
 }
 
-/// See [`Bounds`]; of process 0: of the caller. `None`: it cannot be read. Async-signal-safe, by open(2), read(2) and
-/// close(2) alone.
+/// Reads the restrictions of a process; 0: of the caller. Returns None if they cannot be read. Async-signal-safe; calls
+/// open(2), read(2) and close(2) only.
 pub fn bounds(pid: i32) -> Option<Bounds> {
     let mut bounds = Bounds::default();
     let read = each_part::<32>(&of(pid).with(b"/status"), b'\n', |line| {
@@ -181,11 +182,11 @@ fn put_bound(line: &[u8], bounds: &mut Bounds) {
     }
 }
 
-/// Does a process have the file of this inode in its memory (`/proc/PID/maps`)? `false` also where that cannot be
-/// read.
+/// Returns whether a process has the file with this inode mapped (`/proc/PID/maps`). Returns false also if that cannot
+/// be read.
 pub fn maps(pid: i32, inode: u64) -> bool {
     let mut found = false;
-    // Lines are "FROM-TO MODE OFFSET DEVICE INODE NAME"; the device is not the one of stat(2) on every file system.
+    // Lines are "FROM-TO MODE OFFSET DEVICE INODE NAME"; on some file systems the device differs from that of stat(2).
     each_part::<96>(&of(pid).with(b"/maps"), b'\n', |line| {
         let word = line.split(|b| *b == b' ').nth(4).and_then(number);
         found |= word.is_some_and(|(n, _)| n.unsigned_abs() == inode);
@@ -193,7 +194,7 @@ pub fn maps(pid: i32, inode: u64) -> bool {
     found
 }
 
-/// Does a process have a file in its memory whose name has this word in it? As [`maps`].
+/// Returns whether a process has a file mapped whose name contains this word. As [`maps`].
 pub fn maps_named(pid: i32, word: &[u8]) -> bool {
     let mut found = false;
     each_part::<512>(&of(pid).with(b"/maps"), b'\n', |line| {
@@ -203,7 +204,7 @@ pub fn maps_named(pid: i32, word: &[u8]) -> bool {
     found
 }
 
-/// Does a process run, as far as can be told without a pidfd? Its number may have been given to another.
+/// Returns whether a process runs, as far as can be told without a pidfd: the pid may have been reused.
 pub fn lives(pid: i32) -> bool {
     if pid <= 0 || sys::kill(pid, 0) == Err(Errno::SRCH) {
         return false;
@@ -211,7 +212,7 @@ pub fn lives(pid: i32) -> bool {
     stat(pid).is_none_or(|s| !matches!(s.state, b'Z' | b'X'))
 }
 
-/// Has a process ended, reaped or not? A pidfd knows it also where the process is hidden in /proc.
+/// Returns whether a process has ended, reaped or not. A pidfd tells that even if the process is hidden in /proc.
 pub fn has_ended(pid: i32) -> bool {
     match sys::pidfd_open(pid) {
         Ok(fd) => {
@@ -223,13 +224,13 @@ pub fn has_ended(pid: i32) -> bool {
     }
 }
 
-/// [`has_ended`], with a pidfd at hand.
+/// [`has_ended`], with an existing pidfd.
 pub fn has_ended_by(pidfd: i32, pid: i32) -> bool {
     let mut one = [libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 }];
     sys::poll(&mut one, 0).map_or_else(|_| !lives(pid), |n| n > 0)
 }
 
-/// The process behind a pidfd of the caller (the `Pid:` line of its fdinfo, pidfd_open(2)).
+/// The pid behind a pidfd of the caller (the `Pid:` line of its fdinfo, pidfd_open(2)).
 pub fn pid_of(pidfd: i32) -> Option<i32> {
     let mut buf = [0u8; 512];
     let n = read_file(&Path::new(b"/proc/self/fdinfo/").num(pidfd), &mut buf)?;
@@ -238,8 +239,8 @@ pub fn pid_of(pidfd: i32) -> Option<i32> {
     i32::try_from(pid).ok().filter(|pid| *pid > 0)
 }
 
-/// Calls `f` with the number of each open descriptor of a process (0: the caller's). `false`: they
-/// cannot be listed.
+/// Calls `f` with the number of each open descriptor of a process (0: the caller). Returns false if they cannot be
+/// listed.
 pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
     let mut folder = Path::default();
     put_folder(pid, &mut folder);
@@ -251,12 +252,12 @@ pub fn each_fd(pid: i32, mut f: impl FnMut(i32)) -> bool {
     })
 }
 
-/// Calls `f` with each process.
+/// Calls `f` with each pid.
 pub fn each_process(mut f: impl FnMut(i32)) {
     each_number(&Path::new(b"/proc"), |pid, _| f(pid));
 }
 
-/// Calls `f` with each child of each thread of the caller, where the kernel tells (`CONFIG_PROC_CHILDREN`, proc(5)).
+/// Calls `f` with each child of each thread of the caller, if the kernel tells them (`CONFIG_PROC_CHILDREN`, proc(5)).
 pub fn each_child(mut f: impl FnMut(i32)) {
     each_number(&Path::new(b"/proc/self/task"), |tid, _| {
         let path = Path::new(b"/proc/self/task/").num(tid).with(b"/children");
@@ -268,8 +269,8 @@ pub fn each_child(mut f: impl FnMut(i32)) {
     });
 }
 
-/// Calls `f` with each number that is a name in a folder, and with the descriptor by which it is read.
-/// `false`: it cannot be listed.
+/// Calls `f` with each file name in a directory that is a number, and with the descriptor of the directory. Returns
+/// false if it cannot be listed.
 pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
     each_name(folder, |name, dir| {
         if let Some(number) = number(name).and_then(|(n, _)| i32::try_from(n).ok()) {
@@ -278,7 +279,7 @@ pub fn each_number(folder: &Path, mut f: impl FnMut(i32, i32)) -> bool {
     })
 }
 
-/// Calls `f` with each name in a folder, and with the descriptor by which it is read. `false`: it cannot
+/// Calls `f` with each file name in a directory, and with the descriptor of the directory. Returns false if it cannot
 /// be listed.
 pub fn each_name(folder: &Path, mut f: impl FnMut(&[u8], i32)) -> bool {
     names(folder, &mut f)
@@ -318,8 +319,8 @@ fn entries(mut buf: &[u8]) -> impl Iterator<Item = &[u8]> + '_ {
 /// The largest environment that [`with_first_environ`] reads.
 const ENVIRON: usize = 1 << 18;
 
-/// Runs `f` with the environment that a process was started with, each variable ended by a NUL. `None`: it cannot be
-/// read, or is larger than 256 KiB.
+/// Calls `f` with the environment with which a process was started, each variable ended by a NUL. Returns None if it
+/// cannot be read, or is larger than 256 KiB.
 #[inline(never)]
 pub fn with_first_environ<R>(pid: i32, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
     let path = of(pid).with(b"/environ");
@@ -328,13 +329,13 @@ pub fn with_first_environ<R>(pid: i32, f: impl FnOnce(&[u8]) -> R) -> Option<R> 
     room.bytes().get(..n).map(f)
 }
 
-/// Calls `f` with each NUL-ended word of a file like /proc/PID/environ; of a long one, with its start.
+/// Calls `f` with each NUL-terminated word of a file like /proc/PID/environ; a long word is cut off.
 pub fn each_word(path: &Path, f: impl FnMut(&[u8])) {
     each_part::<4096>(path, 0, f);
 }
 
-/// Calls `f` with each part of a file that ends in the byte `end`; of one with more than `N` bytes, with
-/// its start. `false`: it cannot be opened.
+/// Calls `f` with each part of a file that ends in the byte `end`; a part of more than `N` bytes is cut off. Returns
+/// false if the file cannot be opened.
 pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8])) -> bool {
     let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return false };
     let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 512]);
@@ -352,13 +353,13 @@ pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8]))
     true
 }
 
-/// The caller's parent, its parent, and so on, at most 64 of them, by the numbers that /proc shows.
+/// The pids of the caller's parent, its parent, and so on, at most 64, as /proc shows them.
 pub fn ancestors() -> impl Iterator<Item = i32> {
     shown_line(shown(0).map_or(0, |s| s.parent))
 }
 
-/// A process of this PID namespace, its parent, its parent, and so on, at most 64 of them. Nobody where /proc shows
-/// another namespace.
+/// The pid of a process of this PID namespace, of its parent, and so on, at most 64. Empty if /proc shows another
+/// namespace.
 pub fn line_of(pid: i32) -> impl Iterator<Item = i32> {
     shown_line(if is_ours() { pid } else { 0 })
 }

@@ -5,8 +5,8 @@ use core::ffi::CStr;
 /// Enough for any path with its NUL (`PATH_MAX`, limits.h).
 pub const PATH_ROOM: usize = libc::PATH_MAX as usize;
 
-/// A text of at most `N - 1` bytes that can always be passed as a C string.
-/// What does not fit is cut off, and [`Text::fits`] tells.
+/// A text of at most `N - 1` bytes that can always be passed as a C string. A text that does not fit is cut off, and
+/// [`Text::fits`] returns false.
 #[derive(Clone, Copy)]
 pub struct Text<const N: usize> {
     bytes: [u8; N],
@@ -14,14 +14,14 @@ pub struct Text<const N: usize> {
     cut: bool,
 }
 
-/// The folder of a path.
+/// The directory of a path.
 pub fn parent(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
     path.get(..end).unwrap_or(b"")
 }
 
-/// Is `word` somewhere in these bytes? Horspool's search. Not memmem(3): that of a program built with
-/// AddressSanitizer dies of what lies between its variables.
+/// Returns whether `word` occurs in these bytes. Horspool's search. Does not use memmem(3): in a program built with
+/// AddressSanitizer that aborts on the memory between the program's variables.
 pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
     let last = word.len().saturating_sub(1);
     let mut skip = [word.len() as u8; 256];
@@ -43,10 +43,10 @@ pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
     false
 }
 
-/// Room for a path of ours. Longer ones are refused by those who build them.
+/// Room for a path of ours. Code that builds paths refuses longer ones.
 pub type Path = Text<256>;
 
-/// Room for any path, for who has a stack of its own. Others have a `Room`.
+/// Room for any path, for processes with a stack of their own. Others use a `Room`.
 pub type LongPath = Text<PATH_ROOM>;
 
 impl<const N: usize> Default for Text<N> {
@@ -56,15 +56,15 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
-    /// How many bytes it takes.
+    /// The most bytes that it holds.
     pub const ROOM: usize = N.saturating_sub(1);
 
-    /// A text that starts as `s`.
+    /// A text that starts with `s`.
     pub fn new(s: impl AsRef<[u8]>) -> Self {
         Self::default().with(s)
     }
 
-    /// Appends bytes. A NUL ends what a C reader sees.
+    /// Appends bytes. For a C reader a NUL ends the text.
     pub fn push(&mut self, s: impl AsRef<[u8]>) {
         for b in s.as_ref() {
             match self.bytes.get_mut(self.len) {
@@ -77,7 +77,7 @@ impl<const N: usize> Text<N> {
         }
     }
 
-    /// [`Text::push`] in a chain, in place: a text by value takes its room on the stack for each link.
+    /// [`Text::push`] for chaining, in place: chaining by value takes stack for each link.
     pub fn put(&mut self, s: impl AsRef<[u8]>) -> &mut Self {
         self.push(s);
         self
@@ -97,7 +97,7 @@ impl<const N: usize> Text<N> {
         self.radix::<16>(n)
     }
 
-    /// [`Text::push`] in a chain.
+    /// [`Text::push`] for chaining.
     pub fn with(mut self, s: impl AsRef<[u8]>) -> Self {
         self.push(s);
         self
@@ -138,30 +138,30 @@ impl<const N: usize> Text<N> {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// Of a path, the folder.
+    /// The directory of a path.
     pub fn parent(&self) -> Self {
         let mut folder = Self::default();
         folder.push(parent(self.bytes()));
         folder
     }
 
-    /// Of a path, the last part.
+    /// The last component of a path.
     pub fn name(&self) -> &[u8] {
         self.bytes().rsplit(|b| *b == b'/').next().unwrap_or(b"")
     }
 
-    /// The text for C.
+    /// The text as a C string.
     pub fn c(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
     }
 
-    /// Was there room for all of it?
+    /// Returns whether all of it fitted.
     pub fn fits(&self) -> bool {
         !self.cut
     }
 }
 
-/// Reads a decimal number at the start of `s`, with an optional minus; gives it and the rest.
+/// Parses a decimal number at the start of `s`, with an optional minus. Returns it and the rest.
 pub fn number(s: &[u8]) -> Option<(i64, &[u8])> {
     let (negative, digits) = match s {
         [b'-', rest @ ..] => (true, rest),
@@ -178,7 +178,7 @@ pub fn number(s: &[u8]) -> Option<(i64, &[u8])> {
     Some((if negative { n.wrapping_neg() } else { n }, rest))
 }
 
-/// Reads a hexadecimal number at the start of `s`; gives it and the rest.
+/// Parses a hexadecimal number at the start of `s`. Returns it and the rest.
 pub fn hex(s: &[u8]) -> Option<(u64, &[u8])> {
     let end = s.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(s.len());
     let (digits, rest) = s.split_at_checked(end)?;

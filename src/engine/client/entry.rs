@@ -25,8 +25,8 @@ use super::attach::{ask, attach, is_of};
 /// A client. One per process; a forked child uses its parent's after [`Client::forked`].
 pub struct Client {
     ledger: AtomicPtr<Ledger>,
-    /// Where the ledger is, for the helper, and where the one is of another PID namespace, if this process has been
-    /// forked into that; see [`Client::ledger_path`]. A path by value would lie on the stack of a host.
+    /// The path of the ledger, for the helper; and the path of the other ledger, if this process was forked into
+    /// another PID namespace. See [`Client::ledger_path`]. A path by value would lie on the stack of a host.
     paths: [UnsafeCell<Path>; 2],
     /// Which of the two is valid.
     path: AtomicU32,

@@ -109,7 +109,7 @@ impl Keeper {
         self.known.store(u64::from(pid as u32) << 32 | u64::from(me as u32), Release);
     }
 
-    /// Returns whether this process needs no keeper while a guard lives.
+    /// Returns whether it is settled that this process has no keeper while a guard lives.
     fn is_settled(&self) -> bool {
         let known = self.known.load(Acquire);
         known as u32 as i32 == sys::getpid() && known.wrapping_shr(32) == 0

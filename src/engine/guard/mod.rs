@@ -3,7 +3,7 @@
 //! | module | one idea |
 //! |---|---|
 //! | [`process`] | starting it so that it is no host's child |
-//! | [`keeper`], `keeping`, `memory`, `way` | its parent, where orphans are minded: the client's side, and the keeper's own life |
+//! | [`keeper`], `keeping`, `memory`, `way` | its parent, where orphans are minded: client's side, keeper's life |
 //! | `orphans` | where orphans are reparented to |
 
 use core::sync::atomic::Ordering::Acquire;

@@ -3,11 +3,11 @@
 use crate::pool::pipe::Id;
 use crate::sys;
 
-/// What the descriptor that MAKEFLAGS names for reading was when the process started. Where make has
-/// closed it, its number is soon that of another pipe.
+/// What the descriptor that MAKEFLAGS names for reading was when the process started. If make has closed it, another
+/// pipe soon gets its number.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum End {
-    /// Nobody looked; it is what it is now.
+    /// Not recorded; it is taken to be what it is now.
     #[default]
     Now,
     /// Closed, or no pipe.
@@ -17,7 +17,7 @@ pub enum End {
 }
 
 impl End {
-    /// Looks at a descriptor.
+    /// Records what a descriptor is now.
     pub fn of(fd: i32) -> Self {
         match sys::fstat(fd) {
             Ok(st) if st.st_mode & libc::S_IFMT == libc::S_IFIFO => Self::Was(st.st_dev, st.st_ino),

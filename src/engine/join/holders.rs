@@ -1,9 +1,9 @@
-//! Who has a pipe open, and under which number.
+//! Which processes have a pipe open, and as which descriptor.
 
 use crate::pool::pipe::{fd_path, Id};
 use crate::{proc, sys};
 
-/// Two open ends of one pipe, in these directions, in this process.
+/// Returns the identity of the pipe, if `r` and `w` are its read and write end in this process.
 #[inline(never)]
 pub fn inherited(r: i32, w: i32) -> Option<Id> {
     let (sr, sw) = (sys::fstat(r).ok()?, sys::fstat(w).ok()?);
@@ -14,13 +14,13 @@ pub fn inherited(r: i32, w: i32) -> Option<Id> {
     (one && ways).then(|| (sr.st_dev, sr.st_ino, sys::birth_of(r)))
 }
 
-/// Does `pid` hold this pipe at `fd`?
+/// Returns whether `pid` has this pipe open as descriptor `fd`.
 #[inline(never)]
 pub(crate) fn holds(pid: i32, fd: i32, id: Id) -> bool {
     sys::stat(fd_path(pid, fd).c(), true).is_ok_and(|st| (st.st_dev, st.st_ino) == (id.0, id.1))
 }
 
-/// The first number at which `pid` holds this pipe.
+/// The first descriptor of `pid` that is this pipe.
 #[inline(never)]
 pub fn holds_anywhere(pid: i32, id: Id) -> Option<i32> {
     let mut found = None;
@@ -28,8 +28,8 @@ pub fn holds_anywhere(pid: i32, id: Id) -> Option<i32> {
     found
 }
 
-/// Two open ends of one pipe, in these directions, in another process. The permission bits of the links
-/// in /proc/PID/fd tell the directions (proc(5)).
+/// Returns the identity of the pipe, if `r` and `w` are its read and write end in another process. The permission bits
+/// of the links in /proc/PID/fd tell the directions (proc(5)).
 #[inline(never)]
 pub(crate) fn pair(pid: i32, r: i32, w: i32) -> Option<Id> {
     let stat = |fd, follow| sys::stat(fd_path(pid, fd).c(), follow).ok();

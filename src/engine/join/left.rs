@@ -1,4 +1,4 @@
-//! Processes that a build has left behind: the pool that they were told of is not to be found by their words.
+//! Processes that a build has left behind, which cannot find their pool by MAKEFLAGS and `JSSHIM_POOL` alone.
 
 use crate::ledger::access::Ledger;
 use crate::ledger::rundir;
@@ -13,7 +13,7 @@ use super::holders::holds_anywhere;
 use super::way::Way;
 use super::word::{decode, Told};
 
-/// The pool's descriptor of a guard that keeps it for the daemons which have outlived the build.
+/// The guard's descriptor of the pool, if a guard keeps it for daemons that have outlived the build.
 #[inline(never)]
 pub(super) fn by_guard(id: Id, dir: Option<&[u8]>) -> Option<Way<'static>> {
     let space = space::own();
@@ -27,7 +27,7 @@ pub(super) fn by_guard(id: Id, dir: Option<&[u8]>) -> Option<Way<'static>> {
     })
 }
 
-/// The descriptor of any process that has this pipe.
+/// The descriptor of any process that has this pipe open.
 #[inline(never)]
 pub(super) fn by_anybody(id: Id) -> Option<Way<'static>> {
     let mut found = None;
@@ -37,16 +37,16 @@ pub(super) fn by_anybody(id: Id) -> Option<Way<'static>> {
     found
 }
 
-/// Was it a pool of our own, of a root that has ended?
+/// Returns whether it was a pool of our own whose root has ended.
 #[inline(never)]
 pub(super) fn is_of_ended_root(told: Told<'_>) -> bool {
     let maker = told.and_then(|(_, path)| own_pool::maker(Path::new(path).name()));
     maker.is_some_and(|(pid, of, _)| of != 0 && of == space::own() && !proc::lives(pid))
 }
 
-/// Has the build ended in which this process was started? The topmost of those above it, and of itself, that were told
-/// of the pool is an orphan then. Orphans go to init, or to a manager of sessions (systemd(1) of a user), the leader of
-/// another.
+/// Returns whether the build has ended in which this process was started. If so, the topmost process of those that were
+/// told of the pool, from this one upwards, is an orphan. Orphans are reparented to init, or to a session manager (a
+/// user's systemd(1)), which leads another session.
 #[inline(never)]
 pub(super) fn is_by_orphans(auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
     let mut top = sys::getpid();
@@ -64,7 +64,7 @@ pub(super) fn is_by_orphans(auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
     false
 }
 
-/// Was a process started with the same words of the pool?
+/// Returns whether a process was started with the same MAKEFLAGS or `JSSHIM_POOL` pool.
 fn was_told(pid: i32, auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
     let names = |word: &[u8]| {
         let flags = word.strip_prefix(b"MAKEFLAGS=").map(makeflags::parse);

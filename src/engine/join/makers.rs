@@ -1,4 +1,4 @@
-//! Who has written the numbers of two descriptors into MAKEFLAGS, and whose pool that is.
+//! Which ancestor has written the two descriptors into MAKEFLAGS, and which pipe they are there.
 
 use crate::makeflags::{self, Auth};
 use crate::pool::pipe::Id;
@@ -7,9 +7,10 @@ use crate::program::speaker;
 
 use super::holders::pair;
 
-/// The pools of the ancestors that have written the word with these numbers into MAKEFLAGS; the nearest first. Many a
-/// program between has a pipe of its own there: a shell that starts a pipeline, or gcc, which knows the protocol, too.
-/// So one is believed that was not told of these numbers itself while its child was, and that speaks the protocol.
+/// The pools of the ancestors that have written these descriptors into MAKEFLAGS, the nearest first. Many programs in
+/// between have a pipe of their own as these descriptors: a shell that starts a pipeline, or gcc, which knows the
+/// protocol, too. So an ancestor counts only if it was not told of these descriptors itself, its child was, and it
+/// speaks the protocol.
 pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
     let mut below = (0, Some(true));
     proc::ancestors().filter_map(move |pid| {
@@ -18,7 +19,7 @@ pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
         if told != Some(false) || child_told != Some(true) {
             return None;
         }
-        // A make that has remade its makefiles has been told by itself, before it exec'ed itself.
+        // A make that has remade its makefiles exec'ed itself, and so was told by itself.
         let again = || Some(child).filter(|child| *child > 0 && is_make(*child));
         made_by(pid, r, w).or_else(|| made_by(again()?, r, w))
     })
@@ -28,7 +29,8 @@ fn made_by(pid: i32, r: i32, w: i32) -> Option<Id> {
     pair(pid, r, w).filter(|_| speaker::file_speaks(pid))
 }
 
-/// Was a process started with a MAKEFLAGS that names these two numbers? `None`: it cannot be asked.
+/// Returns whether a process was started with a MAKEFLAGS that names these two descriptors. Returns None if that cannot
+/// be read.
 fn was_told(pid: i32, r: i32, w: i32) -> Option<bool> {
     proc::with_first_environ(pid, |environ| {
         let mut words = environ.split(|b| *b == 0);
@@ -38,7 +40,7 @@ fn was_told(pid: i32, r: i32, w: i32) -> Option<bool> {
     })
 }
 
-/// Is this process called make (`comm` of proc(5))?
+/// Returns whether this process is called make (`comm` of proc(5)).
 fn is_make(pid: i32) -> bool {
     let mut buf = [0u8; 16];
     let n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);

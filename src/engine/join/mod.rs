@@ -1,23 +1,22 @@
-//! Which pool is ours? Reads what the environment says, and finds a way to the pipe it names.
+//! Finding our pool: reads the environment, and finds a way to the pipe that it names.
 //!
 //! # Identity before numbers
 //!
-//! A pool is what its device, inode and birth say. The *number* of a descriptor proves nothing: the first pipe(2) of a
-//! program whose descriptors were closed gets just the numbers that make's pool had. So a pipe or fifo is taken for
-//! the pool only if
+//! A pool is identified by device, inode and birth time. The *number* of a descriptor proves nothing: the first pipe(2)
+//! of a program whose descriptors were closed gets just the numbers that make's pool had. So a pipe or fifo is taken
+//! for the pool only if
 //!
-//! 1. it is the one that `JSSHIM_POOL` names by its identity (`by_word`). While that pool can be reached nothing else
-//!    counts;
-//! 2. this process had it open at its start, under the numbers in its own MAKEFLAGS ([`End`]);
+//! 1. `JSSHIM_POOL` names it by its identity (`by_word`). While that pool can be reached nothing else counts;
+//! 2. this process had it open at its start, as the descriptors in its own MAKEFLAGS ([`End`]);
 //! 3. it is a fifo that MAKEFLAGS names by its path;
-//! 4. an ancestor has it under the numbers in MAKEFLAGS that has written just these numbers there (`makers`): its own
+//! 4. an ancestor has it open as the descriptors in MAKEFLAGS, and has written them there (`makers`): the ancestor's
 //!    first environment does not have them, that of its child does, and its program speaks the protocol
 //!    ([`crate::program::speaker::file_speaks`]), whatever it is called.
 //!
-//! Where 1 names a pool that cannot be reached, 2 counts only together with 4: the pool may be there all the same,
-//! beyond a PID namespace or another user. So it does where `JSSHIM_POOL` says that the numbers were nothing of the
-//! pool's when the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and
-//! make's warning. What is looked at on the way is looked at by stat(2); only what has passed is opened.
+//! If 1 names a pool that cannot be reached, 2 counts only together with 4: the pool may exist all the same, beyond a
+//! PID namespace or another user. The same holds if `JSSHIM_POOL` says that the descriptors were not the pool's when
+//! the first program that was told of them started ([`DOUBTED`]). In doubt there is no pool: one slot, and make's
+//! warning. Candidates are checked by stat(2); only a file that passes is opened.
 
 pub mod end;
 pub mod holders;
@@ -40,7 +39,7 @@ use holders::inherited;
 use way::{farthest_anywhere, way_to, Hit, Way};
 use word::{decode, split, DOUBTED};
 
-/// The words of the environment that matter.
+/// The variables of the environment that matter.
 #[derive(Clone, Copy, Default)]
 pub struct Settings<'a> {
     /// `MAKEFLAGS`.
@@ -53,7 +52,7 @@ pub struct Settings<'a> {
     pub dir: Option<&'a [u8]>,
 }
 
-/// Is the pool that MAKEFLAGS names by two descriptors the one of `JSSHIM_POOL`?
+/// Returns whether the pool that MAKEFLAGS names by two descriptors is the pool of `JSSHIM_POOL`.
 pub fn is_told(auth: &Auth<'_>, pool: Option<&[u8]>) -> bool {
     let Auth::Fds { read, write } = *auth else { return false };
     let pair = |(dev, ino, _): Id| (dev, ino);
@@ -61,29 +60,29 @@ pub fn is_told(auth: &Auth<'_>, pool: Option<&[u8]>) -> bool {
     told.is_some() && inherited(read, write).map(pair) == told
 }
 
-/// What was found.
+/// The result of [`find`].
 #[allow(clippy::large_enum_variant)] // there is no allocator to box with
 pub enum Found {
     /// A pool, and the load limit of `-l` in thousandths (0: none).
     Pool(Pool, u32),
     /// Nothing names a pool.
     None,
-    /// One of our own was named, and its build has ended.
+    /// A pool of our own is named, and its build has ended.
     Over,
-    /// Nothing names a pool, and the make above runs one job at a time.
+    /// No pool is named, and the make above runs one job at a time.
     One,
-    /// A pool is named but cannot be joined: only the implicit slot is ours, as for make.
+    /// A pool is named but cannot be joined: this process has its implicit slot only, as make would.
     Unusable(Problem),
 }
 
-/// Why a pool that is named cannot be joined.
+/// Why a named pool cannot be joined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Problem {
     /// The descriptors are closed or negative: the recipe had no `+`.
     Closed,
-    /// They are open but are no pipe, or not in these directions.
+    /// They are open, but are not the ends of a pipe in these directions.
     NoPipe,
-    /// The process has outlived its make, and the pool has gone with that.
+    /// The process has outlived its make, and the pool is gone with the make.
     Gone,
     /// The fifo cannot be opened.
     Fifo(i32),
@@ -132,7 +131,7 @@ fn look<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Looked<Option<Hit<'a>>
         None => return Ok(None),
         Some(Auth::Unknown(_)) => Err(Problem::Malformed),
         Some(Auth::Fifo(raw)) => by_fifo(raw),
-        // make's word for a recipe without `+`.
+        // make writes this for a recipe without `+`.
         Some(Auth::Fds { read, write }) if read < 0 || write < 0 => Err(Problem::Closed),
         Some(Auth::Fds { read, write }) => {
             by_fds(read, write, told.is_some() || env.pool == Some(DOUBTED), env.end)
@@ -141,7 +140,8 @@ fn look<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Looked<Option<Hit<'a>>
     .map(Some)
 }
 
-/// Has this process, or who has started it, outlived their make? A way to the pool that was known leads nowhere then.
+/// Returns whether this process, or the process that started it, has outlived its make. A way to the pool that was
+/// known leads nowhere then.
 fn is_gone(problem: Problem, auth: Option<Auth<'_>>, env: Settings<'_>) -> bool {
     let told = env.pool.and_then(split);
     let known = told.is_some() || matches!(env.end, End::Was(..));
@@ -161,10 +161,10 @@ fn by_fifo(raw: RawPath<'_>) -> Looked<Hit<'_>> {
     }
 }
 
-/// Which pool is this fifo?
+/// Returns the identity of this fifo.
 #[inline(never)]
 fn identify(path: &CStr) -> Looked<Id> {
-    // It may be an emulated device (make's bug 67726). What is neither is not opened: it is nobody's pool.
+    // It may be an emulated device (make's bug 67726). Anything else is no pool, and is not opened.
     let kind = |st: libc::stat| st.st_mode & libc::S_IFMT;
     let is_pool = |st| matches!(kind(st), libc::S_IFIFO | libc::S_IFCHR);
     if !is_pool(sys::stat(path, true).map_err(|e| Problem::Fifo(e.0))?) {
@@ -177,8 +177,8 @@ fn identify(path: &CStr) -> Looked<Id> {
     is_pool(st).then_some((st.st_dev, st.st_ino, birth)).ok_or(Problem::NoPipe)
 }
 
-/// The pool of the private word: by the descriptors that MAKEFLAGS names, if they are just that, by the path in the
-/// word, by the fifo in MAKEFLAGS, or by an ancestor that has it open.
+/// The pool that `JSSHIM_POOL` names: reached by the descriptors that MAKEFLAGS names, if they are that pool; by the
+/// path in `JSSHIM_POOL`; by the fifo in MAKEFLAGS; or by an ancestor that has it open.
 #[inline(never)]
 fn by_word<'a>(
     (id, path): (Id, &'a [u8]),
@@ -201,19 +201,19 @@ fn by_word<'a>(
     found.or_else(|| Hit::by(left::by_guard(id, dir)?, id))
 }
 
-/// A fifo whose path is too long for the ledger: it is reached by a descriptor of the make that has made it.
+/// A fifo whose path is too long for the ledger: it is reached by a descriptor of the make that made it.
 #[inline(never)]
 fn by_long_fifo<'a>(raw: RawPath<'_>) -> Looked<Hit<'a>> {
     let long = Problem::Fifo(libc::ENAMETOOLONG);
     let mut room = Room::new(PATH_ROOM).map_err(|e| Problem::Fifo(e.0))?;
-    // The rest is zeros.
+    // Room's memory is zeroed, so the text ends in a NUL.
     let text = room.bytes().get_mut(..PATH_ROOM.saturating_sub(1)).unwrap_or_default();
     raw.unescape(text).ok_or(long)?;
     let id = identify(room.c())?;
     farthest_anywhere(id).and_then(|way| Hit::by(way, id)).ok_or(long)
 }
 
-/// The pool that MAKEFLAGS names by two numbers. `doubted`: it is to be proven otherwise.
+/// The pool that MAKEFLAGS names by two descriptors. `doubted`: the descriptors alone do not prove it.
 #[inline(never)]
 fn by_fds<'a>(r: i32, w: i32, doubted: bool, end: End) -> Looked<Hit<'a>> {
     let inherited = inherited(r, w).filter(|id| end.was(*id));
@@ -221,22 +221,22 @@ fn by_fds<'a>(r: i32, w: i32, doubted: bool, end: End) -> Looked<Hit<'a>> {
     if let Some(id) = inherited.filter(proven) {
         return Ok(Hit { id, way: way_to(r, id), inherited: Some((r, w)) });
     }
-    // What has the number now may be a file of the host's.
+    // The descriptor may be a file of the host's by now.
     let lost = matches!(end, End::Was(..)) && End::of(r) != end;
     let closed = end == End::None || lost || [r, w].iter().all(|fd| sys::fstat(*fd).is_err());
     let problem = if closed { Problem::Closed } else { Problem::NoPipe };
     by_identity(end, r).filter(|_| !doubted).or_else(|| by_maker(r, w)).ok_or(problem)
 }
 
-/// The pool of the nearest of them, by the farthest ancestor that has it too.
+/// The pool of the nearest maker, reached by the farthest ancestor that has it open, too.
 #[inline(never)]
 fn by_maker(r: i32, w: i32) -> Option<Hit<'static>> {
     let id = makers::makers(r, w).next()?;
     Hit::by(way_to(r, id), id)
 }
 
-/// The pool that this process had when it started and has lost since, where an ancestor still has it, at
-/// any number; or anybody: a daemon has no ancestors.
+/// The pool that this process had open when it started and has lost since, if an ancestor still has it open, as any
+/// descriptor; or any process: a daemon has no ancestors.
 #[inline(never)]
 fn by_identity(end: End, r: i32) -> Option<Hit<'static>> {
     let End::Was(dev, ino) = end else { return None };
@@ -248,7 +248,8 @@ fn by_identity(end: End, r: i32) -> Option<Hit<'static>> {
     Hit::by(way, (dev, ino, way.birth()))
 }
 
-/// Are these two descriptors a pool: the one of `JSSHIM_POOL`, where that names one, or that of a make below it?
+/// Returns whether these two descriptors are a pool: the one of `JSSHIM_POOL`, if that names one, or that of a make
+/// below it.
 pub fn has_pool(r: i32, w: i32, env: Settings<'_>) -> bool {
     let told = env.pool.and_then(split).map(|(id, _)| id);
     inherited(r, w).is_some_and(|id| {

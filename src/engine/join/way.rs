@@ -1,4 +1,4 @@
-//! A pool that was found, and how it is reached.
+//! A pool that was found, and the way to reach it.
 
 use crate::makeflags::RawPath;
 use crate::pool::pipe::{self, fd_path, Id};
@@ -8,8 +8,8 @@ use crate::{proc, sys};
 
 use super::holders::{holds, holds_anywhere};
 
-/// A pool that was found, and how it is reached. Those who look are deep down on the stack of a host, which
-/// may be small: the path is written out when they have returned.
+/// A pool that was found, and the way to reach it. The search runs deep on the stack of a host, which may be small: the
+/// path is built only after the search has returned.
 #[derive(Clone, Copy)]
 pub(crate) struct Hit<'a> {
     pub(super) id: Id,
@@ -19,16 +19,16 @@ pub(crate) struct Hit<'a> {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Way<'a> {
-    /// A process' descriptor.
+    /// A process's descriptor: pid and fd.
     Fd(i32, i32),
-    /// The path in the private word.
+    /// The path in `JSSHIM_POOL`.
     Told(&'a [u8]),
     /// The path in MAKEFLAGS.
     Fifo(RawPath<'a>),
 }
 
 impl Way<'_> {
-    /// Empty if it is too long.
+    /// The path; empty if it is too long.
     #[inline(never)]
     pub(super) fn path(&self) -> Path {
         match *self {
@@ -41,7 +41,8 @@ impl Way<'_> {
         }
     }
 
-    /// Does it lead to this pool, and can that be opened for both directions? What is not this pool is not opened.
+    /// Returns whether the way leads to this pool, which can be opened for reading and writing. Any other file is not
+    /// opened.
     #[inline(never)]
     fn leads_to(&self, id: Id) -> bool {
         let path = self.path();
@@ -65,14 +66,14 @@ impl<'a> Hit<'a> {
         Pool::new(self.id, self.way.path(), self.inherited)
     }
 
-    /// This pool by this way, if that leads there.
+    /// The pool by this way, if the way leads to it.
     pub(super) fn by(way: Way<'a>, id: Id) -> Option<Self> {
         way.leads_to(id).then_some(Self { id, way, inherited: None })
     }
 }
 
-/// A path to the pool whose descriptors we have: by the farthest ancestor that has it, which is make itself, whose
-/// descriptors last as long as the pool.
+/// A way to the pool whose descriptors this process has: the farthest ancestor that has it open. That is make itself,
+/// whose descriptors last as long as the pool.
 #[inline(never)]
 pub(crate) fn way_to(r: i32, id: Id) -> Way<'static> {
     let has = |pid: &i32| holds(*pid, r, id);
@@ -80,7 +81,7 @@ pub(crate) fn way_to(r: i32, id: Id) -> Way<'static> {
     by_number.or_else(|| farthest_anywhere(id)).unwrap_or_else(|| Way::Fd(sys::getpid(), r))
 }
 
-/// The descriptor of the farthest ancestor that has this pipe at any number.
+/// The descriptor of the farthest ancestor that has this pipe open, as any descriptor.
 #[inline(never)]
 pub(crate) fn farthest_anywhere(id: Id) -> Option<Way<'static>> {
     let has = |pid| holds_anywhere(pid, id).map(|fd| Way::Fd(pid, fd));

@@ -1,26 +1,26 @@
-//! `JSSHIM_POOL`: the word by which the pool travels, and the other values of our variables.
+//! `JSSHIM_POOL`, by which the identity of the pool travels, and the values of our other variables.
 
 use crate::ledger::handle::Handle;
 use crate::pool::pipe::Id;
 use crate::pool::tokens::Pool;
 use crate::text::{hex, number, Path, Text};
 
-/// The private variable by which the pool travels.
+/// The private variable that holds the pool.
 pub const POOL_NAME: &[u8] = b"JSSHIM_POOL=";
 
-/// In front of the value of `JSSHIM_POOL`: this pool counts, whatever MAKEFLAGS says. It is written by a
-/// client that speaks the protocol and has made a pool of its own for its children.
+/// Prefix of the value of `JSSHIM_POOL`: this pool counts, whatever MAKEFLAGS says. A client writes it that speaks the
+/// protocol and has made a pool of its own for its children.
 pub const OVERRIDE: &[u8] = b"!";
 
-/// In place of a pool: the descriptors that MAKEFLAGS names were closed, so that numbers prove nothing here.
+/// In place of a pool: the descriptors that MAKEFLAGS names were closed, so that descriptor numbers prove nothing here.
 pub const DOUBTED: &[u8] = b"?";
 
-/// Does this pool count, whatever MAKEFLAGS says?
+/// Returns whether this pool counts, whatever MAKEFLAGS says.
 pub fn overrides(pool: Option<&[u8]>) -> bool {
     pool.is_some_and(|value| value.starts_with(OVERRIDE))
 }
 
-/// What the private word says.
+/// The pool in the value: identity and path.
 pub(super) type Told<'a> = Option<(Id, &'a [u8])>;
 
 /// The value of `JSSHIM_POOL` for a pool: `dev:ino:birth:path`, the numbers in hexadecimal.
@@ -30,14 +30,14 @@ pub fn encode(pool: &Pool) -> Text<320> {
     t
 }
 
-/// [`encode`], behind what is in `t`.
+/// [`encode`], appended to `t`.
 pub fn encode_to<const N: usize>(pool: &Pool, t: &mut Text<N>) {
     let (dev, ino, birth) = pool.id;
     t.put_hex(dev).put(b":").put_hex(ino).put(b":").put_hex(birth).put(b":");
     t.put(pool.path.bytes());
 }
 
-/// Reads [`encode`]'s form back.
+/// Parses the form that [`encode`] writes.
 pub fn decode(value: &[u8]) -> Option<(Id, Path)> {
     let (id, path) = split(value)?;
     Some((id, Path::new(path)))
@@ -54,7 +54,7 @@ pub(crate) fn split(value: &[u8]) -> Told<'_> {
     (!rest.is_empty() && rest.len() <= Path::ROOM).then_some((id, rest))
 }
 
-/// Reads a job's handle as one hexadecimal number ([`Handle::pack`]).
+/// Parses a job's handle, one hexadecimal number ([`Handle::pack`]).
 pub fn handle(value: &[u8]) -> Option<Handle> {
     match hex(value)? {
         (n, []) => Handle::unpack(n),
@@ -62,7 +62,7 @@ pub fn handle(value: &[u8]) -> Option<Handle> {
     }
 }
 
-/// Reads a whole decimal number above zero, as `JSSHIM_JOBS` must be.
+/// Parses a decimal integer above zero, as `JSSHIM_JOBS` must be.
 pub fn count(value: &[u8]) -> Option<u32> {
     match number(value)? {
         (n, []) => u32::try_from(n).ok().filter(|n| *n > 0),

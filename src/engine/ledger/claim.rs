@@ -56,8 +56,8 @@ impl Ledger {
     ) -> Option<u32> {
         let claimed = word.to(State::Claim)?;
         record.reset(claimed.generation(), client, pid);
-        // SeqCst: the guard that writes `Closing` must see this claim (see the head of `ledger/mod.rs`). Also publishes the
-        // fields written by `reset`.
+        // SeqCst: the guard that writes `Closing` must see this claim (see the head of `ledger/mod.rs`). Also publishes
+        // the fields written by `reset`.
         record.word.compare_exchange(word.0, claimed.0, SeqCst, Relaxed).ok()?;
         Some(claimed.generation())
     }

@@ -30,7 +30,7 @@
 //! | [`header`], [`record`], [`handle`], [`reason`] | the parts of the file |
 //! | [`claim`], [`steps`], [`queue`], [`debts`] | a record for a job; its start and end; the next job; lent slots |
 //! | [`life`], [`opening`], [`deserted`], [`unguarded`], [`rundir`] | how a ledger is made, found and removed |
-//! | [`observe`], [`lanes`], [`tracing`], [`asked`], [`stats`], [`debug`] | what is shown of the jobs: numbers, lanes, a trace |
+//! | [`observe`], [`lanes`], [`tracing`], [`asked`], [`stats`], [`debug`] | what is shown: numbers, lanes, a trace |
 //! | [`signals`] | how the processes of a ledger wake each other |
 
 pub mod access;

@@ -1,14 +1,14 @@
-//! Globs on a program's name: `*` and `?`, several of them separated by blanks, commas or colons.
+//! Globs for program names: `*` and `?`; a list is separated by blanks, commas or colons.
 
-/// Does any glob of the list match the whole name?
+/// Returns whether any glob of the list matches the whole name.
 pub fn any(list: &[u8], name: &[u8]) -> bool {
     let globs = list.split(|b| matches!(b, b' ' | b',' | b':'));
     globs.filter(|g| !g.is_empty()).any(|g| matches(g, name))
 }
 
-/// Does the glob match the whole name? Takes at most the product of both lengths in steps.
+/// Returns whether the glob matches the whole name. Takes at most as many steps as the product of both lengths.
 fn matches(mut glob: &[u8], mut name: &[u8]) -> bool {
-    // Where to go on when what follows the last `*` did not match: one byte further.
+    // Where to go on if the part after the last `*` did not match: one byte further.
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         match (glob, name) {

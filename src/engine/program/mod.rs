@@ -1,11 +1,11 @@
-//! Programs: would this exec succeed, along PATH, and does the program speak the protocol?
+//! Programs: whether an exec would succeed, where PATH leads, and whether a program speaks the protocol.
 //!
 //! | module | one idea |
 //! |---|---|
-//! | [`target`] | would this exec succeed? |
-//! | [`search`] | along PATH |
+//! | [`target`] | whether an exec would succeed |
+//! | [`search`] | the search along PATH |
 //! | [`speaker`] | programs that speak the protocol |
-//! | [`glob`] | names of programs in a variable |
+//! | [`glob`] | globs for program names |
 
 pub mod glob;
 pub mod search;

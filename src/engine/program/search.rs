@@ -1,4 +1,4 @@
-//! Which program does a name mean? It is looked for as execvp(3) of glibc does.
+//! The search for a program along PATH, as execvp(3) of glibc does it.
 
 use core::ffi::CStr;
 
@@ -10,14 +10,14 @@ use super::target::{self, foretell, Kind};
 
 /// A program's path.
 pub enum Place<'a> {
-    /// As it was given.
+    /// The path as it was given.
     Given(&'a CStr),
-    /// As it was put together.
+    /// A path that was built.
     Built(Room),
 }
 
 impl Place<'_> {
-    /// For the kernel.
+    /// The path for the kernel.
     pub fn c(&self) -> &CStr {
         match self {
             Self::Given(path) => path,
@@ -29,17 +29,17 @@ impl Place<'_> {
 /// glibc's default search path (confstr(3), `_CS_PATH`).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// glibc takes no more of an entry, nor of a name (`__execvpe_common` in its posix/execvpe.c).
+/// The longest entry and the longest name that glibc accepts (`__execvpe_common` in its posix/execvpe.c).
 const ENTRY_MOST: usize = PATH_ROOM.saturating_sub(1);
 const NAME_MOST: usize = 255;
-/// For both, the slash and the NUL.
+/// Room for both, the slash and the NUL.
 const JOINED_ROOM: usize = PATH_ROOM.saturating_add(NAME_MOST).saturating_add(2);
 
 fn entries(dirs: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
     dirs.unwrap_or(DEFAULT_PATH).split(|b| *b == b':')
 }
 
-/// Writes the path of `name` in an entry of the search path; an empty one is the working directory.
+/// Writes the path of `name` in an entry of the search path; an empty entry is the working directory.
 fn join(room: &mut Room, dir: &[u8], name: &[u8]) -> bool {
     room.write(&[dir, slash(dir), name]).is_ok()
 }
@@ -52,18 +52,18 @@ fn slash(dir: &[u8]) -> &'static [u8] {
     }
 }
 
-/// Is this path in the view of /proc that each process has of itself? Another process finds other things there.
+/// Returns whether this path is in a process's own view of /proc, where another process finds other files.
 pub fn is_own_view(path: &[u8]) -> bool {
     let starts: [&[u8]; 3] = [b"/proc/self/", b"/proc/thread-self/", b"/dev/fd/"];
     starts.iter().any(|start| path.starts_with(start))
 }
 
-/// Finds `file` as execvp(3) of glibc does in the search path `dirs` (`PATH`), which knows no bound but the kernel's; a
-/// name with a slash is itself. `moves`: in another directory, which is not known: where an entry without a leading
-/// slash comes first (or one that is each process' own), the kind is [`Kind::Unknown`].
+/// Finds `file` in the search path `dirs` (`PATH`) as execvp(3) of glibc does, with no limits but the kernel's. A name
+/// with a slash is the path itself. `moves`: the program will start in another directory, which is unknown. Then the
+/// kind is [`Kind::Unknown`] if an entry without a leading slash, or one in a process's own view of /proc, comes first.
 ///
 /// # Errors
-/// ENOENT or EACCES as execvp(3), or what the kernel says of a program that is found.
+/// ENOENT or EACCES as execvp(3), or the kernel's error for a program that was found.
 pub fn find<'a>(
     file: &'a CStr,
     dirs: Option<&[u8]>,
@@ -81,7 +81,7 @@ pub fn find<'a>(
     let mut room = Room::new(JOINED_ROOM)?;
     let mut last = Errno::NOENT;
     for dir in entries(dirs) {
-        // What is longer, glibc replaces by other things.
+        // glibc treats longer ones in another way.
         let as_said = dir.len() <= ENTRY_MOST && name.len() <= NAME_MOST;
         let leads_elsewhere = moves && (!dir.starts_with(b"/") || is_own_view(dir));
         if !as_said || leads_elsewhere || !join(&mut room, dir, name) {
@@ -99,7 +99,7 @@ pub fn find<'a>(
     Err(last)
 }
 
-/// Is the first program of this name along the search path a [`Kind::Foreign`]?
+/// Returns whether the first program of this name along the search path is [`Kind::Foreign`].
 #[inline(never)]
 pub fn is_foreign(file: &CStr, dirs: Option<&[u8]>) -> bool {
     let name = file.to_bytes();
@@ -108,7 +108,7 @@ pub fn is_foreign(file: &CStr, dirs: Option<&[u8]>) -> bool {
     }
     let look =
         |path: &CStr| sys::access(path, libc::X_OK).is_ok().then(|| target::is_foreign(path));
-    // Asked before every exec: mapped memory is for what is long.
+    // This runs before every exec: mapped memory is used for long paths only.
     let mut found = entries(dirs).map(|dir| {
         let path = Path::new(dir).with(slash(dir)).with(name);
         if path.fits() {

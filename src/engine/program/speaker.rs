@@ -1,18 +1,18 @@
-//! Programs that speak the protocol themselves, by their names, files and command lines.
+//! Programs that speak the protocol themselves, recognised by their names, files and command lines.
 
 use crate::room::Room;
 use crate::{proc, sys, text};
 
-/// The words by which a program that speaks it gives itself away, in its read-only memory.
+/// The words in the read-only data of a program that speaks the protocol.
 pub const WORDS: [&[u8]; 2] = [b"jobserver-auth", b"jobserver-fds"];
 
-/// How much of a program's file is looked at in one go, and the largest one that is looked at. Those that make pools
-/// are smaller, a cargo with all that is linked into it included.
+/// How many bytes of a program's file are read at once, and how many are read in all. Programs that make pools are
+/// smaller, even a cargo with everything linked into it.
 const PIECE: usize = 1 << 16;
 const LARGEST: usize = 64 << 20;
 
-/// Does the program of this process speak the protocol, by its file? A name proves nothing: many a script is called
-/// make.
+/// Returns whether the program of this process speaks the protocol, judged by its file. Its name proves nothing: many
+/// scripts are called make.
 #[inline(never)]
 pub fn file_speaks(pid: i32) -> bool {
     let Ok(fd) = sys::open(proc::of(pid).with(b"/exe").c(), libc::O_RDONLY, 0) else {
@@ -23,7 +23,7 @@ pub fn file_speaks(pid: i32) -> bool {
     found
 }
 
-/// Is one of [`WORDS`] in this file? The pieces overlap by more than a word's length.
+/// Returns whether one of [`WORDS`] is in this file. The pieces overlap by more than a word's length.
 fn file_says(fd: i32, piece: &mut [u8]) -> bool {
     const OVERLAP: usize = 32;
     let step = piece.len().saturating_sub(OVERLAP).max(1);
@@ -36,30 +36,30 @@ fn file_says(fd: i32, piece: &mut [u8]) -> bool {
         .any(|found| found)
 }
 
-/// Is this a name of GNU make?
+/// Returns whether this is a name of GNU make.
 pub fn is_gnu_make(name: &[u8]) -> bool {
     matches!(name, b"make" | b"gmake" | b"remake") || name.starts_with(b"make-4")
 }
 
-/// bmake dies of MAKEFLAGS in GNU make's form.
+/// Returns whether this is a name of bmake, which dies of MAKEFLAGS in GNU make's form.
 pub fn is_bmake(name: &[u8]) -> bool {
     matches!(name, b"bmake" | b"pmake")
 }
 
-/// gcc's, which starts a make for `-flto=N`: on the pool if it can reach it, else with a `-jN` and an
-/// emptied MAKEFLAGS.
+/// Returns whether this is gcc's lto-wrapper, which starts a make for `-flto=N`: on the pool if it can reach it, else
+/// with a `-jN` and an emptied MAKEFLAGS.
 pub fn is_lto(name: &[u8]) -> bool {
     name == b"lto-wrapper"
 }
 
-/// Is this the name of a program that speaks the protocol? Known by its name, since that is asked in every process
-/// of a tree.
+/// Returns whether this is the name of a program that speaks the protocol. Uses the name only, since it is called in
+/// every process of a tree.
 pub fn is_known(name: &[u8]) -> bool {
     let cargo = name.starts_with(b"cargo") || name == b"rustc";
     cargo || name.starts_with(b"ninja") || is_gnu_make(name) || is_bmake(name) || is_lto(name)
 }
 
-/// Is this a make or a ninja that is given a number of jobs? Such a one takes no notice of the pool above.
+/// Returns whether this is a make or a ninja that is given a number of jobs. Such a program ignores the pool above it.
 pub fn is_told_otherwise<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> bool {
     let program = words.next().unwrap_or(b"");
     let name = program.rsplit(|b| *b == b'/').next().unwrap_or(b"");
@@ -67,7 +67,8 @@ pub fn is_told_otherwise<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> bool 
     known && words.any(names_jobs)
 }
 
-/// `-jN`, `--jobs`, and `-kj8`; what follows a letter that takes an argument is none.
+/// Returns whether this is `-jN`, `--jobs`, or a cluster such as `-kj8`. Text after a letter that takes an argument
+/// does not count.
 pub fn names_jobs(word: &[u8]) -> bool {
     match word.strip_prefix(b"-") {
         Some([b'-', rest @ ..]) => rest.starts_with(b"jobs"),

@@ -1,5 +1,5 @@
-//! What would execve(2) say of a file? Asked before a job is held: once the helper runs in its place,
-//! the error could no longer reach the host.
+//! Foretelling what execve(2) would do with a file. This is checked before a job is held: once the helper runs in its
+//! place, the error cannot reach the host any more.
 
 use core::ffi::CStr;
 
@@ -7,7 +7,7 @@ use crate::room::{Room, PATH_ROOM};
 use crate::sys::{self, Errno};
 use crate::text::Path;
 
-/// How much of a file the kernel looks at to tell a script (`BINPRM_BUF_SIZE`, execve(2)).
+/// How many bytes of a file the kernel reads to recognise a script (`BINPRM_BUF_SIZE`, execve(2)).
 const HEAD: usize = 256;
 /// How deep scripts may be nested (execve(2): ELOOP beyond).
 const DEPTH: u32 = 4;
@@ -15,29 +15,29 @@ const DEPTH: u32 = 4;
 /// What kind of program a file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// An ELF program of this machine that ld.so loads; a library can be preloaded.
+    /// An ELF program of this machine that ld.so loads; our library can be preloaded.
     Dynamic,
     /// An ELF program of this machine without ld.so.
     Static,
-    /// An ELF program of a related ABI (32-bit) that an ld.so loads; our library does not fit.
+    /// An ELF program of a related ABI (32-bit) that its own ld.so loads; our library does not fit.
     Foreign,
-    /// A text: execve(2) fails with ENOEXEC, shells and the `p` functions run it with /bin/sh.
+    /// A text: execve(2) fails with ENOEXEC; shells and the `p` functions run it with /bin/sh.
     Text,
-    /// It cannot be foretold which program runs, or whether one does: a format that only `binfmt_misc` may know, or
-    /// a search that would begin in a directory that is not known yet.
+    /// Which program would run, or whether one would, cannot be foretold: a format that only `binfmt_misc` may know, or
+    /// a search that would start in a directory that is not known yet.
     Unknown,
 }
 
-/// Would an exec of `path` succeed? Gives the kind of the program that would run in the end.
+/// Foretells whether an exec of `path` would succeed. Returns the kind of the program that would run in the end.
 ///
 /// # Errors
-/// The errno that execve(2) would give, as far as can be foretold: ENOENT, EACCES, ELOOP. ENOEXEC is [`Kind::Text`]
+/// The errno that execve(2) would set, as far as it can be foretold: ENOENT, EACCES, ELOOP. ENOEXEC is [`Kind::Text`]
 /// or [`Kind::Unknown`].
 pub fn foretell(path: &CStr) -> sys::Result<Kind> {
     look(path, 0)
 }
 
-/// Does this file start with `#!`?
+/// Returns whether this file starts with `#!`.
 pub fn is_script(path: &CStr) -> bool {
     let mut head = [0u8; 2];
     sys::open(path, libc::O_RDONLY, 0).is_ok_and(|fd| {
@@ -58,7 +58,7 @@ fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
     sys::may(path, libc::X_OK)?;
     let fd = match sys::open(path, libc::O_RDONLY, 0) {
         Ok(fd) => fd,
-        // Executable but not readable: the kernel can, we cannot tell.
+        // Executable but not readable: the kernel can run it, but we cannot tell the kind.
         Err(_) => return Ok(Kind::Static),
     };
     let mut head = [0u8; HEAD];
@@ -88,12 +88,12 @@ fn script(head: &[u8], depth: u32) -> sys::Result<Kind> {
     }
 }
 
-/// The interpreter's path in a `#!` line. `None`: there is none, or it may have been cut off; the kernel says ENOEXEC
-/// then (`load_script` in its fs/binfmt_script.c).
+/// The interpreter's path in a `#!` line. Returns None if there is none, or if it may have been cut off; the kernel
+/// fails with ENOEXEC then (`load_script` in its fs/binfmt_script.c).
 fn interpreter(head: &[u8]) -> Option<&[u8]> {
     let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
     let newline = head.iter().position(|b| *b == b'\n');
-    // Behind a shorter file the kernel has zeros.
+    // After the end of a shorter file the kernel's buffer is zeroed.
     let whole = newline.is_some() || head.len() < HEAD;
     let line = head.get(2..newline.unwrap_or(head.len()))?;
     let line = line.get(line.iter().position(|b| !is_blank(b))?..)?;
@@ -127,7 +127,7 @@ fn elf(fd: i32, head: &[u8]) -> sys::Result<Kind> {
     if !matches!(u16_at(head, 16), Some(2 | 3)) {
         return Err(bad);
     }
-    // Where the table of segments is, the size of an entry, how many there are.
+    // Where the program header table is, the size of an entry, and the number of entries.
     let (at, size, n, loaded) = match class {
         1 if machine == RELATED || machine == NATIVE => {
             (u32_at(head, 28), u16_at(head, 42), u16_at(head, 44), Kind::Foreign)
@@ -144,10 +144,10 @@ fn elf(fd: i32, head: &[u8]) -> sys::Result<Kind> {
     }
 }
 
-/// Where the notes of a program are in its file (elf(5), PT_NOTE). Only its first eight segments are looked at.
+/// The offset of a program's notes in its file (elf(5), PT_NOTE). Only its first eight segments are read.
 ///
 /// # Errors
-/// ENOEXEC: it is no ELF program of 64 bits, or has none. Others as read(2).
+/// ENOEXEC: it is no 64-bit ELF program, or has no notes. Others as read(2).
 pub fn note(fd: i32) -> sys::Result<u64> {
     const PT_NOTE: u64 = 4;
     let mut head = [0u8; 64 + 8 * 56];
@@ -163,7 +163,7 @@ pub fn note(fd: i32) -> sys::Result<u64> {
     notes.next().and_then(|h| u64_at(h, 8)).ok_or(Errno(libc::ENOEXEC))
 }
 
-/// Is there the loader whose name is at this place of a program?
+/// Checks that the loader exists whose name is at this offset of a program.
 #[inline(never)]
 fn has_loader(fd: i32, place: u64) -> sys::Result<()> {
     let mut name = [0u8; 128];
@@ -174,14 +174,14 @@ fn has_loader(fd: i32, place: u64) -> sys::Result<()> {
     loader(fd, place, room.bytes())?.unwrap_or(Err(Errno(libc::ENOEXEC)))
 }
 
-/// `None`: its name does not fit.
+/// Returns None if the name does not fit.
 fn loader(fd: i32, place: u64, name: &mut [u8]) -> sys::Result<Option<sys::Result<()>>> {
     let n = sys::pread(fd, name, place)?;
     let name = CStr::from_bytes_until_nul(name.get(..n).unwrap_or(&[])).ok();
     Ok(name.map(|name| sys::stat(name, true).map(drop)))
 }
 
-/// Looks for the loader among the program headers, and whether it is there.
+/// Finds the loader in the program headers, and checks that it exists.
 #[inline(never)]
 fn segments<const SIZE: usize>(fd: i32, mut at: u64, n: u16, loaded: Kind) -> sys::Result<Kind> {
     const PT_INTERP: u64 = 3;
@@ -199,22 +199,22 @@ fn segments<const SIZE: usize>(fd: i32, mut at: u64, n: u16, loaded: Kind) -> sy
     Ok(Kind::Static)
 }
 
-/// The ld.so of [`Kind::Foreign`], without which there is none.
+/// The ld.so of [`Kind::Foreign`] programs, without which none can run.
 const RELATED_LOADER: &CStr =
     if cfg!(target_arch = "x86_64") { c"/lib/ld-linux.so.2" } else { c"/lib/ld-linux-armhf.so.3" };
 
-/// Can there be a [`Kind::Foreign`] on this system? That, and the two below, is asked in children that may have bound
-/// themselves by a filter: nothing is called that the start of a program does not call.
+/// Returns whether this system can run [`Kind::Foreign`] programs. This function and the two below are called in
+/// children that may be under a filter: they make no system call that the start of a program does not make.
 pub fn has_foreign() -> bool {
     sys::access(RELATED_LOADER, libc::X_OK).is_ok()
 }
 
-/// Is this a [`Kind::Foreign`]? Asked before every exec, so it takes little: of a script, the interpreter
-/// is not looked at.
+/// Returns whether this is [`Kind::Foreign`]. This runs before every exec, so it does little: the interpreter of a
+/// script is not examined.
 #[inline(never)]
 pub fn is_foreign(path: &CStr) -> bool {
     let mut head = [0u8; 64];
-    // Of a fifo, the open must not wait, nor the read take anything.
+    // O_NONBLOCK and pread: on a fifo the open must not wait, and nothing must be taken from it.
     sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0).is_ok_and(|fd| {
         let n = sys::pread(fd, &mut head, 0).unwrap_or(0);
         let head = head.get(..n).unwrap_or(&[]);

@@ -1,8 +1,8 @@
-//! Texts in JSON.
+//! JSON strings.
 
 use crate::text::Text;
 
-/// Appends a text as the inside of a JSON string; what is no UTF-8 becomes U+FFFD.
+/// Appends a text as the inside of a JSON string; invalid UTF-8 becomes U+FFFD.
 pub fn put<const N: usize>(t: &mut Text<N>, text: &[u8]) {
     for part in text.utf8_chunks() {
         for c in part.valid().chars() {

@@ -1,9 +1,9 @@
-//! Lanes: which slot is which. A token has no number of its own, but a picture of a build needs a line
-//! for each slot, so every job on a token takes the lowest number that is free.
+//! Lanes: the numbering of slots for display. A token has no number of its own, but a picture of a build needs a line
+//! for each slot. So every job on a token takes the lowest free number.
 //!
-//! A lane holds the handle of its owner, so that one whose owner was killed is known and used again. It is
-//! given up before the token goes back: so there are never more in use than slots, but for a moment where
-//! two processes take one for the same client, or one for a job that another has just ended or moved.
+//! A lane holds the handle of its owner, so that the lane of a killed owner is recognised and reused. A lane is
+//! released before the token goes back. So there are never more lanes in use than slots, except for a moment when two
+//! processes take one for the same client, or one for a job that another process has just ended or moved.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
@@ -14,7 +14,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 pub enum Kind {
     /// A slot.
     Slot = 0,
-    /// A job without one.
+    /// A job without a slot.
     Overdraft = 1,
     /// A wait.
     Wait = 2,
@@ -29,34 +29,34 @@ impl Kind {
 pub struct Lane {
     /// See [`Kind`].
     pub kind: Kind,
-    /// From 1.
+    /// The number, from 1.
     pub number: u16,
 }
 
 const NUMBER: u16 = 0x0fff;
-/// What [`Lane::pack`] needs.
+/// The bits of [`Lane::pack`].
 const LANE_BITS: u32 = 14;
 
 impl Lane {
-    /// Where all are shown for which there is no lane left. It is nobody's.
+    /// The lane of all jobs for which no lane is left. It has no owner.
     pub fn overflow(kind: Kind) -> Self {
         Self { kind, number: NUMBER }
     }
 
-    /// In a record; never 0.
+    /// The form in a record; never 0.
     pub fn pack(self) -> u16 {
         (self.kind as u16) << 12 | self.number & NUMBER
     }
 
-    /// [`Lane::pack`] undone; `None` for 0.
+    /// The reverse of [`Lane::pack`]. Returns None for 0.
     pub fn unpack(word: u16) -> Option<Self> {
         let kind = Kind::ALL.into_iter().find(|kind| *kind as u16 == word >> 12)?;
         Some(Self { kind, number: word & NUMBER }).filter(|lane| lane.number > 0)
     }
 }
 
-/// On which lane a record is shown, if on any. Everything is a compare-and-swap under the generation that the
-/// caller means: AcqRel, since a lane changes hands by it.
+/// The lane on which a record is shown, if any. Every change is a compare-and-swap under the caller's generation.
+/// AcqRel: a lane changes hands by it.
 pub struct Shown(AtomicU32);
 
 impl Shown {
@@ -64,28 +64,28 @@ impl Shown {
         generation << LANE_BITS | u32::from(lane.map_or(0, Lane::pack))
     }
 
-    /// Of a word, what is not its generation; `None`: it is of another use.
+    /// The bits of a word without its generation. Returns None if the generation is another one.
     fn rest(word: u32, generation: u32) -> Option<u16> {
         let rest = word ^ Self::word(generation, None);
         (rest >> LANE_BITS == 0).then_some(rest as u16)
     }
 
-    /// The lane in this use of the record.
+    /// The lane in this generation.
     pub fn get(&self, generation: u32) -> Option<Lane> {
         Self::rest(self.0.load(Acquire), generation).and_then(Lane::unpack)
     }
 
-    /// Returns whether it was `from` in this use of the record, and is `to` now.
+    /// Changes the lane from `from` to `to`. Returns false if it was not `from` in this generation.
     pub fn change(&self, generation: u32, from: Option<Lane>, to: Option<Lane>) -> bool {
         let (from, to) = (Self::word(generation, from), Self::word(generation, to));
         self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()
     }
 
-    /// Sets it, if this use of the record has not ended; gives what was there.
+    /// Sets the lane if the generation is still this one. Returns the lane before.
     pub fn swap(&self, generation: u32, to: Option<Lane>) -> Option<Lane> {
         let to = Self::word(generation, to);
         let mut word = self.0.load(Acquire);
-        // The words are compared, not the lanes: in a broken ledger a word need not be any lane's.
+        // The words are compared, not the lanes: in a broken ledger a word may be no valid lane.
         loop {
             let rest = Self::rest(word, generation)?;
             match self.0.compare_exchange(word, to, AcqRel, Acquire) {
@@ -95,7 +95,7 @@ impl Shown {
         }
     }
 
-    /// Starts a new use.
+    /// Removes the lane for a new generation.
     pub fn reset(&self, generation: u32) {
         self.0.store(Self::word(generation, None), Relaxed);
     }
@@ -104,7 +104,7 @@ impl Shown {
 /// All lanes of a ledger.
 #[repr(C)]
 pub struct Lanes {
-    /// The most that were in use of each kind.
+    /// The most lanes of each kind that were in use at once.
     high: [AtomicU32; 3],
     slots: [AtomicU64; 512],
     overdrafts: [AtomicU64; 64],

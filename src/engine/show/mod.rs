@@ -1,10 +1,10 @@
-//! What a user is shown: lines on stderr, and a trace.
+//! Output for users: lines on stderr, statistics, and a trace.
 //!
 //! | module | one idea |
 //! |---|---|
 //! | [`stderr`] | one line, in one write |
-//! | [`name`] | what a job is called |
-//! | [`lanes`] | which slot is which |
+//! | [`name`] | the name of a job |
+//! | [`lanes`] | the numbering of slots |
 //! | [`trace`] | the lines of a trace |
 //! | [`numbers`] | statistics |
 //! | [`json`] | texts in both |

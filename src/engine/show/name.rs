@@ -1,12 +1,12 @@
-//! What a job is called in pictures: the program, and what it makes.
+//! The displayed name of a job: the program, and what it makes.
 
 use crate::text::Text;
 
-/// What a job is called.
+/// The displayed name of a job.
 pub type Name = Text<64>;
 
-/// Says what these arguments run: the program and its output (`-o`), or as many arguments as there is room
-/// for. Of a shell's `-c` it is the command that counts.
+/// Derives a name from these arguments: the program and its output (`-o`), or as many arguments as fit. For a shell's
+/// `-c` the command is named.
 pub fn of<'a, const N: usize>(
     file: &'a [u8],
     args: impl Iterator<Item = &'a [u8]> + Clone,
@@ -20,8 +20,8 @@ pub fn of<'a, const N: usize>(
     }
 }
 
-/// The same of a command line for a shell. What only prepares the command and what only follows it, as generators of
-/// build files write it, are left out: `cd DIR && cc a.c`, `: && c++ -o a a.o && :`.
+/// Derives a name from a command line for a shell. Leaves out what only prepares the command or only follows it, as
+/// generators of build files write it: `cd DIR && cc a.c`, `: && c++ -o a a.o && :`.
 pub fn of_command<const N: usize>(command: &[u8]) -> Text<N> {
     let mut command = command.trim_ascii();
     while let Some(less) = command.strip_suffix(b"&& :") {
@@ -31,7 +31,7 @@ pub fn of_command<const N: usize>(command: &[u8]) -> Text<N> {
     while let Some(after) = behind_preparation(rest.clone()) {
         rest = after;
     }
-    // NAME=VALUE stands before the program.
+    // NAME=VALUE comes before the program.
     let mut rest = rest.skip_while(|w| is_assignment(w) || *w == b"exec");
     let program = rest.next().unwrap_or(b"sh");
     of_words(base(program), rest)
@@ -41,7 +41,7 @@ fn words_of(command: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     command.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty())
 }
 
-/// What follows a command that changes the shell alone, if one comes first and another follows.
+/// The words after a first command that changes the shell only, if another command follows.
 fn behind_preparation<'a, W: Iterator<Item = &'a [u8]>>(mut words: W) -> Option<W> {
     let first = words.next()?;
     if !matches!(first, b"cd" | b":" | b"set" | b"export" | b"umask") {
@@ -66,18 +66,18 @@ fn of_words<'a, const N: usize>(
     name
 }
 
-/// What follows `-o`, or is in the same word.
+/// The argument of `-o`, in the next word or the same one.
 fn output<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
     let found = words.find(|w| w.starts_with(b"-o"))?;
     match found.strip_prefix(b"-o") {
         Some(b"") => words.next(),
-        // `-o` of other programs begins longer words.
+        // In other programs `-o` starts longer words.
         Some(rest) => Some(rest).filter(|rest| rest.contains(&b'.') || rest.contains(&b'/')),
         None => None,
     }
 }
 
-/// The end of a text, where a path says most.
+/// The end of a text: the end of a path says most.
 fn tail(text: &[u8], room: usize) -> &[u8] {
     text.get(text.len().saturating_sub(room.saturating_sub(2))..).unwrap_or(text)
 }
@@ -90,7 +90,7 @@ fn is_shell(program: &[u8]) -> bool {
     matches!(program, b"sh" | b"bash" | b"dash" | b"ksh" | b"mksh" | b"zsh" | b"ash")
 }
 
-/// `-c`, also among other letters.
+/// Returns whether this is `-c`, also among other letters.
 fn is_command_option(word: &[u8]) -> bool {
     word.first() == Some(&b'-') && word.get(1) != Some(&b'-') && word.ends_with(b"c")
 }

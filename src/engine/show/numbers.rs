@@ -1,4 +1,5 @@
-//! The numbers of a ledger as they are told: a block for people, a line of JSON for programs; and what is asked for.
+//! The statistics of a ledger as text: a block for people, a line of JSON for programs; and the value of
+//! `JSSHIM_STATS`.
 
 use crate::ledger::stats::Counts;
 use crate::pool::pipe::Id;
@@ -17,7 +18,7 @@ pub enum Asked<'a> {
     File(&'a [u8]),
 }
 
-/// Reads it: words that stand for yes or no are no files.
+/// Parses the value: words that mean yes or no are not file names.
 pub fn asked(value: &[u8]) -> Asked<'_> {
     match value {
         b"1" | b"yes" | b"on" | b"true" => Asked::Block,
@@ -26,7 +27,7 @@ pub fn asked(value: &[u8]) -> Asked<'_> {
     }
 }
 
-/// Is this a value that asks for something?
+/// Returns whether this value asks for something.
 pub fn is_on(value: &[u8]) -> bool {
     !matches!(value, b"" | b"0" | b"no" | b"off" | b"false")
 }
@@ -38,7 +39,7 @@ pub type Line = Text<3584>;
 /// Room for a time.
 pub type Time = Text<32>;
 
-/// What the counts are of.
+/// Where the counts come from.
 #[derive(Clone, Copy)]
 pub struct Origin<'a> {
     /// The program that leaves the pool now.
@@ -77,7 +78,7 @@ pub fn block(counts: &Counts, origin: Origin<'_>) -> Block {
     t
 }
 
-/// The line for a file: an object of JSON. Those of one pool add up.
+/// The line for a file: a JSON object. The lines of one pool add up.
 #[inline(never)]
 pub fn put_line(t: &mut Line, id: Id, counts: &Counts, origin: Origin<'_>) {
     t.put(b"{\"version\":1,\"pool\":\"").put_hex(id.0).put(b":").put_hex(id.1).put(b":");
@@ -104,7 +105,7 @@ pub fn put_line(t: &mut Line, id: Id, counts: &Counts, origin: Origin<'_>) {
     t.put(b"]}\n");
 }
 
-/// `[INDEX,COUNT]` for each that is not 0.
+/// Appends `[INDEX,COUNT]` for each count that is not 0.
 fn put_pairs(t: &mut Line, counts: &[u32]) {
     let mut comma: &[u8] = b"";
     for (index, count) in (0i64..).zip(counts).filter(|(_, count)| **count > 0) {
@@ -116,14 +117,14 @@ fn put_pairs(t: &mut Line, counts: &[u32]) {
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// A time to three digits: `61.2 ms`, `3.42 s`, `9 min 30 s`, `2 h 7 min`.
+/// A time in three digits: `61.2 ms`, `3.42 s`, `9 min 30 s`, `2 h 7 min`.
 pub fn time(nanos: u64) -> Time {
     let mut t = Time::default();
     put_time(&mut t, nanos, 3);
     t
 }
 
-/// A time that is known to an eighth: `~61 ms`, `~12 min`.
+/// A time that is known to an eighth only: `~61 ms`, `~12 min`.
 pub fn about(nanos: u64) -> Time {
     let mut t = Time::new(b"~");
     put_time(&mut t, nanos, 2);
@@ -154,7 +155,7 @@ fn put_num(t: &mut Time, n: u64) -> &mut Time {
     t.put_num(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-/// A number of units below a thousand, rounded to so many digits, of which two may be places.
+/// A number of units below a thousand, rounded to this many digits, at most two of them after the point.
 fn put_decimal(t: &mut Time, n: u64, unit: u64, digits: u32) -> &mut Time {
     let has = n.checked_div(unit).and_then(u64::checked_ilog10).unwrap_or(0).saturating_add(1);
     let power = |exponent: u32| 10u64.checked_pow(exponent).unwrap_or(1);

@@ -9,14 +9,14 @@ pub fn say(text: &[u8]) {
     write(line.bytes());
 }
 
-/// `jsshim[PID] TIME PROGRAM: EVENT`, for `JSSHIM_DEBUG`. The time is since the machine was started, in seconds.
+/// `jsshim[PID] TIME PROGRAM: EVENT`, for `JSSHIM_DEBUG`. The time is in seconds since boot.
 pub fn debug(event: &[u8]) {
     let mut buf = [0u8; 32];
     let n = crate::proc::read_file(&Path::new(b"/proc/self/comm"), &mut buf).unwrap_or(0);
     debug_of(buf.get(..n).unwrap_or(b"").trim_ascii(), event);
 }
 
-/// The same for a process that is not yet the program of this name.
+/// [`debug`] for a process that is not yet the program of this name.
 pub fn debug_of(name: &[u8], event: &[u8]) {
     let mut line: Text<512> = Text::new(b"jsshim[");
     line.put_num(sys::getpid()).put(b"] ");
@@ -28,7 +28,7 @@ pub fn debug_of(name: &[u8], event: &[u8]) {
     write(line.bytes());
 }
 
-/// A line that nobody reads, or that a limit on files does not allow, must not end the host.
+/// Writes a line. A closed pipe or a file size limit must not end the host.
 fn write(line: &[u8]) {
     let _ = sys::without_signals(|| sys::write(2, line));
 }

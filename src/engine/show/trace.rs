@@ -1,5 +1,5 @@
-//! The trace: events in the JSON array format of chrome://tracing and Perfetto, which needs no `]` at its
-//! end and takes a comma after the last event. So any process may append a line at any time.
+//! The trace: events in the JSON array format of chrome://tracing and Perfetto, which needs no `]` at its end and
+//! allows a comma after the last event. So any process may append a line at any time.
 //!
 //! When the last process has gone the array is closed ([`super::closing`]).
 //!
@@ -21,30 +21,29 @@ use super::name::Name;
 /// Room for a line: shorter than PIPE_BUF.
 pub type Line = Text<1280>;
 
-/// What is told of one job, or of its wait.
+/// One event: a job, or the wait of a job.
 pub struct Event<'a> {
-    /// What it runs.
+    /// The name of the job.
     pub name: &'a Name,
-    /// `implicit`, `token`, `overdraft` or `wait`.
+    /// `implicit`, `token`, `borrowed`, `overdraft` or `wait`.
     pub state: &'static str,
-    /// Where.
+    /// The lane.
     pub lane: Lane,
-    /// From when to when, in ns.
+    /// Start and end, in ns.
     pub time: (u64, u64),
-    /// Which job: index and generation of its record.
+    /// Index and generation of the job's record.
     pub job: (u32, u32),
-    /// Its process, and that of its client.
+    /// The pids of the job and of its client.
     pub pids: (i32, i32),
     /// The job in which its client runs.
     pub home: Option<(u32, u32)>,
     /// Of an overdraft: why.
     pub why: &'static str,
-    /// How long it has waited before, in ns.
+    /// How long the job waited before, in ns.
     pub waited: u64,
 }
 
-/// The number by which the lanes of one kind of one pool are told from others: a process, to those who
-/// show it.
+/// The number that distinguishes the lanes of one kind of one pool from others; viewers show it as a process.
 fn group(id: Id, kind: Kind) -> i64 {
     ((id.1 ^ id.0 << 12) as i64 & 0xf_ffff).wrapping_mul(4).wrapping_add(kind as i64)
 }
@@ -52,7 +51,7 @@ fn group(id: Id, kind: Kind) -> i64 {
 /// The line of an event.
 pub fn line(id: Id, e: &Event<'_>) -> Line {
     let mut t = Line::new(b"{\"name\":\"");
-    // A parent that waits before its fork knows not yet what the child will be.
+    // A parent that waits before its fork does not know yet what the child will run.
     let name = e.name.bytes();
     json::put(&mut t, if name.is_empty() { b"(fork)" } else { name });
     t.put(b"\",\"cat\":\"").put(e.state).put(b"\",\"ph\":\"X\",\"ts\":");
@@ -78,7 +77,7 @@ pub fn line(id: Id, e: &Event<'_>) -> Line {
     t
 }
 
-/// What stands first of a pool: the names of the three kinds of lanes.
+/// The first lines for a pool: the names of the three kinds of lanes.
 pub fn head(id: Id, path: &Path, slots: u32, t: &mut Line) {
     let kinds = [
         (Kind::Slot, &b"slots of "[..]),
@@ -173,7 +172,7 @@ fn micros(t: &mut Line, nanos: u64) -> &mut Line {
     t.put_num(rest as i64)
 }
 
-/// Makes the file, if there is none: it appears complete with its first line.
+/// Makes the file if there is none: it appears complete with its first line.
 ///
 /// # Errors
 /// As open(2) and write(2).
@@ -201,7 +200,7 @@ pub fn create(path: &CStr) -> Result<()> {
     let _ = sys::unlink(tmp.c());
     match linked {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        // There are file systems without links.
+        // Some file systems have no links.
         Err(_) => match start(path, libc::O_EXCL) {
             Err(Errno::EXIST) => Ok(()),
             made => made,
@@ -209,10 +208,10 @@ pub fn create(path: &CStr) -> Result<()> {
     }
 }
 
-/// Appends whole lines to a file. Never waits: what a fifo has no room for is lost.
+/// Appends whole lines to a file. Never waits: what does not fit into a fifo is lost.
 ///
 /// # Errors
-/// As open(2) and write(2). ENXIO: a fifo that nobody reads. ELOOP: another user's symbolic link.
+/// As open(2) and write(2). ENXIO: a fifo without a reader. ELOOP: a symbolic link of another user.
 pub fn append(path: &CStr, lines: &[u8], create: bool) -> Result<()> {
     let how = libc::O_WRONLY | libc::O_APPEND;
     let fd = open(path, how | if create { libc::O_CREAT } else { 0 })?;

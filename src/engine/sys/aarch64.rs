@@ -2,7 +2,7 @@
 
 use core::arch::{asm, naked_asm};
 
-/// Enters the kernel with up to six arguments; returns what it left in `x0` (`-errno` on failure).
+/// Enters the kernel with up to six arguments. Returns the value left in `x0` (`-errno` on failure).
 ///
 /// # Safety
 /// As dangerous as the call that `n` names.
@@ -27,9 +27,9 @@ pub unsafe extern "C" fn restorer() {
     naked_asm!("mov x8, 139", "svc 0")
 }
 
-/// clone(2) with `CLONE_VM | CLONE_VFORK`: calls `f(arg)`, which must not return, in a child that runs
-/// on this stack, below this frame, while the caller sleeps. Returns the pid or `-errno`. `tid` is for the
-/// flags that want a place.
+/// clone(2) with `CLONE_VM | CLONE_VFORK`: calls `f(arg)`, which must not return, in a child that runs on this stack,
+/// below this frame, while the caller sleeps. Returns the pid or `-errno`. `tid` is the address for the flags that need
+/// one.
 #[unsafe(naked)]
 pub unsafe extern "C" fn clone_vm(
     flags: u64,

@@ -1,4 +1,4 @@
-//! How the kernel is entered, and what it says.
+//! Entering the kernel, and the errors that it returns.
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use super::aarch64 as arch;
@@ -10,25 +10,25 @@ pub(super) use super::x86_64 as arch;
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// No slot, no data: try again.
+    /// No slot or no data now: try again.
     pub const AGAIN: Self = Self(libc::EAGAIN);
     /// A signal handler ran.
     pub const INTR: Self = Self(libc::EINTR);
     /// The descriptor is not open.
     pub const BADF: Self = Self(libc::EBADF);
-    /// There is one already.
+    /// It exists already.
     pub const EXIST: Self = Self(libc::EEXIST);
     /// There is no such file.
     pub const NOENT: Self = Self(libc::ENOENT);
     /// There is no such process.
     pub const SRCH: Self = Self(libc::ESRCH);
-    /// Nobody reads.
+    /// There is no reader.
     pub const PIPE: Self = Self(libc::EPIPE);
     /// It does not fit, or is malformed.
     pub const INVAL: Self = Self(libc::EINVAL);
 }
 
-/// What a system call gives.
+/// The result of a system call.
 pub type Result<T> = core::result::Result<T, Errno>;
 
 pub fn check(ret: isize) -> Result<usize> {
@@ -39,7 +39,7 @@ pub fn check(ret: isize) -> Result<usize> {
     }
 }
 
-/// Enters the kernel with up to six arguments, each of them anything that `as usize` takes.
+/// Enters the kernel with up to six arguments, each of any type that `as usize` accepts.
 macro_rules! call {
     ($n:expr $(, $a:expr)*) => {
         $crate::sys::call::check($crate::sys::call::arch::syscall6($n, $crate::sys::call::six([$($a as usize),*])))

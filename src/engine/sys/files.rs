@@ -1,4 +1,4 @@
-//! Open descriptors.
+//! System calls on open descriptors.
 
 use core::ffi::{c_int, c_void, CStr};
 use core::mem::MaybeUninit;
@@ -22,7 +22,7 @@ pub fn close(fd: c_int) {
     let _ = unsafe { call!(libc::SYS_close, fd) };
 }
 
-/// dup3(2): `to` becomes `fd`, and is what it was until then. `flags`: `O_CLOEXEC` or 0.
+/// dup3(2): makes `to` a copy of `fd`, and closes what `to` was. `flags`: `O_CLOEXEC` or 0.
 pub fn dup_to(fd: c_int, to: c_int, flags: c_int) -> Result<()> {
     // SAFETY: no memory is involved; the caller gives up what `to` was.
     unsafe { call!(libc::SYS_dup3, fd, to, flags).map(drop) }
@@ -82,9 +82,9 @@ pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
     ppoll(fds, ns, None)
 }
 
-/// ppoll(2): for so many ns, or for ever, and with another signal mask meanwhile.
+/// ppoll(2): for up to `ns`, or for ever if None, with another signal mask meanwhile.
 pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Result<usize> {
-    // The kernel writes the time that is left into it.
+    // The kernel writes the remaining time into it.
     let mut ts = timespec(ns.unwrap_or(0));
     let ts = if ns.is_none() { null_mut() } else { &raw mut ts };
     let set = mask.as_ref().map_or(null(), core::ptr::from_ref);
@@ -92,7 +92,7 @@ pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Re
     unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, set, 8usize) }
 }
 
-/// How many bytes lie in a pipe (`FIONREAD`, ioctl_fionread(2)).
+/// How many bytes a pipe holds (`FIONREAD`, ioctl_fionread(2)).
 pub fn level(fd: c_int) -> Result<usize> {
     let mut n: c_int = 0;
     // SAFETY: room for one number.
@@ -106,16 +106,16 @@ pub fn fcntl(fd: c_int, cmd: c_int, arg: c_int) -> Result<c_int> {
     unsafe { call!(libc::SYS_fcntl, fd, cmd, arg).map(|v| v as c_int) }
 }
 
-/// Locks the byte at `at` of a file for this description of it, without waiting (`F_OFD_SETLK`). The lock
-/// goes with the last descriptor of the description, so it is never that of a dead process.
+/// Locks the byte at `at` of a file for this description of it, without waiting (`F_OFD_SETLK`). The lock ends with the
+/// last descriptor of the description, so a dead process never holds one.
 ///
 /// # Errors
-/// EAGAIN: another description has it. Others where the file system knows no locks.
+/// EAGAIN: another description has locked it. Others if the file system has no locks.
 pub fn lock_byte(fd: c_int, at: i64) -> Result<()> {
     byte_lock(fd, libc::F_OFD_SETLK, libc::F_WRLCK, at).map(drop)
 }
 
-/// The same, waiting for it (`F_OFD_SETLKW`).
+/// [`lock_byte`], but waits for the lock (`F_OFD_SETLKW`).
 ///
 /// # Errors
 /// EINTR: a signal handler has run.
@@ -123,7 +123,7 @@ pub fn await_byte(fd: c_int, at: i64) -> Result<()> {
     byte_lock(fd, libc::F_OFD_SETLKW, libc::F_WRLCK, at).map(drop)
 }
 
-/// Locks the byte as others may at the same time (`F_RDLCK`).
+/// Takes a shared lock on the byte (`F_RDLCK`).
 ///
 /// # Errors
 /// As [`lock_byte`].
@@ -131,15 +131,15 @@ pub fn share_byte(fd: c_int, at: i64) -> Result<()> {
     byte_lock(fd, libc::F_OFD_SETLK, libc::F_RDLCK, at).map(drop)
 }
 
-/// Gives such a lock up.
+/// Releases such a lock.
 pub fn unlock_byte(fd: c_int, at: i64) {
     let _ = byte_lock(fd, libc::F_OFD_SETLK, libc::F_UNLCK, at);
 }
 
-/// Has another description of the file locked the byte at `at` (`F_OFD_GETLK`)?
+/// Returns whether another description of the file has locked the byte at `at` (`F_OFD_GETLK`).
 ///
 /// # Errors
-/// Where the file system knows no locks.
+/// The file system has no locks.
 pub fn is_byte_locked(fd: c_int, at: i64) -> Result<bool> {
     byte_lock(fd, libc::F_OFD_GETLK, libc::F_WRLCK, at).map(|kind| kind != libc::F_UNLCK)
 }
@@ -155,14 +155,14 @@ fn byte_lock(fd: c_int, how: c_int, kind: c_int, at: i64) -> Result<c_int> {
     Ok(c_int::from(lock.l_type))
 }
 
-/// Takes a write lease on a file that the caller has open once, for reading and writing, or gives it back (fcntl(2),
+/// Takes a write lease on a file that the caller has open once, for reading and writing, or returns it (fcntl(2),
 /// F_SETLEASE). The kernel grants it only if no other description of the file is open in any process, and a mapping
 /// keeps its description open. While it is held, every other open(2) of the file waits, or fails with EAGAIN if it has
 /// O_NONBLOCK.
 ///
 /// # Errors
 /// EAGAIN: another process has the file open or mapped, or the caller itself by another description. EINVAL and others:
-/// the file system knows no leases. EACCES: it is another user's file.
+/// the file system has no leases. EACCES: it is another user's file.
 pub fn lease(fd: c_int, take: bool) -> Result<()> {
     let how = if take { libc::F_WRLCK } else { libc::F_UNLCK };
     fcntl(fd, libc::F_SETLEASE, how).map(drop)
@@ -191,14 +191,14 @@ pub fn set_blocking(fd: c_int) -> Result<()> {
     fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK).map(drop)
 }
 
-/// Which file is this: device and inode. By statx(2) without times: since Linux 6.13 a file whose times
-/// were asked for gets new ones at its next write, and that is dear on a disk ("multigrain timestamps").
+/// Device and inode of a file, by statx(2) without times: since Linux 6.13 a file whose times were requested gets new
+/// ones at its next write, which is expensive on a disk ("multigrain timestamps").
 ///
 /// # Errors
-/// As fstat(2), which serves where statx(2) is missing or forbidden.
+/// As fstat(2), which is used if statx(2) is missing or forbidden.
 pub fn file_id(fd: c_int) -> Result<(u64, u64)> {
-    // The kernel writes all of it. Not zeroed before: that would be by memset(3), and a forked child that calls
-    // a function of libc for the first time pays a page fault.
+    // The kernel writes all of it. It is not zeroed before: that would call memset(3), and a forked child that calls a
+    // function of libc for the first time takes a page fault.
     let mut stx = MaybeUninit::<libc::statx>::uninit();
     let (empty, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC);
     // SAFETY: room for one struct, which a success has filled in; the path ends in a NUL.
@@ -223,12 +223,12 @@ pub fn fstat(fd: c_int) -> Result<libc::stat> {
     }
 }
 
-/// The birth time of a file in ns since 1970 (statx(2)); 0 where the file system keeps none, as for pipes.
+/// The birth time of a file in ns since 1970 (statx(2)); 0 if the file system keeps none, as for pipes.
 pub fn birth(path: &CStr) -> u64 {
     birth_at(libc::AT_FDCWD, path, 0)
 }
 
-/// The same of an open file; needs no /proc.
+/// [`birth`] of an open file; needs no /proc.
 pub fn birth_of(fd: c_int) -> u64 {
     birth_at(fd, c"", libc::AT_EMPTY_PATH)
 }
@@ -250,8 +250,8 @@ fn birth_at(at: c_int, path: &CStr, flags: c_int) -> u64 {
     }
 }
 
-/// Device, inode and type of a file by its name, as the kernel remembers them: no server of a network
-/// file system is asked, which may not answer.
+/// Device, inode and type of a file by its name, as the kernel has them cached: a network file system's server, which
+/// may not answer, is not asked.
 pub fn glance(path: &CStr) -> Result<(u64, u64, u32)> {
     const TYPE_AND_INODE: u32 = 0x101;
     const DONT_SYNC: c_int = 0x4000;
@@ -266,8 +266,8 @@ pub fn glance(path: &CStr) -> Result<(u64, u64, u32)> {
     Ok((device, stx.stx_ino, u32::from(stx.stx_mode) & libc::S_IFMT))
 }
 
-/// fallocate(2): reserves `len` bytes, so that a full file system says so now and not with SIGBUS later.
-/// EFBIG: more than RLIMIT_FSIZE, of which the kernel would say so with a SIGXFSZ to the host.
+/// fallocate(2): reserves `len` bytes, so that a full file system is an error now and not a SIGBUS later. EFBIG: more
+/// than RLIMIT_FSIZE, for which the kernel would send SIGXFSZ to the host.
 pub fn reserve(fd: c_int, len: usize) -> Result<()> {
     if limit(libc::RLIMIT_FSIZE).is_ok_and(|most| most < len as u64) {
         return Err(Errno(libc::EFBIG));
@@ -282,13 +282,13 @@ pub fn fchmod(fd: c_int, mode: u32) -> Result<()> {
     unsafe { call!(libc::SYS_fchmod, fd, mode).map(drop) }
 }
 
-/// flock(2), never waiting: EAGAIN where another has it.
+/// flock(2) without waiting: EAGAIN if another description has the lock.
 pub fn lock(fd: c_int) -> Result<()> {
     // SAFETY: numbers only.
     unsafe { call!(libc::SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB).map(drop) }
 }
 
-/// Undoes [`lock`], also for copies of the descriptor in forked children.
+/// Releases [`lock`], also for copies of the descriptor in forked children.
 pub fn unlock(fd: c_int) {
     // SAFETY: numbers only.
     let _ = unsafe { call!(libc::SYS_flock, fd, libc::LOCK_UN) };
@@ -314,7 +314,7 @@ fn limit(which: libc::__rlimit_resource_t) -> Result<u64> {
     Ok(lim.rlim_cur)
 }
 
-/// The soft limit on the stack, of which arguments and environment of a program may take a part (execve(2)).
+/// The soft limit on the stack, of which a program's arguments and environment may take a part (execve(2)).
 pub fn stack_limit() -> u64 {
     limit(libc::RLIMIT_STACK).unwrap_or(0)
 }
@@ -324,7 +324,7 @@ pub fn open_files_limit() -> u64 {
     limit(libc::RLIMIT_NOFILE).unwrap_or(256)
 }
 
-/// Raises the soft limit on open descriptors to the hard one, for a process of our own.
+/// Raises the soft limit on open descriptors to the hard limit; for processes of our own.
 pub fn raise_open_files_limit() {
     let mut lim = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let which = libc::RLIMIT_NOFILE;

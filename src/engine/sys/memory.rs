@@ -6,7 +6,7 @@ use core::sync::atomic::AtomicU32;
 use super::call::Result;
 use super::time::timespec;
 
-/// mmap(2): `len` bytes of the file `fd`, shared; or private anonymous memory where `fd` is -1.
+/// mmap(2): `len` bytes of the file `fd`, shared; or private anonymous memory if `fd` is -1.
 pub fn map(fd: c_int, len: usize) -> Result<*mut u8> {
     let how = if fd < 0 { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS } else { libc::MAP_SHARED };
     map_as(fd, len, how)
@@ -23,26 +23,26 @@ fn map_as(fd: c_int, len: usize, how: c_int) -> Result<*mut u8> {
     unsafe { call!(libc::SYS_mmap, 0usize, len, prot, how, fd, 0usize).map(|p| p as *mut u8) }
 }
 
-/// Private memory for one `T`, all zeros, for the caller alone and never unmapped.
+/// Private memory for one `T`, zeroed, for the caller alone and never unmapped.
 ///
 /// # Safety
 /// Zeros must be a valid `T`.
 pub unsafe fn map_zeroed<T>() -> Result<&'static mut T> {
     let at = map(-1, core::mem::size_of::<T>())?;
-    // SAFETY: page-aligned, as large as `T`, of zeros; nobody else knows of it.
+    // SAFETY: page-aligned, as large as `T`, zeroed; no one else knows of it.
     Ok(unsafe { &mut *at.cast::<T>() })
 }
 
-/// Gives back what lies in private memory without a file (madvise(2) with `MADV_DONTNEED`): it is zeros afterwards.
+/// Frees the pages of private anonymous memory (madvise(2) with `MADV_DONTNEED`): they read as zeros afterwards.
 pub fn drop_pages(from: usize, to: usize) {
     // SAFETY: the caller owns the process and does not use that memory any more.
     let _ = unsafe { call!(libc::SYS_madvise, from, to.wrapping_sub(from), libc::MADV_DONTNEED) };
 }
 
-/// Sleeps while a word of shared memory is `seen`, until [`wake_word`], for at most so long (futex(2)).
+/// Sleeps while a word of shared memory is `seen`, until [`wake_word`], for at most `millis` ms (futex(2)).
 ///
 /// # Errors
-/// EAGAIN: it is something else. ETIMEDOUT, EINTR.
+/// EAGAIN: the word has another value. ETIMEDOUT, EINTR.
 pub fn wait_word(word: &AtomicU32, seen: u32, millis: u32) -> Result<()> {
     let most = timespec(u64::from(millis).wrapping_mul(1_000_000));
     let (at, how) = (word.as_ptr(), libc::FUTEX_WAIT);
@@ -50,7 +50,7 @@ pub fn wait_word(word: &AtomicU32, seen: u32, millis: u32) -> Result<()> {
     unsafe { call!(libc::SYS_futex, at, how, seen, &raw const most).map(drop) }
 }
 
-/// Wakes whoever sleeps by [`wait_word`].
+/// Wakes all threads that sleep in [`wait_word`].
 pub fn wake_word(word: &AtomicU32) {
     // SAFETY: the word is an address only.
     let _ = unsafe { call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };

@@ -1,9 +1,8 @@
 //! System calls, made directly.
 //!
-//! Everything here is async-signal-safe, leaves the host's `errno` alone, is no cancellation point and
-//! is seen by no other preloaded library (fakeroot and pseudo hook libc's `open` and `stat`). It also
-//! works where there is no libc at all, in the helper, and in the child of a `vfork`. Failures are the
-//! kernel's numbers (errno(3)).
+//! Everything here is async-signal-safe, does not change the host's `errno`, and is no cancellation point. No other
+//! preloaded library sees it (fakeroot and pseudo hook libc's `open` and `stat`). It also works where there is no libc
+//! at all, in the helper, and in the child of a `vfork`. Errors are the kernel's numbers (errno(3)).
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

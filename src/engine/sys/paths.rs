@@ -1,4 +1,4 @@
-//! Files by their names.
+//! System calls on files by their names.
 
 use core::ffi::{c_int, CStr};
 use core::mem::MaybeUninit;
@@ -18,8 +18,8 @@ pub fn stat(path: &CStr, follow: bool) -> Result<libc::stat> {
     }
 }
 
-/// May the process, by its effective ids, do this with the file (`X_OK`, `W_OK`)? faccessat2(2); access(2) before
-/// Linux 5.8, and in sandboxes whose filter does not know the other and says EPERM.
+/// Returns whether the process, by its effective ids, may do this with the file (`X_OK`, `W_OK`). Uses faccessat2(2);
+/// access(2) before Linux 5.8, and in sandboxes whose filter does not know faccessat2 and fails with EPERM.
 pub fn may(path: &CStr, what: i32) -> Result<()> {
     let (at, p) = (libc::AT_FDCWD, path.as_ptr());
     // SAFETY: `path` ends in a NUL.
@@ -32,7 +32,8 @@ pub fn may(path: &CStr, what: i32) -> Result<()> {
     }
 }
 
-/// [`may`] by the real ids, by the call that each ld.so makes at its start: no filter that lets programs start forbids it.
+/// [`may`] by the real ids, by the call that each ld.so makes at its start: a filter that lets programs start allows
+/// it.
 pub fn access(path: &CStr, what: i32) -> Result<()> {
     let p = path.as_ptr();
     // SAFETY: `path` ends in a NUL.
@@ -90,7 +91,7 @@ pub fn link(old: &CStr, new: &CStr) -> Result<()> {
     unsafe { call!(libc::SYS_linkat, at, old.as_ptr(), at, new.as_ptr(), 0usize).map(drop) }
 }
 
-/// Gives a file without a name ([`unnamed`]) its name; needs /proc (open(2), O_TMPFILE).
+/// Gives a name to a file without one ([`unnamed`]); needs /proc (open(2), O_TMPFILE).
 pub fn link_fd(fd: c_int, new: &CStr) -> Result<()> {
     let (mut old, at) = (Text::<40>::default(), libc::AT_FDCWD);
     let old = old.put(b"/proc/self/fd/").put_num(fd).c().as_ptr();
@@ -98,7 +99,7 @@ pub fn link_fd(fd: c_int, new: &CStr) -> Result<()> {
     unsafe { call!(libc::SYS_linkat, at, old, at, new.as_ptr(), libc::AT_SYMLINK_FOLLOW).map(drop) }
 }
 
-/// Opens a new file in this folder that has no name yet and goes with its last descriptor (O_TMPFILE).
+/// Opens a new file in this directory that has no name yet and disappears with its last descriptor (O_TMPFILE).
 pub fn unnamed(dir: &CStr, mode: u32) -> Result<c_int> {
     super::files::open(dir, libc::O_RDWR | libc::O_TMPFILE, mode)
 }

@@ -1,4 +1,4 @@
-//! Processes: this one, its children, others.
+//! System calls on processes: this one, its children, others.
 
 use core::ffi::{c_char, c_int};
 use core::mem::MaybeUninit;
@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering::Acquire;
 use super::call::{arch, check, Errno, Result};
 use super::time::sleep_millis;
 
-/// getpid(2), asked of the kernel: in a `vfork` child libc's memory is the parent's.
+/// getpid(2), from the kernel: in a `vfork` child libc's memory is the parent's.
 pub fn getpid() -> i32 {
     // SAFETY: no arguments.
     unsafe { call!(libc::SYS_getpid) }.unwrap_or(0) as i32
@@ -41,7 +41,7 @@ pub fn geteuid() -> u32 {
     unsafe { call!(libc::SYS_geteuid) }.unwrap_or(0) as u32
 }
 
-/// Makes a process the leader of a group of its own (setpgid(2)); 0: this one.
+/// Makes a process the leader of a new process group (setpgid(2)); 0: this process.
 pub fn setpgid(pid: i32) {
     // SAFETY: numbers only.
     let _ = unsafe { call!(libc::SYS_setpgid, pid, 0usize) };
@@ -74,27 +74,27 @@ pub fn kill_thread(tid: i32, sig: c_int) {
     let _ = unsafe { call!(libc::SYS_tgkill, getpid(), tid, sig) };
 }
 
-/// What waitid(2) knows of a child that it was only asked to look at.
+/// What waitid(2) reports of a child without reaping it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Peek {
     /// It runs, or is stopped.
     Running,
-    /// It ended and nobody has collected it.
+    /// It has ended and has not been reaped.
     Zombie,
-    /// It is no child (any more): reaped, or never one (ECHILD).
+    /// It is no child (any more): reaped, or never a child (ECHILD).
     Gone,
 }
 
-/// Looks whether a child has ended, without reaping it (`WNOWAIT`).
+/// Checks whether a child has ended, without reaping it (`WNOWAIT`).
 pub fn peek(pid: i32) -> Peek {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // __WALL: a child made by clone(2) may signal its end in another way than by SIGCHLD.
+    // __WALL: a child made by clone(2) may have another exit signal than SIGCHLD.
     let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: a zeroed siginfo_t is valid; the kernel fills it. WNOWAIT leaves the child waitable.
     unsafe {
         match call!(libc::SYS_waitid, libc::P_PID, pid, info.as_mut_ptr(), how, 0usize) {
             Err(Errno(libc::ECHILD)) => Peek::Gone,
-            // A sandbox that does not let us ask: the host's own wait tells us.
+            // A sandbox forbids the call: the host's own wait will tell.
             Err(_) => Peek::Running,
             Ok(_) if info.assume_init().si_pid() == pid => Peek::Zombie,
             Ok(_) => Peek::Running,
@@ -102,13 +102,13 @@ pub fn peek(pid: i32) -> Peek {
     }
 }
 
-/// A child that has ended and that nobody has collected, and its status as wait(2) gives it. It stays. Of
-/// several, the kernel shows the one that was started first. `None`: there is none.
+/// Returns a child that has ended and has not been reaped, and its status as wait(2) gives it. Does not reap it. Of
+/// several, the kernel returns the one that was started first. Returns None if there is none.
 pub fn peek_any() -> Option<(i32, i32)> {
     ended(libc::P_ALL, 0)
 }
 
-/// The status of this child, as wait(2) gives it, if it has ended. It stays.
+/// The status of this child, as wait(2) gives it, if it has ended. Does not reap it.
 pub fn peek_status(pid: i32) -> Option<i32> {
     ended(libc::P_PID, pid).map(|(_, status)| status)
 }
@@ -116,7 +116,7 @@ pub fn peek_status(pid: i32) -> Option<i32> {
 fn ended(which: libc::idtype_t, id: i32) -> Option<(i32, i32)> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: as in `peek`; of a child that has ended, the fields are those of SIGCHLD.
+    // SAFETY: as in `peek`; for a child that has ended, the fields are those of SIGCHLD.
     unsafe {
         call!(libc::SYS_waitid, which, id, info.as_mut_ptr(), how, 0usize).ok()?;
         let info = info.assume_init();
@@ -129,10 +129,10 @@ fn ended(which: libc::idtype_t, id: i32) -> Option<(i32, i32)> {
     }
 }
 
-/// Collects a child that has ended, or with `wait` whenever it does; its status as wait(2) gives it.
+/// Reaps a child that has ended; with `wait`, waits for its end. Returns its status as wait(2) gives it.
 ///
 /// # Errors
-/// `AGAIN`: it runs. ECHILD: it is no child, or was collected before.
+/// `AGAIN`: it runs. ECHILD: it is no child, or was reaped before.
 pub fn reap(pid: i32, wait: bool) -> Result<i32> {
     let mut status: c_int = 0;
     let how = if wait { 0 } else { libc::WNOHANG };
@@ -147,24 +147,24 @@ pub fn reap(pid: i32, wait: bool) -> Result<i32> {
     }
 }
 
-/// pidfd_open(2), Linux 5.3. The descriptor is CLOEXEC by nature and readable once the process ended.
+/// pidfd_open(2), Linux 5.3. The descriptor is always close-on-exec, and readable once the process has ended.
 pub fn pidfd_open(pid: i32) -> Result<c_int> {
     // SAFETY: numbers only.
     unsafe { call!(libc::SYS_pidfd_open, pid, 0usize).map(|fd| fd as c_int) }
 }
 
-/// fork(2) of a process with one thread and no libc. `shared` is 0, or what clone(2) shall not copy.
+/// fork(2) of a process with one thread and no libc. `shared` is 0, or the clone(2) flags of what is not copied.
 ///
 /// # Safety
-/// As fork(2): of a host's process, libc would not know of it.
+/// As fork(2): in a host's process, libc would not know of it.
 pub unsafe fn fork(shared: c_int) -> Result<i32> {
     let flags = libc::SIGCHLD | shared;
     // SAFETY: by the contract; a stack of 0 is a copy of this one.
     unsafe { call!(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize).map(|pid| pid as i32) }
 }
 
-/// fork(2) whose child sends no signal at its end, so that no plain wait(2) sees it. The child goes on in the middle of
-/// its parent's code, on copies of its memory and descriptors.
+/// fork(2) whose child has no exit signal, so that no plain wait(2) sees it. The child continues in the middle of its
+/// parent's code, on copies of its memory and descriptors.
 ///
 /// # Safety
 /// All signals must be blocked. The child may only make system calls, and must end in exit.
@@ -174,17 +174,18 @@ pub unsafe fn fork_unseen() -> Result<i32> {
 }
 
 fn prctl(what: c_int, value: usize) -> Result<usize> {
-    // SAFETY: used with values that are numbers, or places to read or write for the time of the call.
+    // SAFETY: used with values that are numbers, or addresses that are valid during the call.
     unsafe { call!(libc::SYS_prctl, what, value, 0usize, 0usize, 0usize) }
 }
 
-/// Do orphans below this process become its children (`PR_GET_CHILD_SUBREAPER`, prctl(2))?
+/// Returns whether this process is a subreaper: orphans below it become its children (`PR_GET_CHILD_SUBREAPER`,
+/// prctl(2)).
 pub fn is_subreaper() -> bool {
     let mut is: c_int = 0;
     prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is as usize).is_ok() && is != 0
 }
 
-/// From now on they do.
+/// Makes this process a subreaper.
 pub fn become_subreaper() {
     let _ = prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -194,17 +195,17 @@ pub fn name_this(name: &core::ffi::CStr) {
     let _ = prctl(libc::PR_SET_NAME, name.as_ptr() as usize);
 }
 
-/// Sends this process a signal when the thread that has made it ends (`PR_SET_PDEATHSIG`).
+/// Makes the kernel send this process a signal when the thread that created it ends (`PR_SET_PDEATHSIG`).
 pub fn tell_of_parents_end(signal: c_int) {
     let _ = prctl(libc::PR_SET_PDEATHSIG, signal as usize);
 }
 
-/// Is it a child of this process that a plain wait(2) would see, or wait for?
+/// Returns whether this is a child of this process that a plain wait(2) would see.
 pub fn is_visible_child(pid: i32) -> bool {
     has_child(libc::P_PID, pid)
 }
 
-/// Is there any such child?
+/// Returns whether there is any such child.
 pub fn has_visible_child() -> bool {
     has_child(libc::P_ALL, 0)
 }
@@ -215,7 +216,7 @@ fn has_child(which: libc::idtype_t, id: i32) -> bool {
     unsafe { call!(libc::SYS_waitid, which, id, 0usize, how, 0usize).is_ok() }
 }
 
-/// Collects children until there are none; gives the status of `pid`, one of them. Calls `each` after each signal.
+/// Reaps children until there are none. Returns the status of `pid`, one of them. Calls `each` after each signal.
 pub fn collect_all(pid: i32, mut each: impl FnMut()) -> c_int {
     let mut of_pid = 0;
     loop {
@@ -230,7 +231,7 @@ pub fn collect_all(pid: i32, mut each: impl FnMut()) -> c_int {
     }
 }
 
-/// Waits until a child ends or stops; gives its status (waitpid(2) with `WUNTRACED`).
+/// Waits until a child ends or stops. Returns its status (waitpid(2) with `WUNTRACED`).
 ///
 /// # Errors
 /// ECHILD: it is no child.
@@ -250,23 +251,22 @@ fn wait_for(pid: i32, options: c_int) -> Result<c_int> {
     }
 }
 
-/// Collects a child of our own making that sends no SIGCHLD (`__WCLONE`); gives its status.
+/// Reaps a child of our own without exit signal (`__WCLONE`). Returns its status.
 ///
 /// # Errors
-/// ECHILD: somebody else has.
+/// ECHILD: it was reaped already.
 pub fn reap_clone(pid: i32) -> Result<c_int> {
     wait_for(pid, libc::__WCLONE)
 }
 
-/// Starts a process that shares this one's memory until it execs or exits, as posix_spawn(3) does: no
-/// page table is copied, however large the host is. It runs `f(arg)` on the caller's stack while the
-/// caller sleeps. No signal tells of its end and no plain wait(2) sees it. The kernel sets `shares` to its
-/// number for as long as it shares the memory: that may be longer than the caller lives.
+/// Starts a process that shares this process's memory until it execs or exits, as posix_spawn(3) does: no page table is
+/// copied, however large the host is. It runs `f(arg)` on the caller's stack while the caller sleeps. It has no exit
+/// signal, and no plain wait(2) sees it. The kernel keeps the child's pid in `shares` for as long as it shares the
+/// memory, which may be longer than the caller lives.
 ///
 /// # Safety
-/// All signals must be blocked, and `f` must be async-signal-safe and end in exec or exit. If the caller is killed,
-/// the child goes on: then whoever else has this memory must leave it the stack and `arg` until
-/// [`await_unshared`].
+/// All signals must be blocked, and `f` must be async-signal-safe and end in exec or exit. If the caller is killed, the
+/// child goes on: then every other user of this memory must leave it the stack and `arg` until [`await_unshared`].
 pub unsafe fn clone_vm(
     f: extern "C" fn(usize) -> !,
     arg: usize,
@@ -278,10 +278,10 @@ pub unsafe fn clone_vm(
     unsafe { check(arch::clone_vm(flags, f, arg, shares.as_ptr())).map(|pid| pid as i32) }
 }
 
-/// Waits until no child by [`clone_vm`] has this memory any more, or it is dead.
+/// Waits until no child of [`clone_vm`] shares this memory any more, or it is dead.
 pub fn await_unshared(shares: &AtomicI32) {
     loop {
-        // Acquire: what it wrote comes before what the caller writes.
+        // Acquire: the child's writes come before the caller's.
         let pid = shares.load(Acquire);
         if pid == 0 || kill(pid, 0).is_err() {
             return;
@@ -306,7 +306,7 @@ pub unsafe fn execve(
     }
 }
 
-/// execveat(2) of the file that is open there (AT_EMPTY_PATH). Returns only on failure.
+/// execveat(2) of the file that is open as `fd` (AT_EMPTY_PATH). Returns only on failure.
 ///
 /// # Safety
 /// As [`execve`].

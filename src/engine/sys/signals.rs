@@ -1,4 +1,4 @@
-//! Signals and the timers that send them.
+//! System calls on signals, and the timers that send them.
 
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use super::time::timespec;
 /// A handler with `SA_SIGINFO`.
 pub type Handler = extern "C" fn(c_int, *mut c_void, *mut c_void);
 
-/// One signal's action as the kernel keeps it (rt_sigaction(2)); not libc's struct.
+/// The action of one signal in the kernel's layout (rt_sigaction(2)); not libc's struct.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Action {
@@ -28,12 +28,12 @@ impl Action {
     }
     /// Ignores the signal.
     pub const IGNORE: Self = Self { handler: libc::SIG_IGN, flags: 0, restorer: 0, mask: 0 };
-    /// What the signal does by default.
+    /// The default action.
     pub const DEFAULT: Self = Self { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
 
-    /// Runs `f` on the signal and on an alternate stack if there is one, otherwise as `old` would have run:
-    /// with its mask, `SA_RESTART` and `SA_NOCLDSTOP`. In place of what ran no code, nothing that restarts
-    /// is interrupted and no stop of a child told.
+    /// Runs `f` on the signal and on an alternate stack if there is one, otherwise as `old` would have run: with its
+    /// mask, `SA_RESTART` and `SA_NOCLDSTOP`. If `old` runs no code, no restartable call is interrupted and no stop of
+    /// a child is reported.
     pub fn in_place_of(old: &Self, f: Handler) -> Self {
         let kept = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_NODEFER;
         let flags = if old.runs() {
@@ -46,22 +46,22 @@ impl Action {
         Self { handler: f as usize, flags, restorer, mask: if old.runs() { old.mask } else { 0 } }
     }
 
-    /// Does it run code?
+    /// Returns whether it runs code.
     pub fn runs(&self) -> bool {
         self.handler != libc::SIG_DFL && self.handler != libc::SIG_IGN
     }
 
-    /// Does it run `f`?
+    /// Returns whether it runs `f`.
     pub fn is(&self, f: Handler) -> bool {
         self.handler == f as usize
     }
 
-    /// Is the signal ignored?
+    /// Returns whether the signal is ignored.
     pub fn ignores(&self) -> bool {
         self.handler == libc::SIG_IGN
     }
 
-    /// As the action for SIGCHLD: do children leave no status behind (sigaction(2), `SA_NOCLDWAIT`)?
+    /// Returns whether, as the action for SIGCHLD, children leave no status behind (sigaction(2), `SA_NOCLDWAIT`).
     pub fn reaps(&self) -> bool {
         self.ignores() || self.flags & libc::SA_NOCLDWAIT as u64 != 0
     }
@@ -71,10 +71,10 @@ impl Action {
         (self.handler, self.flags)
     }
 
-    /// Runs the handler of [`Action::words`], as the kernel would, if it is code.
+    /// Runs the handler of [`Action::words`] as the kernel would. Does nothing for SIG_DFL and SIG_IGN.
     ///
     /// # Safety
-    /// The arguments must be those of a handler that is running.
+    /// The arguments must be those of a running handler.
     pub unsafe fn chain(words: (usize, u64), sig: c_int, info: *mut c_void, context: *mut c_void) {
         let (handler, flags) = words;
         if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
@@ -91,7 +91,7 @@ impl Action {
     }
 }
 
-/// rt_sigaction(2): sets, and gives what was there.
+/// rt_sigaction(2): sets the action. Returns the action before.
 ///
 /// # Safety
 /// A handler must be async-signal-safe and stay mapped while it is installed.
@@ -102,7 +102,7 @@ pub unsafe fn sigaction(sig: c_int, new: &Action) -> Result<Action> {
     Ok(old)
 }
 
-/// The action of a signal now.
+/// The current action of a signal.
 pub fn action(sig: c_int) -> Result<Action> {
     let mut now = Action::DEFAULT;
     // SAFETY: no new action is given; room for the old one.
@@ -112,12 +112,12 @@ pub fn action(sig: c_int) -> Result<Action> {
     Ok(now)
 }
 
-/// A set of signals, one bit each, as the kernel has it.
+/// The set with this signal, one bit each, in the kernel's layout.
 pub const fn sigset(sig: c_int) -> u64 {
     1u64.wrapping_shl((sig as u32).wrapping_sub(1))
 }
 
-/// rt_sigprocmask(2) with `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`; gives the mask before.
+/// rt_sigprocmask(2) with `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`. Returns the mask before.
 pub fn sigmask(how: c_int, set: u64) -> Result<u64> {
     let mut old = 0u64;
     // SAFETY: both sets have the kernel's eight bytes.
@@ -133,7 +133,7 @@ pub fn pending() -> u64 {
     set
 }
 
-/// Takes a pending blocked signal off the queue, if there is one (rt_sigtimedwait(2) with no time).
+/// Removes a pending blocked signal from the queue, if there is one (rt_sigtimedwait(2) with no time-out).
 pub fn discard_pending(set: u64) {
     let ts = timespec(0);
     // SAFETY: all arguments are ours; no siginfo is asked for.
@@ -141,13 +141,13 @@ pub fn discard_pending(set: u64) {
         unsafe { call!(libc::SYS_rt_sigtimedwait, &raw const set, 0usize, &raw const ts, 8usize) };
 }
 
-/// A write(2) without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
+/// Calls `write` without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
 pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
     let set = sigset(libc::SIGPIPE) | sigset(libc::SIGXFSZ);
     let before = pending();
     let Ok(mask) = sigmask(libc::SIG_BLOCK, set) else { return write() };
     let result = write();
-    // Those of a write come to this thread, at once.
+    // The signals of a write are sent to this thread, at once.
     if result.is_err() {
         discard_pending(set & !before);
     }
@@ -155,7 +155,7 @@ pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// Takes a pending blocked signal off the queue, if there is one, with what is known of it.
+/// Removes a pending blocked signal from the queue, if there is one, and returns its siginfo.
 pub fn take_pending(set: u64) -> Option<libc::siginfo_t> {
     let ts = timespec(0);
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
@@ -167,10 +167,10 @@ pub fn take_pending(set: u64) -> Option<libc::siginfo_t> {
     }
 }
 
-/// Puts a signal that was taken off the queue of this process back (rt_sigqueueinfo(2)).
+/// Puts back a signal that was taken from this process's queue (rt_sigqueueinfo(2)).
 pub fn requeue(info: &libc::siginfo_t) {
     let pid = super::processes::getpid();
-    // SAFETY: a siginfo to read. To itself a process may send any.
+    // SAFETY: a siginfo to read. A process may send any siginfo to itself.
     let _ = unsafe { call!(libc::SYS_rt_sigqueueinfo, pid, info.si_signo, &raw const *info) };
 }
 
@@ -185,7 +185,7 @@ pub fn signalfd(set: u64) -> Result<c_int> {
 pub struct Timers([libc::itimerval; 3]);
 
 impl Timers {
-    /// Stops them all and remembers what was left.
+    /// Stops all of them, and remembers the time left.
     pub fn stop() -> Self {
         let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
         let stopped = libc::itimerval { it_interval: zero, it_value: zero };
@@ -196,7 +196,7 @@ impl Timers {
         }
         Self(left)
     }
-    /// Lets those that ran run on.
+    /// Restarts those that ran.
     pub fn resume(self) {
         for (which, old) in self.0.iter().enumerate() {
             if old.it_value.tv_sec != 0 || old.it_value.tv_usec != 0 {
@@ -207,7 +207,7 @@ impl Timers {
     }
 }
 
-/// Sends `signal` to this thread again and again, until [`stop_timer`] or an exec (timer_create(2)).
+/// Sends `signal` to this thread periodically, until [`stop_timer`] or an exec (timer_create(2)).
 pub fn start_timer(signal: c_int, millis: u32) -> Result<c_int> {
     // SAFETY: a struct of numbers.
     let mut event = unsafe { MaybeUninit::<libc::sigevent>::zeroed().assume_init() };

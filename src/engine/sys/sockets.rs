@@ -1,9 +1,9 @@
-//! What the kernel tells of other processes' sockets (sock_diag(7)).
+//! Other processes' sockets, from the kernel (sock_diag(7)).
 
 use super::call::{Errno, Result};
 use super::files::{close, read, write};
 
-/// A request for one socket of the family AF_UNIX: `struct nlmsghdr`, then `struct unix_diag_req`.
+/// A request about one AF_UNIX socket: `struct nlmsghdr`, then `struct unix_diag_req`.
 #[repr(C)]
 struct Request {
     len: u32,
@@ -20,11 +20,11 @@ struct Request {
     cookie: [u32; 2],
 }
 
-/// Where the attributes are in an answer: behind `struct nlmsghdr` and `struct unix_diag_msg`.
+/// The offset of the attributes in an answer: after `struct nlmsghdr` and `struct unix_diag_msg`.
 const ATTRIBUTES: usize = 32;
 
-/// The socket that this one of the family AF_UNIX is connected to, by their inodes; 0: to one that has not been
-/// accepted yet.
+/// The inode of the socket to which this AF_UNIX socket is connected, which is given by its inode, too; 0 if the
+/// connection has not been accepted yet.
 ///
 /// # Errors
 /// ENOENT: there is no such socket. Others: the kernel does not tell.
@@ -50,7 +50,7 @@ pub fn unix_peer(inode: u64) -> Result<Option<u64>> {
         cookie: [u32::MAX; 2],
     };
     let mut answer = [0u8; 512];
-    // SAFETY: plain numbers without a gap between them.
+    // SAFETY: integers without padding.
     let bytes = unsafe {
         core::slice::from_raw_parts(
             (&raw const request).cast::<u8>(),
@@ -68,7 +68,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(four.try_into().ok()?))
 }
 
-/// Reads an answer: the attribute UNIX_DIAG_PEER, if there is one.
+/// Parses an answer: the attribute UNIX_DIAG_PEER, if there is one.
 fn peer(answer: &[u8], kind: u16) -> Result<Option<u64>> {
     const UNIX_DIAG_PEER: u32 = 2;
     if number(answer, 4).map(|word| word as u16) != Some(kind) {

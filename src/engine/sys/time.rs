@@ -9,7 +9,7 @@ pub(super) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
 }
 
-/// Nanoseconds since boot, suspended time included (`CLOCK_BOOTTIME`).
+/// Nanoseconds since boot, including suspended time (`CLOCK_BOOTTIME`).
 pub fn now() -> u64 {
     clock(libc::CLOCK_BOOTTIME)
 }
@@ -24,11 +24,11 @@ pub fn cpu_time() -> u64 {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// Nanoseconds of processor time that all threads of a process have used, ended ones included: its own clock
+/// Nanoseconds of CPU time that all threads of a process have used, including ended ones: the process's own clock
 /// (clock_getcpuclockid(3)), which needs no /proc and no rights.
 ///
 /// # Errors
-/// EINVAL: there is no such process, or such clocks are not to be had.
+/// EINVAL: there is no such process, or there are no such clocks.
 pub fn cpu_time_of(pid: i32) -> Result<u64> {
     // `CPUCLOCK_SCHED` of the kernel's include/linux/posix-timers.h: as exact as the scheduler's own counts.
     const SCHED: c_int = 2;
@@ -46,12 +46,12 @@ fn read_clock(which: c_int) -> Result<u64> {
     Ok((ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64))
 }
 
-/// nanosleep(2), cut short by a signal.
+/// nanosleep(2); a signal ends it early.
 pub fn sleep_millis(millis: u32) {
     sleep_micros(millis.saturating_mul(1000));
 }
 
-/// The same.
+/// [`sleep_millis`] in µs.
 pub fn sleep_micros(micros: u32) {
     let ts = timespec(u64::from(micros).wrapping_mul(1000));
     // SAFETY: one readable timespec.
@@ -64,7 +64,7 @@ pub fn yield_now() {
     let _ = unsafe { call!(libc::SYS_sched_yield) };
 }
 
-/// The load average of the last minute in thousandths (sysinfo(2)).
+/// The load average of the last minute, in thousandths (sysinfo(2)).
 pub fn load_milli() -> u32 {
     let mut si = MaybeUninit::<libc::sysinfo>::zeroed();
     // SAFETY: room for one struct, zeroed.

@@ -2,7 +2,7 @@
 
 use core::arch::{asm, naked_asm};
 
-/// Enters the kernel with up to six arguments; returns what it left in `rax` (`-errno` on failure).
+/// Enters the kernel with up to six arguments. Returns the value left in `rax` (`-errno` on failure).
 ///
 /// # Safety
 /// As dangerous as the call that `n` names.
@@ -19,7 +19,7 @@ pub unsafe fn syscall6(n: i64, a: [usize; 6]) -> isize {
     ret
 }
 
-/// `SA_RESTORER`: this architecture's kernel insists on one (sigreturn(2)).
+/// `SA_RESTORER`: the kernel of this architecture requires it (sigreturn(2)).
 pub const SA_RESTORER: u64 = 0x0400_0000;
 
 /// Where a handler returns to: `rt_sigreturn`.
@@ -28,9 +28,9 @@ pub unsafe extern "C" fn restorer() {
     naked_asm!("mov eax, 15", "syscall")
 }
 
-/// clone(2) with `CLONE_VM | CLONE_VFORK`: calls `f(arg)`, which must not return, in a child that runs
-/// on this stack, below this frame, while the caller sleeps. Returns the pid or `-errno`. `tid` is for the
-/// flags that want a place.
+/// clone(2) with `CLONE_VM | CLONE_VFORK`: calls `f(arg)`, which must not return, in a child that runs on this stack,
+/// below this frame, while the caller sleeps. Returns the pid or `-errno`. `tid` is the address for the flags that need
+/// one.
 #[unsafe(naked)]
 pub unsafe extern "C" fn clone_vm(
     flags: u64,

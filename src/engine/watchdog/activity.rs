@@ -1,6 +1,6 @@
-//! Which running jobs compute? Told by the kernel's processor clock of each of their processes: while none of them has
-//! moved, no process can have been added, and all of them are in the waits that they were in before. So a job that
-//! sleeps costs a system call for each of its processes, and /proc is read only when one has moved a little.
+//! Which running jobs compute, by the kernel's CPU clock of each of their processes. While no clock has moved, no
+//! process can have been added, and all are in the same waits as before. So a sleeping job costs one system call for
+//! each of its processes, and /proc is read only when a clock has moved a little.
 
 use core::sync::atomic::Ordering::Acquire;
 
@@ -13,7 +13,7 @@ use super::part::{time_of, Part, Roots, Spent, When, PAUSE};
 use super::tree::Tree;
 use super::verdict::{Look, Mood};
 
-/// See the module. All zeros knows nothing yet.
+/// The state of all jobs. All zeros: nothing is known yet.
 pub struct Activity {
     parts: [Part; RECORDS],
     /// The processes of all jobs.
@@ -21,7 +21,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Looks at all running jobs, and writes down which of them sleep.
+    /// Checks all running jobs, and stores in their records which of them sleep.
     pub fn look(&mut self, ledger: &Ledger, look: &mut Look, when: When) {
         self.jobs.clear();
         for (_, r) in ledger.records().filter(|(_, r)| r.state().is_job()) {
@@ -53,13 +53,13 @@ impl Activity {
         if part.job != h.pack() {
             part.begin(h.pack(), now);
             part.find(&roots, now);
-            // What it has used before it was looked at is no sign of anything.
+            // CPU time used before the first check says nothing.
             (part.spent, part.burst) = (Spent::from(now), 0);
             return;
         }
         part.tick(now);
         if record.is_parked(h.generation) {
-            // As it was when it woke up.
+            // The clocks stay as they were when it woke up.
             part.sleeps = true;
             return;
         }
@@ -79,7 +79,7 @@ impl Activity {
         part.tell(record, h.generation, now);
     }
 
-    /// Of the jobs that wait to come back, the one that does so for longest.
+    /// Of the parked jobs, the one that has been parked longest.
     pub fn first_parked(&self, ledger: &Ledger) -> Option<Handle> {
         let parked = ledger.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();
@@ -90,7 +90,7 @@ impl Activity {
         parked.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
     }
 
-    /// Lets one come back.
+    /// Releases a parked job.
     pub fn unpark(&mut self, ledger: &Ledger, h: Handle, now: u64) {
         if let Some(part) = self.parts.get_mut(h.index as usize).filter(|p| p.job == h.pack()) {
             part.wakes_up(now);
@@ -100,22 +100,23 @@ impl Activity {
         }
     }
 
-    /// Has this job, which is said to sleep, used a processor since the look before?
+    /// Returns whether this job, which is recorded as asleep, has used CPU time since the last check.
     pub fn is_awake(&self, h: Handle, now: u64) -> bool {
         self.part(h).is_some_and(|part| part.sleeps && part.still == now)
     }
 
-    /// Did this job sleep when it was looked at?
+    /// Returns whether this job slept at the last check.
     pub fn sleeps(&self, h: Handle) -> bool {
         self.part(h).is_some_and(|part| part.sleeps)
     }
 
-    /// What is known of this job, or of this client's process.
+    /// The state of this job, or of this client's process.
     fn part(&self, h: Handle) -> Option<&Part> {
         self.parts.get(h.index as usize).filter(|part| part.job == h.pack())
     }
 
-    /// The process of a client, which is followed from now on if it was not (`true`).
+    /// The state of a client's process, which is followed from now on. The flag tells whether it was not followed
+    /// before.
     fn host(&mut self, client: Handle, pid: i32) -> Option<(&mut Part, bool)> {
         let host = self.parts.get_mut(client.index as usize)?;
         let fresh = host.job != client.pack();
@@ -126,8 +127,9 @@ impl Activity {
         Some((host, fresh))
     }
 
-    /// Is all of the client asleep, and have its running jobs been for so long? Then what it waits for may be one of
-    /// its held jobs, and nothing else. Marks its jobs as asleep, and all below them.
+    /// Returns whether the client and all its running jobs have been asleep for the given time, in waits that only each
+    /// other or held jobs can end. Then it may wait for one of its held jobs, and for nothing else. If so, marks its
+    /// jobs and everything below them as asleep.
     pub fn prove(
         &mut self,
         ledger: &Ledger,
@@ -151,7 +153,7 @@ impl Activity {
         let proven =
             look.judge(ledger, client.index) == Mood::Waits && is_asleep(look.host(ledger, pid));
         if !proven {
-            // Much has been asked: not again at once.
+            // This check was costly: do not repeat it at once.
             if let Some(host) = self.parts.get_mut(client.index as usize) {
                 host.next = now.saturating_add(rested.clamp(need, PAUSE));
             }
@@ -173,13 +175,14 @@ impl Activity {
         }
     }
 
-    /// Does this client run in a job of the ledger? Its implicit slot is that job's. `ask`: also if it was asked before.
+    /// Returns whether this client runs in a job of the ledger, whose slot its implicit slot is then. `ask`: determine
+    /// it anew.
     pub fn is_inside(&mut self, client: Handle, pid: i32, ask: bool) -> bool {
         let (known, fresh) = match self.host(client, pid) {
             None => return true,
             Some((host, fresh)) => (host.inside, fresh),
         };
-        // With the job the slot has ended that was shared, and the client, or what it has left, may run on.
+        // The shared slot has ended with that job; the client, or processes that it left, may run on.
         if !fresh && !ask && (known == 0 || self.jobs.has(known)) {
             return known != 0;
         }

@@ -1,5 +1,5 @@
-//! Which processes of a ledger live: a pidfd for each names a process beyond its number and tells of its
-//! end even while nobody reaps it.
+//! Which processes of a ledger live. A pidfd refers to a process rather than to its number, and reports the end even if
+//! no process reaps it.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -8,50 +8,50 @@ use crate::ledger::record::Record;
 use crate::proc;
 use crate::sys::{self, Errno};
 
-/// The watch of one record. All zeros: it is not watched.
+/// What is watched for one record. All zeros: nothing.
 #[derive(Clone, Copy)]
 struct Watch {
-    /// The process; below zero, a state that should not last ([`Watches::age`]); or 0.
+    /// The pid; below zero, a state that should not last ([`Watches::age`]); 0: nothing.
     pid: i32,
     generation: u32,
-    /// The pidfd, or -1 where there is none to be had, or none needed any more.
+    /// The pidfd, or -1 if none is to be had, or none is needed any more.
     fd: i32,
     dead: bool,
-    /// It must be asked for itself: the last [`Watches::sleep`] could not tell.
+    /// The process must be asked for directly: the last [`Watches::sleep`] could not tell.
     ask: bool,
     /// Since when it is watched (`CLOCK_BOOTTIME`, ns).
     since: u64,
 }
 
-/// Descriptors that are not for pidfds.
+/// Descriptors kept free for other uses than pidfds.
 const RESERVE: u64 = 32;
 
 const NONE: Watch = Watch { pid: 0, generation: 0, fd: 0, dead: false, ask: false, since: 0 };
 
-/// Room for a watch of every record, of zeros at first.
+/// A watch for every record, zeroed at first.
 struct Table {
     all: [Watch; RECORDS],
     polls: [libc::pollfd; RECORDS + 1],
 }
 
-/// See the module. Its table is in mapped memory: the stack may be small (`ulimit -s`).
+/// The watches of all records. The table is in mapped memory: the stack may be small (`ulimit -s`).
 pub struct Watches(&'static mut Table);
 
 impl Watches {
-    /// Watches nobody yet.
+    /// A table that watches nothing yet.
     ///
     /// # Errors
     /// As mmap(2).
     pub fn new() -> sys::Result<Self> {
-        // SAFETY: zeros are a table that watches nobody.
+        // SAFETY: zeros are a table that watches nothing.
         unsafe { sys::map_zeroed() }.map(Self)
     }
 
-    /// Had the process of this record ended, reaped or not, when last [slept](Self::sleep)? Starts to watch it
-    /// if it is new.
+    /// Returns whether the process of this record had ended, reaped or not, at the last [sleep](Self::sleep). Starts to
+    /// watch a new process.
     pub fn is_dead(&mut self, h: Handle, record: &Record, pid: i32) -> bool {
         let Some(watch) = self.0.all.get_mut(h.index as usize) else { return false };
-        // A broken record may have no pid, as a watch of nobody has none.
+        // In a broken ledger a record may have pid 0, as an unused watch has.
         if (watch.pid, watch.generation) != (pid, h.generation) || pid == 0 {
             watch.end();
             *watch = Watch::begin(h, record, pid);
@@ -59,7 +59,7 @@ impl Watches {
         watch.look()
     }
 
-    /// How long this record has been in a state that passes, named by a number below zero; in ns.
+    /// How long this record has been in a temporary state, in ns. `state` is a number below zero that names it.
     pub fn age(&mut self, h: Handle, state: i32) -> u64 {
         let Some(watch) = self.0.all.get_mut(h.index as usize) else { return 0 };
         if (watch.pid, watch.generation) != (state, h.generation) {
@@ -70,20 +70,20 @@ impl Watches {
         sys::now().saturating_sub(watch.since)
     }
 
-    /// Watches this record no longer.
+    /// Stops watching this record.
     pub fn forget(&mut self, index: u32) {
         if let Some(watch) = self.0.all.get_mut(index as usize) {
             watch.end();
         }
     }
 
-    /// Watches nobody any more. The descriptors are closed already.
+    /// Stops watching all records. The descriptors are closed already.
     pub fn forget_all(&mut self) {
         self.0.all.iter_mut().filter(|watch| watch.pid != 0).for_each(|watch| *watch = NONE);
     }
 
-    /// Sleeps until a watched process ends, or one of these descriptors is readable, of those that are open; or for so
-    /// many ms.
+    /// Sleeps until a watched process ends, one of the open descriptors in `others` is readable, or `millis` ms are
+    /// over.
     pub fn sleep(&mut self, others: &[i32], millis: i64) {
         let Table { all, polls } = &mut *self.0;
         let mut n = 0usize;
@@ -99,7 +99,7 @@ impl Watches {
             watch.dead = polled && polls.next().is_some_and(|p| p.revents != 0);
             watch.ask = !polled;
         }
-        // More than RLIMIT_NOFILE are refused, say.
+        // For example more than RLIMIT_NOFILE descriptors, which poll(2) refuses.
         if !polled {
             sys::sleep_millis(millis.unsigned_abs() as u32);
         }
@@ -115,7 +115,7 @@ impl Watch {
         let opened = sys::pidfd_open(pid);
         let dead = opened == Err(Errno::SRCH) || is_stranger(record, pid);
         let mut fd = opened.unwrap_or(-1);
-        // Some must be left, to open the pool and to look around.
+        // Some descriptors must be left, to open the pool and to read /proc.
         if fd >= 0 && sys::open_files_limit() < (fd as u64).saturating_add(RESERVE) {
             sys::close(fd);
             fd = -1;
@@ -131,7 +131,7 @@ impl Watch {
             };
         }
         if let Some(fd) = self.pidfd().filter(|_| self.dead) {
-            // What has ended stays readable: it would let nobody sleep.
+            // The pidfd of an ended process stays readable: no poll would sleep.
             sys::close(fd);
             self.fd = -1;
         }
@@ -146,7 +146,7 @@ impl Watch {
     }
 }
 
-/// Is this number that of another process by now? An earlier guard has seen when the first one started.
+/// Returns whether the pid belongs to another process by now. An earlier guard has recorded when the first one started.
 fn is_stranger(record: &Record, pid: i32) -> bool {
     let Some(stat) = proc::stat(pid) else { return false };
     let born = u64::from(pid.unsigned_abs()) << 32 | u64::from(stat.start as u32);
@@ -154,7 +154,8 @@ fn is_stranger(record: &Record, pid: i32) -> bool {
     if seen >> 32 == born >> 32 {
         return seen != born;
     }
-    // That was another process, of this job or of one before; or this is a look at one before, and comes late.
+    // The recorded process was another one, of this job or an earlier one; or this check itself is for an earlier job,
+    // and comes late.
     let _ = record.born.compare_exchange(seen, born, AcqRel, Acquire);
     false
 }

@@ -1,4 +1,4 @@
-//! The stall breaker of `processes`.
+//! The stall breaker of `JSSHIM_COUNT=processes`.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -10,28 +10,28 @@ use crate::{proc, sys};
 
 use super::verdict::{Look, Mood};
 
-/// How many clients can be watched at once; more have to wait for their turn.
+/// How many clients can be watched at once; more must wait for their turn.
 const MOST: usize = 64;
 
-/// A client whose oldest held job has waited for long. All zeros is none.
+/// A client whose oldest held job has waited for long. All zeros: none.
 #[derive(Clone, Copy)]
 struct Watch {
     client: u64,
-    /// That held job.
+    /// Its oldest held job.
     job: Handle,
-    /// Since when it is held.
+    /// Since when that job is held.
     held: u64,
-    /// The processes of its running jobs and their processor time, since when both stand still, and when
-    /// to look next.
+    /// A signature of its running jobs' processes and their CPU time; since when the signature has not changed; and
+    /// when to check next.
     signature: u64,
     still: u64,
     next: u64,
-    /// When a job was let go last, and the jobs that ran then; 0 is never.
+    /// When a job was last let go, and a signature of the jobs that ran then; 0: never.
     broken: u64,
     jobs: u64,
 }
 
-/// The stall breaker of `processes`.
+/// The stall breaker of `JSSHIM_COUNT=processes`.
 pub(crate) struct Breaker {
     limit: u64,
     watches: [Watch; MOST],
@@ -45,7 +45,7 @@ impl Breaker {
         Self { limit, watches: [none; MOST] }
     }
 
-    /// Looks at all clients and lets one job go if one has to.
+    /// Checks all clients, and lets one job go if necessary.
     pub(super) fn round(&mut self, ledger: &Ledger, look: &mut Look) {
         if !self.find(ledger) {
             return;
@@ -61,7 +61,7 @@ impl Breaker {
         }
     }
 
-    /// Finds the clients whose jobs are held for long. Returns whether there is one.
+    /// Finds the clients whose jobs have been held for long. Returns whether there is one.
     fn find(&mut self, ledger: &Ledger) -> bool {
         let now = sys::now();
         let least = self.limit / 5;
@@ -96,7 +96,7 @@ impl Breaker {
         }
     }
 
-    /// Is this client stalled? Gives the start of its process.
+    /// Returns the start time of the client's process if the client is stalled.
     fn stalled(&mut self, ledger: &Ledger, look: &mut Look, at: usize) -> Option<u64> {
         let (limit, now) = (self.limit, sys::now());
         let watch = self.watches.get_mut(at).filter(|w| w.client != 0 && w.next <= now)?;
@@ -125,7 +125,7 @@ impl Breaker {
             _ => still >= limit.saturating_mul(10),
         };
         if !stalled {
-            // Much has been asked: not again at once.
+            // This check was costly: do not repeat it at once.
             watch.next = now.saturating_add(need);
             return None;
         }
@@ -143,19 +143,19 @@ impl Watch {
         }
     }
 
-    /// Is the held job the client itself, at an exec? Its jobs may wait for it in ways that cannot be seen: many a
-    /// server ends with its parent.
+    /// Returns whether the held job is the client itself, at an exec. Its jobs may wait for it in ways that cannot be
+    /// seen: many servers end with their parent.
     fn is_client(&self, ledger: &Ledger, client: i32) -> bool {
         ledger.get(self.job).is_some_and(|r| r.pid.load(Acquire) == client)
     }
 
-    /// Are all the jobs still there that ran when one was let go?
+    /// Returns whether all jobs are still there that ran when the last job was let go.
     fn follows(&self, ledger: &Ledger, client: u32) -> bool {
         self.broken != 0 && running(ledger, client, self.broken) == self.jobs
     }
 }
 
-/// The jobs of a client that run since then or longer, in one number.
+/// A signature of the jobs of a client that have been running since `then` or longer.
 fn running(ledger: &Ledger, client: u32, then: u64) -> u64 {
     let jobs = ledger.jobs_of(client).filter(|(_, state, _)| !state.is_held());
     let jobs = jobs.filter(|(_, _, job)| job.since.load(Relaxed) <= then);
@@ -163,7 +163,7 @@ fn running(ledger: &Ledger, client: u32, then: u64) -> u64 {
 }
 
 impl Look {
-    /// The processes and their processor time, in one number. `None`: one runs.
+    /// A signature of the processes and their CPU time. Returns None if a process is on a CPU.
     fn signature(&self) -> Option<u64> {
         let mut all = 1u64;
         for pid in self.jobs.all() {
@@ -177,7 +177,7 @@ impl Look {
     }
 }
 
-/// Spreads the bits of a number, so that a sum of such tells one set from another (splitmix64).
+/// Mixes the bits of a number, so that sums of such numbers distinguish sets (splitmix64).
 fn mix(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! Who else holds the pipe or connection that a descriptor leads to?
+//! Which processes have the other end of the pipe or connection that a descriptor leads to.
 
 use crate::pool::pipe;
 use crate::{proc, sys};
@@ -6,27 +6,27 @@ use crate::{proc, sys};
 use super::tree::Tree;
 use super::waits::{parse_inode, parse_tcp, Kind, Tcp};
 
-/// The most ends that are looked at.
+/// The most ends that are recorded.
 const MOST: usize = 8192;
 
-/// What may come over a descriptor, and from whom.
+/// From where data may come over a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Other {
-    /// Nothing, or what the process itself or the job server sends.
+    /// Nothing, or only from the process itself or the job server.
     Self_,
-    /// A time, somebody at a terminal, or a change of a file: it comes when it comes, and costs no processor.
+    /// A timer, a terminal, or a change of a file: it comes by itself, and costs no CPU time.
     Clock,
-    /// Another process of the tree has the other end, too.
+    /// Another process of the tree has the other end.
     Inside,
-    /// It cannot be seen who has it.
+    /// It cannot be determined who has the other end.
     Unseen,
-    /// Somebody else has it: a network, another tree.
+    /// A process outside the tree has it: a network peer, another tree.
     Outside,
-    /// The same, but always ready: polling never blocks.
+    /// A file: outside the tree, but always ready, so polling never blocks.
     File,
 }
 
-/// A process' end of a pipe, or a socket. All zeros is none.
+/// A process's end of a pipe, or a socket. All zeros: none.
 #[derive(Clone, Copy)]
 struct End {
     device: u64,
@@ -36,27 +36,27 @@ struct End {
     writes: bool,
 }
 
-/// The pipes and sockets that are open in the tree. All zeros is none.
+/// The pipes and sockets that are open in the tree. All zeros: none.
 pub struct Ends {
     all: [End; MOST],
     used: usize,
-    /// There was no room for one.
+    /// An end did not fit into the table.
     pub overflown: bool,
-    /// The descriptors of one process could not be listed.
+    /// The descriptors of a process could not be listed.
     blind: bool,
 }
 
-/// What is known of processes that have an end.
+/// What is known of the processes that have an end.
 pub struct Known<'a> {
     /// Device and inode of the job server.
     pub pool: (u64, u64),
-    /// Is it one of the jobs that are judged, a held one, or their host, which may wait for a held one?
+    /// Whether a pid is one of the judged jobs, a held job, or their host, which may wait for a held job.
     pub is_partner: &'a dyn Fn(i32) -> bool,
-    /// Another one: does it work?
+    /// Whether any other pid works.
     pub works: &'a dyn Fn(i32) -> bool,
 }
 
-/// A link in /proc/PID/fd.
+/// Where a link in /proc/PID/fd leads.
 enum Link {
     /// A pipe, a fifo or a socket.
     Stream(End, Kind),
@@ -65,7 +65,7 @@ enum Link {
 }
 
 impl Ends {
-    /// Lists those of all processes of the tree.
+    /// Lists the ends of all processes of the tree.
     pub fn list(&mut self, tree: &Tree) {
         (self.used, self.overflown, self.blind) = (0, false, false);
         for pid in tree.all() {
@@ -74,7 +74,7 @@ impl Ends {
                     self.add(end);
                 }
             });
-            // One that has ended meanwhile has none.
+            // A process that has ended meanwhile has none.
             self.blind |= !listed && proc::stat(*pid).is_some_and(|s| s.state != b'Z');
         }
     }
@@ -89,7 +89,7 @@ impl Ends {
         }
     }
 
-    /// Who has the other end of this descriptor?
+    /// Returns who has the other end of this descriptor.
     pub fn other(&self, pid: i32, fd: i32, known: &Known<'_>) -> Other {
         match look(pid, fd) {
             Some(Link::Stream(end, Kind::Pipe)) => self.of_pipe(&end, fd, known),
@@ -99,7 +99,7 @@ impl Ends {
         }
     }
 
-    /// Is this descriptor one of this kind?
+    /// Returns whether this descriptor is of this kind.
     pub fn is(pid: i32, fd: i32, kind: Kind) -> bool {
         kind == Kind::Any || matches!(look(pid, fd), Some(Link::Stream(_, k)) if k == kind)
     }
@@ -113,7 +113,7 @@ impl Ends {
         self.holders(mine, known, |e| e.device == mine.device && is_other(&e))
     }
 
-    /// Who is it among those with this inode?
+    /// Determines who holds the other ends among the ends with this inode.
     fn holders(&self, mine: &End, known: &Known<'_>, is_other: impl Fn(&End) -> bool) -> Other {
         let all = self.all.get(..self.used).unwrap_or(&[]);
         let ends = || all.iter().filter(|e| e.inode == mine.inode && is_other(e)).map(|e| e.pid);
@@ -138,7 +138,7 @@ impl Ends {
             return Other::Inside;
         }
         match connection(mine.pid, |t| (t.local, t.remote) == (tcp.remote, tcp.local)) {
-            // Nobody has accepted it yet.
+            // The connection is not accepted yet.
             Some(Tcp { inode: 0, .. }) => Other::Inside,
             Some(peer) => self.holders(&End { inode: peer.inode, ..*mine }, known, |_| true),
             None => Other::Outside,
@@ -147,16 +147,16 @@ impl Ends {
 
     fn of_local_socket(&self, mine: &End, known: &Known<'_>) -> Other {
         match sys::unix_peer(mine.inode) {
-            // Nobody has accepted it yet.
+            // The connection is not accepted yet.
             Ok(Some(0)) => Other::Inside,
             Ok(Some(peer)) => self.holders(&End { inode: peer, ..*mine }, known, |_| true),
-            // Waits for connections, or the kernel does not say.
+            // It listens, or the kernel does not tell.
             Ok(None) | Err(_) => Other::Inside,
         }
     }
 }
 
-/// What is behind this descriptor? `None`: it cannot be seen.
+/// What this descriptor is. Returns None if that cannot be read.
 fn look(pid: i32, fd: i32) -> Option<Link> {
     let path = pipe::fd_path(pid, fd);
     let mut buf = [0u8; 64];
@@ -188,7 +188,7 @@ fn is_terminal(link: &[u8]) -> bool {
     name.starts_with(b"tty") || name.starts_with(b"pt") || name.starts_with(b"console")
 }
 
-/// Events, signals and processes come from whom is judged for himself.
+/// Events, signals and child processes come from processes that are judged themselves.
 fn of_anonymous(link: &[u8]) -> Other {
     match link.strip_prefix(b"anon_inode:").unwrap_or(b"") {
         b"[timerfd]" | b"inotify" | b"[fanotify]" => Other::Clock,
@@ -197,7 +197,7 @@ fn of_anonymous(link: &[u8]) -> Other {
     }
 }
 
-/// The TCP connection for which `is` holds, in the network of a process.
+/// The TCP connection for which `is` holds, in the network namespace of a process.
 fn connection(pid: i32, is: impl Fn(&Tcp) -> bool) -> Option<Tcp> {
     let mut found = None;
     for name in [b"/net/tcp".as_slice(), b"/net/tcp6"] {

@@ -1,4 +1,4 @@
-//! Who lends, and who starts on it: what [`crate::lending`] says, done by the guard to a ledger.
+//! The guard's lending: which slots are lent, and which held jobs start on them; the rules of [`crate::lending`].
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -15,21 +15,21 @@ use super::pace::Pace;
 use super::part::{When, MOMENT};
 use super::verdict::Look;
 
-/// So many times as long as a job must have slept somebody has waited for long: then also who uses more than a little,
-/// but sleeps for most of the time, lends its slot. It may poll for what waits.
+/// If a job has waited for this many times the limit, it has waited for long. Then a job that uses more than a little
+/// CPU time, but sleeps most of the time, lends its slot, too: it may be polling for what waits.
 const LONG: u64 = 10;
 
-/// What the guard keeps of that from one round to the next.
+/// The guard's state from one round to the next.
 pub struct Lender {
-    /// So long a job must have used no processor, in ns.
+    /// How long a job must have used no CPU time, in ns.
     limit: u64,
     activity: Option<&'static mut Activity>,
     /// When the jobs were counted last.
     last: u64,
-    /// Since when somebody waits, and no slot has been spare.
+    /// Since when a job has been waiting while no slot was spare.
     waiting: u64,
-    /// A job has come back since a held one started that had waited for long. They take turns: those that come back may
-    /// poll for what waits.
+    /// A parked job has come back since the last start of a held job that had waited for long. The two take turns: a
+    /// job that comes back may be polling for what waits.
     came_back: bool,
     /// See [`Lender::missing`].
     missing: u32,
@@ -38,7 +38,7 @@ pub struct Lender {
 }
 
 impl Lender {
-    /// One that lends the slot of a job that has slept for so long, in ns.
+    /// A lender with this limit, in ns.
     pub fn new(limit: u64) -> Self {
         Self {
             limit,
@@ -51,7 +51,7 @@ impl Lender {
         }
     }
 
-    /// How many slots the jobs lacked in the last round that compute, or wait to come back.
+    /// How many slots were missing in the last round for jobs that compute or are parked.
     pub fn missing(&self) -> u32 {
         self.missing
     }
@@ -71,13 +71,13 @@ impl Lender {
     pub fn round(&mut self, ledger: &Ledger, look: &mut Look) -> Pace {
         let header = &ledger.header;
         let is = |state| ledger.records().any(|(_, r)| r.state() == state);
-        // One that its client waits for, before it makes the process, can be held as soon as a slot is spare.
+        // A job for which its client waits, before it makes the process, can be held as soon as a slot is spare.
         let gated =
             |(_, r): (u32, &Record)| r.state() == State::Claim && r.since.load(Relaxed) != UNTIMED;
         let waits = is(State::Waiting) || ledger.records().any(gated);
         let parked = count_parked(ledger) > 0;
         if !waits && !parked && !is(State::Borrowed) {
-            // Relaxed: hints. One who waits from now on tells again, or is seen at the next tick.
+            // Relaxed: hints. A job that starts to wait notifies the guard again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.looks.store(0, Release);
             (self.last, self.missing) = (0, 0);
@@ -87,10 +87,11 @@ impl Lender {
         header.looks.store(1, Release);
         header.rounds.fetch_add(1, Relaxed);
         if self.activity.is_none() {
-            // SAFETY: zeros know nothing. It is large, and seldom needed.
+            // SAFETY: zeros mean that nothing is known. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
-        // AcqRel: whoever has taken one before is seen awake below, and nobody takes one until they are counted again.
+        // AcqRel: a job that has taken a spare slot before this is seen awake below, and no job takes one until they
+        // are counted again.
         header.spare.swap(0, AcqRel);
         let now = sys::now();
         let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
@@ -104,7 +105,7 @@ impl Lender {
         header.stats.debt(census.debt(), past);
         let grace = header.grace.load(Acquire);
         if Handle::unpack(grace).is_some_and(|h| !activity.is_awake(h, now)) {
-            // AcqRel: another may have it by now.
+            // AcqRel: another job may have the grace by now.
             let _ = header.grace.compare_exchange(grace, 0, AcqRel, Relaxed);
         }
         self.last = now;
@@ -136,20 +137,20 @@ impl Lender {
     }
 }
 
-/// How many jobs wait to come back?
+/// The number of parked jobs.
 fn count_parked(ledger: &Ledger) -> u32 {
     let is_parked = |r: &Record| r.state().runs() && r.is_parked(r.now().1);
     ledger.records().filter(|(_, r)| is_parked(r)).count() as u32
 }
 
-/// Is there a held job that has waited for long?
+/// Returns whether there is a held job that has waited for long.
 fn has_waited_long(ledger: &Ledger, now: u64, limit: u64) -> bool {
     let long = limit.saturating_mul(LONG);
     let is_due = |r: &Record| r.since.load(Relaxed).saturating_add(long) < now;
     ledger.records().any(|(_, r)| r.state() == State::Waiting && is_due(r))
 }
 
-/// Lets so many jobs come back. Returns how many slots are left.
+/// Releases up to this many parked jobs. Returns how many slots are left.
 fn come_back(activity: &mut Activity, ledger: &Ledger, slots: u32, now: u64) -> u32 {
     for left in (0..slots).rev() {
         let Some(first) = activity.first_parked(ledger) else { return left.saturating_add(1) };
@@ -158,7 +159,7 @@ fn come_back(activity: &mut Activity, ledger: &Ledger, slots: u32, now: u64) -> 
     0
 }
 
-/// Counts the running jobs. `ask`: asks anew for each client whether it runs in a job.
+/// Counts the running jobs. `ask`: determine anew for each client whether it runs in a job.
 fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
     let mut census = Census::default();
     for (index, job) in ledger.records() {
@@ -178,7 +179,7 @@ fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
     census
 }
 
-/// Looks for clients that have come to a stop. Returns whether there is one.
+/// Looks for clients that are stalled. Returns whether there is one.
 fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) -> bool {
     let mut any = false;
     for (index, client) in ledger.records().filter(|(_, r)| r.state() == State::Client) {
@@ -192,7 +193,7 @@ fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) ->
     any
 }
 
-/// Starts so many held jobs, those first that have waited longest. Returns how many slots are left.
+/// Starts up to this many held jobs, the longest waiting first. Returns how many slots are left.
 fn lend(ledger: &Ledger, slots: u32) -> u32 {
     for left in (0..slots).rev() {
         let held = ledger.records().filter_map(|(index, r)| {

@@ -1,12 +1,12 @@
-//! How soon the guard has to look again.
+//! How soon the guard must check again.
 
-/// How soon the guard has to look again.
+/// How soon the guard must check again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
     /// No job waits that may start.
     Rest,
-    /// One is held.
+    /// A job is held.
     Soon,
-    /// One has woken up, and waits to come back: it was at work.
+    /// A job is parked: it had work to do.
     Hurry,
 }

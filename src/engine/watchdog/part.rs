@@ -1,4 +1,4 @@
-//! The own processes of a job, their clocks, and whether they sleep.
+//! A job's own processes, their CPU clocks, and whether they sleep.
 
 use crate::ledger::access::Ledger;
 use crate::ledger::record::Record;
@@ -7,36 +7,38 @@ use crate::{proc, sys};
 use super::tree::{each_child, Tree};
 use super::verdict::{Look, Mood};
 
-/// The most processes of one job that are followed; one with more is taken to compute.
+/// The most processes of one job that are followed; a job with more counts as computing.
 const MOST: usize = 16;
 
-/// Who has used no more than this over the last second sleeps, and who has woken up for no longer sleeps on; in ns.
+/// CPU time in ns: a job that used no more over the last second sleeps, and one that used no more since it woke up
+/// sleeps on.
 const LITTLE: u64 = 20_000_000;
 /// Half of that second, in ns.
 const HALF: u64 = 500_000_000;
 
-/// Who has used no more so often in a row each time it woke up will not compute for long the next time either.
+/// A job that used no more than [`LITTLE`] this many times in a row when it woke up is light: it will not compute for
+/// long the next time either.
 const LIGHT: u32 = 8;
 
-/// A moment, in ns: two looks at least.
+/// A short time, in ns: at least two checks.
 pub const MOMENT: u64 = 15_000_000;
 
-/// How long it takes until a wait is judged again that was no sleep, at least; in ns.
+/// The least time until a wait that was no sleep is judged again, in ns.
 pub const PAUSE: u64 = 50_000_000;
 
-/// How many times as long a job must have slept in a wait that cannot be seen.
+/// How many times longer a job must have slept in a wait that cannot be determined.
 const UNCLEAR: u64 = 10;
 
-/// Since when is it a sleep?
+/// What counts as sleep in this round.
 #[derive(Clone, Copy)]
 pub struct When {
     /// In ns, as [`sys::now`].
     pub now: u64,
-    /// So long a job must have used no processor, in ns.
+    /// How long a job must have used no CPU time, in ns.
     pub limit: u64,
-    /// Somebody waits to come back: where a job waits for others, a moment is enough.
+    /// A job is parked: if a job waits for other processes, [`MOMENT`] suffices.
     pub hurry: bool,
-    /// Somebody has waited for long.
+    /// A job has waited for long.
     pub long: bool,
 }
 
@@ -50,10 +52,10 @@ impl When {
     }
 }
 
-/// The processor time that was used over the last second or a little less.
+/// The CPU time used over the last second or a little less.
 #[derive(Clone, Copy, Default)]
 pub struct Spent {
-    /// When it was begun to be counted, and when the present half second was.
+    /// When counting began, and when the current half second began.
     begun: u64,
     half: u64,
     now: u64,
@@ -78,16 +80,16 @@ impl Spent {
         self.now.saturating_add(self.before) < LITTLE
     }
 
-    /// Little over a whole second?
+    /// Returns whether little was used over a whole second.
     pub fn is_quiet(&self, now: u64) -> bool {
         now.saturating_sub(self.begun) >= 2 * HALF && self.is_little()
     }
 }
 
-/// The own processes of a job: it, and what is below it but for other jobs. All zeros is none.
+/// A job's own processes: its process and all below it, without those of other jobs. All zeros: none.
 #[derive(Clone, Copy)]
 pub struct Part {
-    /// The job ([`Handle::pack`]), or the client whose process it is.
+    /// The job ([`Handle::pack`]), or the client to which the process belongs.
     pub job: u64,
     pids: [i32; MOST],
     clocks: [u64; MOST],
@@ -97,19 +99,19 @@ pub struct Part {
     pub still: u64,
     pub spent: Spent,
     pub sleeps: bool,
-    /// Its record says that it sleeps, unless it has taken that back.
+    /// Its record says that it sleeps, unless the job has taken that back.
     pub told: bool,
-    /// What it has used since it woke up, or fell asleep, last; and how often in a row that was little.
+    /// CPU time used since it last woke up or fell asleep; and how often in a row that was little.
     pub burst: u64,
     light: u32,
-    /// The waits have been judged since a clock moved last.
+    /// The waits have been judged since a clock last moved.
     pub known: bool,
     /// When to judge them next.
     pub next: u64,
-    /// Of a client: the process of the job in which it runs; 0: it runs in none.
+    /// Of a client: the pid of the job in which it runs; 0: it runs in none.
     pub inside: i32,
-    /// Of the looks of this second, how many there were, and at how many all of it slept and no clock had moved; and
-    /// whether that was so for most of the second before.
+    /// The checks in this second; at how many of them all processes slept and no clock had moved; the start of the
+    /// second; and whether most checks of the second before were such.
     looks: u32,
     naps: u32,
     second: u64,
@@ -118,7 +120,7 @@ pub struct Part {
 
 impl Part {
     pub fn begin(&mut self, job: u64, now: u64) {
-        // Its processes are written over.
+        // Its pids are overwritten.
         (self.job, self.used, self.overflown) = (job, 0, false);
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
         (self.sleeps, self.known, self.inside) = (false, false, 0);
@@ -143,7 +145,7 @@ impl Part {
         }
     }
 
-    /// Reads the clocks, and forgets who has ended. Returns whether one has moved.
+    /// Reads the clocks, and drops processes that have ended. Returns whether a clock has moved.
     pub fn tick(&mut self, now: u64) -> bool {
         let (mut spent, mut moved, mut left) = (0u64, false, 0usize);
         for at in 0..self.used.min(MOST) {
@@ -171,7 +173,7 @@ impl Part {
         self.burst = self.burst.saturating_add(spent);
     }
 
-    /// Counts for how long it sleeps in between, though it uses more than a little: somebody has waited for long.
+    /// Counts how often it sleeps, though it uses more than a little CPU time. Called when a job has waited for long.
     pub fn nap(&mut self, now: u64) {
         let asleep = |pid: &i32| proc::stat(*pid).is_none_or(|s| matches!(s.state, b'S' | b'Z'));
         let naps = self.still < now && self.pids().iter().all(asleep);
@@ -183,7 +185,7 @@ impl Part {
         }
     }
 
-    /// It sleeps, or does so again.
+    /// Marks it as asleep, or asleep again.
     pub fn falls_asleep(&mut self, now: u64) {
         if !self.sleeps {
             self.spent = Spent::from(now);
@@ -196,13 +198,13 @@ impl Part {
         (self.sleeps, self.known, self.burst) = (true, true, 0);
     }
 
-    /// It goes on.
+    /// Marks it as awake.
     pub fn wakes_up(&mut self, now: u64) {
         (self.sleeps, self.known, self.still) = (false, false, now);
         self.spent = Spent::from(now);
     }
 
-    /// Finds its processes anew. Returns whether there is one that was not known; what that has used is counted.
+    /// Lists its processes anew. Returns whether there is a new one; the CPU time of new ones is counted.
     pub fn find(&mut self, roots: &Roots<'_>, now: u64) -> bool {
         let old = *self;
         (self.used, self.overflown) = (0, false);
@@ -234,7 +236,7 @@ impl Part {
     }
 }
 
-/// Of a process that has ended, nothing. Where there are no such clocks, the ticks in /proc are as good as it gets.
+/// The CPU time of a process. Returns None if it has ended. Without such clocks the ticks in /proc must do.
 pub fn time_of(pid: i32) -> Option<u64> {
     sys::cpu_time_of(pid).ok().or_else(|| {
         let stat = proc::stat(pid).filter(|s| !matches!(s.state, b'Z' | b'X'))?;
@@ -242,9 +244,9 @@ pub fn time_of(pid: i32) -> Option<u64> {
     })
 }
 
-/// Where the processes of a job begin.
+/// The roots of a job's processes.
 pub struct Roots<'a> {
-    /// Its process; 0 is one that libc starts and collects (system): some child of the client.
+    /// The job's pid; 0: a process that libc starts and reaps (system), which is some child of the client.
     pub pid: i32,
     pub client: i32,
     /// The processes of all jobs.
@@ -265,8 +267,8 @@ impl Roots<'_> {
 }
 
 impl Part {
-    /// Writes down whether it sleeps. One that woke up just before it was written may not have seen it; but then it has run
-    /// since, and is awake.
+    /// Stores whether it sleeps. A job that woke up just before the store may not have seen it; but it has used CPU
+    /// time since then, and is marked as awake.
     pub fn tell(&mut self, record: &Record, generation: u32, now: u64) {
         let before = self.told;
         self.note(record, generation);
@@ -276,7 +278,7 @@ impl Part {
         }
     }
 
-    /// Writes down whether it sleeps. Until it has left its wait the word has another use.
+    /// Stores whether it sleeps. Before the job has left its wait the word has another use.
     fn note(&mut self, record: &Record, generation: u32) {
         self.told = self.sleeps && record.state().runs();
         match self.sleeps {
@@ -302,7 +304,7 @@ impl Part {
         self.next = now.saturating_add(when.least().min(PAUSE));
         let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
         match look.rest(self.pids(), ledger) {
-            // On a processor this moment, for as long as its clocks will say.
+            // It is on a CPU at this moment; the clocks will tell for how long.
             Mood::Runs => {}
             Mood::Idle | Mood::Waits => self.falls_asleep(now),
             Mood::Timed if long => self.falls_asleep(now),

@@ -10,7 +10,7 @@ pub enum Count {
 }
 
 impl Count {
-    /// The value of `JSSHIM_COUNT`. `None`: it is none.
+    /// Parses the value of `JSSHIM_COUNT`. Returns None if it is invalid.
     pub fn parse(value: &[u8]) -> Option<Self> {
         match value {
             b"" | b"running" => Some(Self::Running),
@@ -19,7 +19,7 @@ impl Count {
         }
     }
 
-    /// The limit when nobody says otherwise, in ns.
+    /// The default limit, in ns.
     pub fn limit(self) -> u64 {
         match self {
             Self::Running => 100_000_000,
@@ -28,8 +28,8 @@ impl Count {
     }
 }
 
-/// The value of `JSSHIM_STALL`: seconds, fractions allowed, or `off`. Returns the limit in ns; 0 is off. `None`: it is
-/// neither.
+/// Parses the value of `JSSHIM_STALL`: seconds, fractions allowed, or `off`. Returns the limit in ns; 0 is off. Returns
+/// None if it is invalid.
 pub fn limit(value: &[u8]) -> Option<u64> {
     let parts = |at: usize| Some((value.get(..at)?, value.get(at.saturating_add(1)..)?));
     let point = value.iter().position(|b| *b == b'.');

@@ -1,27 +1,27 @@
-//! Processes and all below them.
+//! A set of processes, which can be extended by their descendants.
 
 use crate::proc;
 use crate::text::number;
 
-/// The most processes that are looked at.
+/// The most processes in a set.
 const MOST: usize = 4096;
-/// Twice as many places, so that a search ends soon. A power of two.
+/// Twice as many places, so that searches are short. A power of two.
 const PLACES: usize = 2 * MOST;
 
-/// A set of processes. All zeros is an empty one.
+/// A set of processes. All zeros: empty.
 pub struct Tree {
     pids: [i32; MOST],
     used: usize,
-    /// Where each is found: a hash table with open addresses. 0 is none.
+    /// The pids, in a hash table with open addressing. 0: unused.
     places: [i32; PLACES],
-    /// There was no room for one.
+    /// A process did not fit.
     pub overflown: bool,
 }
 
 impl Tree {
-    /// Makes it empty.
+    /// Empties the set.
     pub fn clear(&mut self) {
-        // As long as there is another in its way, each is found.
+        // Last in, first out: an entry is found while those added before it are still there.
         while let Some(last) = self.used.checked_sub(1) {
             let pid = self.pids.get(last).copied().unwrap_or(0);
             if let Some(place) = self.place(pid) {
@@ -32,13 +32,13 @@ impl Tree {
         self.overflown = false;
     }
 
-    /// The place of this process, or the one where it would be. `None`: there is none.
+    /// The place of this process, or the place where it would go. Returns None if there is none.
     fn place(&mut self, pid: i32) -> Option<&mut i32> {
         let at = ways(pid).find(|at| self.places.get(*at).is_some_and(|p| *p == pid || *p == 0))?;
         self.places.get_mut(at)
     }
 
-    /// Adds a process, if it is new.
+    /// Adds a process, unless it is in the set.
     pub fn add(&mut self, pid: i32) {
         if pid <= 0 || self.has(pid) {
             return;
@@ -55,7 +55,7 @@ impl Tree {
         }
     }
 
-    /// Is it in the set?
+    /// Returns whether the process is in the set.
     pub fn has(&self, pid: i32) -> bool {
         let found = ways(pid).filter_map(|at| self.places.get(at)).find(|p| **p == pid || **p == 0);
         pid > 0 && found == Some(&pid)
@@ -66,7 +66,7 @@ impl Tree {
         self.pids.get(..self.used).unwrap_or(&[])
     }
 
-    /// Adds the children of all that are in it, theirs, and so on.
+    /// Adds all descendants of the processes in the set.
     pub fn grow(&mut self) {
         let mut at = 0usize;
         while let Some(pid) = self.all().get(at).copied() {
@@ -77,7 +77,7 @@ impl Tree {
         }
     }
 
-    /// For kernels without CONFIG_PROC_CHILDREN: asks every process for its parent.
+    /// For kernels without CONFIG_PROC_CHILDREN: reads every process's parent.
     fn grow_by_parents(&mut self) {
         loop {
             let before = self.used;
@@ -93,14 +93,14 @@ impl Tree {
     }
 }
 
-/// The places at which a process may be, in their order.
+/// The places at which a process may be, in search order.
 fn ways(pid: i32) -> impl Iterator<Item = usize> {
     // Spread by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
     let first = (pid as u32).wrapping_mul(0x9e37_79b1) as usize >> 8;
     (0..PLACES).map(move |step| first.wrapping_add(step) % PLACES)
 }
 
-/// Calls `f` with each child of a process. `false`: the kernel does not tell.
+/// Calls `f` with each child of a process. Returns false if the kernel does not tell.
 pub fn each_child(pid: i32, mut f: impl FnMut(i32)) -> bool {
     let tasks = proc::of(pid).with(b"/task");
     let mut told = true;

@@ -1,4 +1,4 @@
-//! What do processes wait for: each other, a time, or something that is work?
+//! What processes wait for: each other, a time, or work.
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering::Acquire;
@@ -12,42 +12,42 @@ use super::ends::{Ends, Known, Other};
 use super::tree::{each_child, Tree};
 use super::waits::{of_call, of_place, parse_call, parse_watched, Kind, Wait};
 
-/// What a thread is at; of several, the last one here counts.
+/// What a thread does. Of several threads, the greatest value counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Mood {
-    /// Nothing: it waits for one that is judged for itself, or has ended.
+    /// Nothing: it waits for a process that is judged itself, or has ended.
     Idle,
     /// It waits for the clock ([`Other::Clock`]).
     Timed,
     /// It waits for another process of the tree.
     Waits,
-    /// It may do so.
+    /// It may wait for another process of the tree.
     Unclear,
-    /// It waits for a disk, or for the world.
+    /// It waits for a disk, or for a process outside the tree.
     Works,
-    /// It is on a processor, or due to be.
+    /// It is on a CPU, or ready to run.
     Runs,
 }
 
-/// Does a process that waits for the clock work?
+/// Whether a process that waits for the clock works or sleeps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Timers {
     Work,
     Sleep,
 }
 
-/// Room for one look at all. All zeros is an empty one.
+/// The working memory of one check. All zeros: empty.
 pub struct Look {
-    /// The running jobs of a client and all below them.
+    /// The running jobs of a client and all their descendants.
     pub jobs: Tree,
-    /// Every process of the ledger, all below, and above them all who have loaded the library.
+    /// Every process of the ledger, all descendants, and the ancestors that have loaded the library.
     tree: Tree,
     ends: Ends,
-    /// Clients and processes above them that have loaded the library, and that have not; since when that is known.
+    /// Clients and ancestors that have loaded the library, and those that have not; and since when that is known.
     loaded: Tree,
     bare: Tree,
     asked: u64,
-    /// `ends` is of this round.
+    /// `ends` was listed in this round.
     pub listed: bool,
 }
 
@@ -57,7 +57,7 @@ impl Look {
         self.jobs.clear();
         for (_, state, job) in ledger.jobs_of(client).filter(|(_, state, _)| state.may_run()) {
             match job.pid.load(Acquire) {
-                // One that libc starts and collects (system): some child of the client.
+                // A process that libc starts and reaps (system): some child of the client.
                 0 if state != State::Held => self.add_unnamed(ledger, client),
                 pid => self.jobs.add(pid),
             }
@@ -74,9 +74,9 @@ impl Look {
         });
     }
 
-    /// Judges what [`Look::find`] has found of this client. Who waits for the clock works.
+    /// Judges the processes that [`Look::find`] has found for this client. A process that waits for the clock works.
     pub fn judge(&mut self, ledger: &Ledger, client: u32) -> Mood {
-        // Most often it is plain without a list of who holds what.
+        // In most cases the list of who holds which end is not needed.
         let first = self.mood(self.jobs.all(), ledger, Timers::Work, &|_, _| Other::Inside);
         if self.jobs.overflown || first >= Mood::Works {
             return first.max(Mood::Works);
@@ -86,7 +86,7 @@ impl Look {
         }
         let host = ledger.record(client).map_or(0, |c| c.pid.load(Acquire));
         let is_partner = |pid| self.jobs.has(pid) || is_held(ledger, pid) || is_above(host, pid);
-        // One that is waited for by those who are waited for is taken as one that waits.
+        // If a process is waited for, the processes that it waits for in turn count as waiting.
         let near = Known { pool: pool(ledger), is_partner: &is_partner, works: &|_| false };
         let works = |pid| {
             let mood = of_process(pid, &|p, fd| self.ends.other(p, fd, &near));
@@ -97,15 +97,15 @@ impl Look {
         self.mood(self.jobs.all(), ledger, Timers::Work, &other)
     }
 
-    /// What the client itself is at, after [`Look::judge`].
+    /// What the client itself does; called after [`Look::judge`].
     pub fn host(&self, ledger: &Ledger, host: i32) -> Mood {
         let is_partner = |pid| self.jobs.has(pid) || is_held(ledger, pid) || is_above(host, pid);
         let known = Known { pool: pool(ledger), is_partner: &is_partner, works: &|_| false };
         of_process(host, &|p, fd| self.ends.other(p, fd, &known))
     }
 
-    /// What are these processes at, who have used no processor for a while? Who waits for the clock sleeps, and so
-    /// does who waits for anybody of the tree.
+    /// What these processes do, which have used no CPU time for a while. A process that waits for the clock, or for any
+    /// process of the tree, sleeps.
     pub fn rest(&mut self, pids: &[i32], ledger: &Ledger) -> Mood {
         let asked = Cell::new(false);
         let first = self.mood(pids, ledger, Timers::Sleep, &|_, _| {
@@ -122,13 +122,13 @@ impl Look {
         self.mood(pids, ledger, Timers::Sleep, &|pid, fd| self.ends.other(pid, fd, &known))
     }
 
-    /// Lists who holds what in the tree, which begins with the highest process that has loaded the library. `false`:
-    /// it is too much.
+    /// Lists who holds which end in the tree, which begins at the topmost process that has loaded the library. Returns
+    /// false if there are too many.
     fn list(&mut self, ledger: &Ledger) -> bool {
         self.tree.clear();
         let now = sys::now();
         if now.saturating_sub(self.asked) > KNOWN_NANOS {
-            // A number may be that of another process by now.
+            // A pid may belong to another process by now.
             self.bare.clear();
             self.loaded.clear();
             self.asked = now;
@@ -140,7 +140,7 @@ impl Look {
             }
             self.tree.add(pid);
         }
-        // Where the pool is the one of a make or of a launcher, the build begins there.
+        // If the pool is that of a make or of a launcher, the build begins there.
         self.tree.add(ledger.header.root.load(Acquire));
         self.tree.add(maker(&ledger.header.path()));
         self.tree.grow();
@@ -149,8 +149,8 @@ impl Look {
         !self.tree.overflown && !self.ends.overflown
     }
 
-    /// Adds the highest process above a client that has loaded the library, unless it is known. Who has ended is below
-    /// nobody any more: then its parent tells.
+    /// Adds the topmost ancestor of a client that has loaded the library, unless it is known. A client that has ended
+    /// has no ancestors any more; then its parent is used.
     fn add_top(&mut self, client: i32, parent: i32) {
         let mut top = client;
         for pid in proc::line_of(client).chain(proc::line_of(parent)) {
@@ -185,10 +185,10 @@ impl Look {
     }
 }
 
-/// How long it is known of a process whether it has loaded the library, in ns.
+/// How long it is remembered whether a process has loaded the library, in ns.
 const KNOWN_NANOS: u64 = 1_000_000_000;
 
-/// In the name of the library's file.
+/// A part of the name of the library's file.
 const LIBRARY: &[u8] = b"libjsshim";
 
 /// Device and inode of the job server.
@@ -197,14 +197,14 @@ fn pool(ledger: &Ledger) -> (u64, u64) {
     (device, inode)
 }
 
-/// Who has the other end of a descriptor of a process.
+/// Returns who has the other end of a process's descriptor.
 type Others<'a> = dyn Fn(i32, i32) -> Other + 'a;
 
 fn is_held(ledger: &Ledger, pid: i32) -> bool {
     ledger.records().any(|(_, r)| r.state() == State::Waiting && r.pid.load(Acquire) == pid)
 }
 
-/// Is it this process, its parent, or one farther up? They may wait for a held job, and poll.
+/// Returns whether `pid` is this process or one of its ancestors. They may wait for a held job, and poll.
 fn is_above(below: i32, pid: i32) -> bool {
     let parent = |pid: &i32| proc::stat(*pid).map(|s| s.parent).filter(|p| *p > 0);
     core::iter::successors(Some(below), parent).take(64).any(|p| p == pid)
@@ -227,7 +227,7 @@ fn of_thread(pid: i32, tid: i32, alone: bool, other: &Others<'_>) -> Mood {
         Some(b'S') => {}
         None | Some(b'Z' | b'X') => return Mood::Idle,
         Some(b'R') => return Mood::Runs,
-        // Waits for a disk, or is stopped.
+        // It waits for a disk, or is stopped.
         Some(_) => return Mood::Works,
     }
     let mut buf = [0u8; 256];
@@ -241,7 +241,7 @@ fn of_thread(pid: i32, tid: i32, alone: bool, other: &Others<'_>) -> Mood {
     })
 }
 
-/// `None`: only the kernel knows.
+/// Returns None if only the kernel knows.
 fn of_wait(pid: i32, wait: Wait, other: &Others<'_>) -> Option<Mood> {
     Some(match wait {
         Wait::Work => Mood::Works,
@@ -290,7 +290,7 @@ fn of_other(other: Other) -> Mood {
     }
 }
 
-/// It waits on one of these, or on several. The others may be open for nothing.
+/// It waits on one descriptor of this kind, or on several. The others may be open for nothing.
 fn of_any(pid: i32, kind: Kind, other: &Others<'_>) -> Mood {
     let mut inside = false;
     proc::each_fd(pid, |fd| {
@@ -303,7 +303,7 @@ fn of_any(pid: i32, kind: Kind, other: &Others<'_>) -> Mood {
     }
 }
 
-/// Descriptors that are waited on at once.
+/// A set of descriptors that a thread waits on at once.
 struct Set<'a> {
     pid: i32,
     other: &'a Others<'a>,
@@ -323,7 +323,7 @@ impl<'a> Set<'a> {
         self.mood = self.mood.max(mood);
     }
 
-    /// Reads its memory, piece by piece.
+    /// Reads the process's memory in words of 8 bytes.
     fn memory(
         &mut self,
         at: u64,

@@ -1,35 +1,35 @@
-//! What a sleeping thread waits for, told from its system call or from where in the kernel it sleeps. Pure.
+//! What a sleeping thread waits for, derived from its system call or from the kernel function in which it sleeps. Pure.
 
 use crate::text::{hex, number};
 
 /// What a thread waits for, as far as its system call tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
-    /// Something that needs no other process of ours, or nobody knows.
+    /// Something that needs no other process of ours, or is unknown.
     Work,
-    /// Children, signals, locks, other threads of its own: who it waits for is judged for itself.
+    /// Children, signals, locks, other threads of its own: whatever it waits for is judged itself.
     Neutral,
-    /// The same, or nothing but the clock, until a time.
+    /// As [`Wait::Neutral`] or for the clock alone, with a time-out.
     Timed,
-    /// Another process, by shared memory or a message queue.
+    /// Another process, through shared memory or a message queue.
     Ipc,
     /// Up to two descriptors; -1 is none.
     On([i32; 2]),
-    /// poll(2): an array of so many at this address; with a time-out?
+    /// poll(2): address and length of the array; whether there is a time-out.
     Poll(u64, u64, bool),
-    /// select(2): so many bits in each of three sets; with a time-out?
+    /// select(2): number of bits, addresses of the three sets; whether there is a time-out.
     Select(u64, [u64; 3], bool),
-    /// epoll(7): the descriptor; with a time-out?
+    /// epoll(7): the descriptor; whether there is a time-out.
     Epoll(i32, bool),
-    /// One of its descriptors of this kind, only the kernel knows which.
+    /// One of its descriptors of this kind; only the kernel knows which.
     Any(Kind),
     /// It may wait for another process.
     Vague,
-    /// The call does not tell; where it sleeps in the kernel might.
+    /// The call does not tell; the kernel function in which it sleeps might.
     AskKernel,
 }
 
-/// Which descriptors.
+/// Kinds of descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Pipes and fifos.
@@ -40,8 +40,8 @@ pub enum Kind {
     Any,
 }
 
-/// `/proc/PID/task/TID/syscall` (proc(5)): the number, six arguments, stack and program counter. `None`:
-/// it is in no call, or its numbers are those of a 32-bit program.
+/// Parses `/proc/PID/task/TID/syscall` (proc(5)): the number, six arguments, stack and program counter. Returns None if
+/// the thread is in no call, or the numbers are those of a 32-bit program.
 pub fn parse_call(line: &[u8]) -> Option<(i64, [u64; 6])> {
     let mut words = line.trim_ascii().split(|b| *b == b' ');
     let (call, rest) = number(words.next()?)?;
@@ -54,7 +54,7 @@ pub fn parse_call(line: &[u8]) -> Option<(i64, [u64; 6])> {
     (rest.is_empty() && call >= 0 && stack > u64::from(u32::MAX)).then_some((call, arguments))
 }
 
-/// What a thread waits for that sleeps in this call.
+/// What a thread that sleeps in this call waits for.
 pub fn of_call(call: i64, arguments: [u64; 6]) -> Wait {
     let [a, b, c, d, e, _] = arguments;
     let fd = a as i32;
@@ -101,13 +101,13 @@ pub fn of_call(call: i64, arguments: [u64; 6]) -> Wait {
         libc::SYS_pselect6 => Wait::Select(a, [b, c, d], e != 0),
         libc::SYS_epoll_pwait => Wait::Epoll(fd, d as i32 >= 0),
         libc::SYS_epoll_pwait2 => Wait::Epoll(fd, d != 0),
-        // Of a fifo, the other end; of a file, the disk. Or what a signal has interrupted.
+        // For a fifo the other end, for a file the disk; or a call that a signal has interrupted.
         libc::SYS_openat | libc::SYS_restart_syscall => Wait::AskKernel,
         _ => of_old_call(call, arguments),
     }
 }
 
-/// Calls that younger architectures do without.
+/// Calls that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
 fn of_old_call(call: i64, [a, b, c, d, e, _]: [u64; 6]) -> Wait {
     match call {
@@ -133,7 +133,7 @@ fn until(timed: bool) -> Wait {
     }
 }
 
-/// A private futex is a matter between the threads of one process.
+/// A private futex is used between the threads of one process.
 fn of_futex(operation: u64, timed: bool) -> Wait {
     let operation = operation as i32;
     if operation & libc::FUTEX_PRIVATE_FLAG == 0 {
@@ -142,8 +142,8 @@ fn of_futex(operation: u64, timed: bool) -> Wait {
     until(timed)
 }
 
-/// What a thread waits for that sleeps in this function of the kernel (`/proc/PID/task/TID/wchan`).
-/// Whether a futex is shared and a poll has a time-out does not show; `alone`: it is the only thread.
+/// What a thread that sleeps in this kernel function waits for (`/proc/PID/task/TID/wchan`). It does not tell whether a
+/// futex is shared or a poll has a time-out. `alone`: it is the only thread.
 pub fn of_place(place: &[u8], alone: bool) -> Wait {
     let is = |word: &[u8]| place.windows(word.len()).any(|w| w == word);
     let any = |words: &[&[u8]]| words.iter().any(|word| is(word));
@@ -151,7 +151,7 @@ pub fn of_place(place: &[u8], alone: bool) -> Wait {
         b"" | b"0" => return Wait::Vague,
         _ => {}
     }
-    // First, since newer kernels have a futex_do_wait.
+    // Checked first, since newer kernels have a futex_do_wait.
     if is(b"futex") {
         if alone {
             Wait::Ipc
@@ -187,7 +187,7 @@ pub fn of_place(place: &[u8], alone: bool) -> Wait {
     }
 }
 
-/// An address of /proc/net/tcp or tcp6: an address of IPv4 as IPv6 writes it, and the port.
+/// An address in /proc/net/tcp or tcp6: IP address (IPv4 mapped to IPv6) and port.
 pub type Address = (u128, u64);
 
 /// A line of /proc/net/tcp or tcp6.
@@ -197,13 +197,13 @@ pub struct Tcp {
     pub local: Address,
     /// The other end.
     pub remote: Address,
-    /// Waits for connections?
+    /// Whether it is a listening socket.
     pub listens: bool,
-    /// The socket; 0 where no process has it (any more, or yet).
+    /// The socket's inode; 0 if no process has it open (any more, or yet).
     pub inode: u64,
 }
 
-/// Reads such a line; `None` for the heading.
+/// Parses such a line. Returns None for the heading.
 pub fn parse_tcp(line: &[u8]) -> Option<Tcp> {
     let mut words = line.split(|b| *b == b' ').filter(|w| !w.is_empty()).skip(1);
     let local = address(words.next()?)?;
@@ -227,12 +227,12 @@ fn address(word: &[u8]) -> Option<Address> {
     Some((value, hex(port.strip_prefix(b":")?)?.0))
 }
 
-/// The descriptor in a line of the fdinfo of an epoll descriptor: `tfd:  5 events: …`.
+/// Parses the descriptor in a line of an epoll descriptor's fdinfo: `tfd:  5 events: …`.
 pub fn parse_watched(line: &[u8]) -> Option<i32> {
     i32::try_from(number(line.strip_prefix(b"tfd:")?.trim_ascii_start())?.0).ok()
 }
 
-/// `pipe:[123]`, by its first word.
+/// Parses `pipe:[123]`; `word` is the first word.
 pub fn parse_inode(link: &[u8], word: &[u8]) -> Option<u64> {
     let (inode, rest) = number(link.strip_prefix(word)?.strip_prefix(b":[")?)?;
     u64::try_from(inode).ok().filter(|_| rest == b"]")
