@@ -6,8 +6,8 @@ use super::words::Unescape;
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub enum Auth<'a> {
-    /// `R,W`: inherited descriptors. make reads them with `scanf("%d,%d")`, so what follows is
-    /// ignored and they may be negative, which means "not for you" (make's `posixos.c`).
+    /// `R,W`: inherited descriptors. make reads them with `scanf("%d,%d")`, so text after them is ignored. They may be
+    /// negative, which means "not for you" (make's `posixos.c`).
     Fds {
         /// Where tokens are read.
         read: i32,
@@ -16,7 +16,7 @@ pub enum Auth<'a> {
     },
     /// `fifo:PATH`, make ≥ 4.4.
     Fifo(RawPath<'a>),
-    /// Anything else, still escaped. There is a pool, but no way to it that is known here.
+    /// Anything else, still escaped. There is a pool, but no way to it that we know.
     Unknown(&'a [u8]),
 }
 
@@ -26,7 +26,7 @@ pub enum Auth<'a> {
 pub struct RawPath<'a>(pub(super) &'a [u8]);
 
 impl<'a> RawPath<'a> {
-    /// As it stands there.
+    /// The path as it stands there.
     pub fn escaped(&self) -> &'a [u8] {
         self.0
     }

@@ -15,9 +15,9 @@
 //!    that are no options are definitions or ignored, as is the lone `-` that make 3.81 writes.
 //! 4. A bare `--` ends the options. What follows are definitions, whatever they look like.
 //!
-//! So a word holds some letters and at most one option with an argument, and may take one more
-//! word with it. That is a `Piece`. The reader looks at the pieces, the writer copies all pieces
-//! but the jobserver's own; what makes the two agree is that both see the same pieces.
+//! So a word holds some letters and at most one option with an argument, and may take one more word with it. That is a
+//! `Piece`. The reader examines the pieces, and the writer copies all pieces but the jobserver's own; the two agree
+//! because both see the same pieces.
 //!
 //! make also expands `$` before step 1. That is not done here: make 4.4 exports the path of its
 //! fifo with a bare `$`, and no definition matters to a client.
@@ -26,9 +26,9 @@
 //! |---|---|
 //! | `words` | the value as words and pieces |
 //! | `options` | make's options: names, and which of them take an argument |
-//! | `values` | what the arguments say |
-//! | `auth`, `read` | what is of interest |
-//! | `write` | the way back |
+//! | `values` | parsing the arguments |
+//! | `auth`, `read` | what a client needs |
+//! | `write` | writing the value |
 
 mod auth;
 mod options;

@@ -1,4 +1,4 @@
-//! What MAKEFLAGS says.
+//! What a client reads from MAKEFLAGS.
 
 use super::auth::Auth;
 use super::options::{AUTH, DEBUG, FDS};
@@ -28,8 +28,7 @@ pub struct MakeFlags<'a> {
     pub load_milli: Option<u32>,
 }
 
-/// Reads the value of MAKEFLAGS. Never fails: what make would not understand is skipped, as make
-/// skips it.
+/// Parses the value of MAKEFLAGS. Never fails: what make would not understand is skipped, as make skips it.
 pub fn parse(value: &[u8]) -> MakeFlags<'_> {
     let mut flags = MakeFlags::default();
     for piece in Pieces::new(value) {

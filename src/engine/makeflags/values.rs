@@ -1,4 +1,4 @@
-//! What the arguments of options say. All are still escaped.
+//! Parsing the arguments of options. All are still escaped.
 
 use core::iter::Peekable;
 
@@ -17,8 +17,8 @@ pub fn auth(arg: &[u8]) -> Auth<'_> {
     }
 }
 
-/// `%d,%d`. None also if a number does not fit: scanf then gives some descriptor, but not one that
-/// anybody meant.
+/// `%d,%d`. Returns None also if a number does not fit: scanf then gives some descriptor, but not the one that was
+/// meant.
 fn fds(arg: &[u8]) -> Option<(i32, i32)> {
     let mut chars = Unescape(arg).peekable();
     let read = scan_int(&mut chars)?;
@@ -51,15 +51,15 @@ fn scan_digits(chars: &mut Chars<'_>) -> u64 {
     number
 }
 
-/// A number of jobs: digits only and not zero. One that is too large is as large as can be.
+/// A number of jobs: digits only and not zero. A number that is too large becomes the largest.
 pub fn positive(arg: &[u8]) -> Option<u32> {
     let mut chars = Unescape(arg).peekable();
     let number = scan_digits(&mut chars);
     (chars.next().is_none() && number > 0).then(|| saturate(number))
 }
 
-/// A load as `atof` reads it, in thousandths; make writes it with `%g`, so it can be `1e+06`.
-/// Where atof would say 0 because there is no number, and for negative ones, None.
+/// A load as `atof` reads it, in thousandths; make writes it with `%g`, so it can be `1e+06`. Returns None for a
+/// negative load, and where atof would return 0 because there is no number.
 pub fn thousandths(arg: &[u8]) -> Option<u32> {
     let mut chars = Unescape(arg).peekable();
     chars.next_if_eq(&b'+');

@@ -77,17 +77,17 @@ impl Piece<'_> {
         Unescape(self.letters).any(|c| c == letter)
     }
 
-    /// There is more in `letters` than the `-`.
+    /// Returns whether `letters` holds more than the `-`.
     pub fn has_letters(&self) -> bool {
         Unescape(self.letters).any(|c| c != b'-')
     }
 
-    /// Neither an option nor the lone `-`.
+    /// Returns whether it is neither an option nor the lone `-`.
     pub fn is_argument(&self) -> bool {
         !self.bare && self.letters.is_empty() && Unescape(self.body).next() != Some(b'-')
     }
 
-    /// It belongs to the jobserver, or would take the word after it for the argument that it lacks.
+    /// Returns whether it belongs to the jobserver, or would take the word after it for the argument that it lacks.
     /// make skips such an option.
     pub fn is_dropped(&self) -> bool {
         let lacks = self.arg.is_none() && options::argument(self.option) == Argument::Required;
@@ -119,7 +119,7 @@ impl<'a> Pieces<'a> {
         loop {
             let before = chars.clone();
             let letter = chars.next();
-            // No other byte is a letter, least of all those that stand for long options here.
+            // No other byte is a letter, in particular not those that represent long options here.
             let takes = |c: u8| c.is_ascii_alphabetic() && options::argument(c) != Argument::None;
             if letter.is_some_and(|c| !takes(c)) {
                 continue;

@@ -5,7 +5,7 @@ use crate::text::Text;
 use super::read::parse;
 use super::words::{begins_load, is_blank, Piece, Pieces, Unescape};
 
-/// The letters that [`write()`] sees to. It adds what is missing and never takes one away.
+/// The letters that [`write()`] ensures. It adds those that are missing and never removes one.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub struct Letters {
@@ -47,12 +47,12 @@ pub enum Names {
 
 /// Appends to `out` the value of MAKEFLAGS that announces `auth` instead of what `old` announced.
 ///
-/// Every auth, fds and jobs option of `old` is left out. The new ones come after the other options
-/// and before the ` -- `; from there on nothing is touched. With `auth` None they are only left
-/// out. The number of jobs is not written: with `-jN` or without a `-j`, make 3.81 to 4.1 ignore
-/// the jobserver. What [`parse`] says of everything else stays as it was, or gains `letters`.
+/// Every auth, fds and jobs option of `old` is left out. The new ones come after the other options and before the ` --
+/// `; from there on nothing is changed. With `auth` None they are only left out. The number of jobs is not written:
+/// with `-jN` or without a `-j`, make 3.81 to 4.1 ignore the jobserver. What [`parse`] returns for everything else
+/// stays the same, or gains `letters`.
 ///
-/// False: `out` is too small. What is in it then is of no use.
+/// Returns false if `out` is too small. Its content is useless then.
 pub fn write(
     old: Option<&[u8]>,
     auth: Option<&WriteAuth<'_>>,
@@ -93,7 +93,7 @@ impl<'b> Out<'b> {
         Out { buf, len: 0 }
     }
 
-    /// Appends `text`. False, and nothing is appended, if it does not fit.
+    /// Appends `text`. Returns false, and appends nothing, if it does not fit.
     pub fn push(&mut self, text: &[u8]) -> bool {
         let end = self.len.saturating_add(text.len());
         let Some(free) = self.buf.get_mut(self.len..end) else {
@@ -140,8 +140,8 @@ impl Line<'_, '_> {
         parts.iter().for_each(|part| self.push(part));
     }
 
-    /// The option part of `old` without what is dropped, and with the letters `add`: behind those
-    /// of the first word, or as a word of their own in front. Gives what follows the options.
+    /// Writes the option part of `old` without the dropped options, and with the letters `add`: after those of the
+    /// first word, or as a word of their own in front. Returns what follows the options.
     fn options<'a>(&mut self, old: &'a [u8], add: &[u8]) -> &'a [u8] {
         let first = Pieces::new(old).next().unwrap_or_default();
         let (in_first, in_front) =
@@ -157,7 +157,7 @@ impl Line<'_, '_> {
         pieces.rest
     }
 
-    /// Appends what stays of a piece. `gap`: the piece before was left out.
+    /// Appends what remains of a piece. `gap`: the piece before was left out.
     fn piece(&mut self, piece: &Piece<'_>, add: &[u8], gap: bool) {
         if self.would_change(piece, gap) {
             self.word(&[b"-"]);
@@ -172,8 +172,8 @@ impl Line<'_, '_> {
         }
     }
 
-    /// Whether make would read the piece in another way because of what was left out before it: as
-    /// the number of an earlier `-l`, or as the first word. A lone `-`, which make ignores, helps.
+    /// Returns whether make would read the piece in another way because of what was left out before it: as the number
+    /// of an earlier `-l`, or as the first word. A lone `-`, which make ignores, prevents that.
     fn would_change(&self, piece: &Piece<'_>, gap: bool) -> bool {
         let mut chars = Unescape(piece.body);
         let becomes_load = gap && begins_load(chars.clone());
@@ -193,7 +193,7 @@ impl Line<'_, '_> {
     }
 }
 
-/// Those of the letters n, d, k that `old` lacks.
+/// The letters of n, d, k that `old` lacks.
 fn missing(old: &[u8], letters: &Letters) -> Text<4> {
     let have = parse(old);
     // A later `-S` or `--debug=none` must not make the first word grow with each writing.

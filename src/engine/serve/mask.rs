@@ -7,7 +7,7 @@ pub const CHILD: u64 = sys::sigset(libc::SIGCHLD);
 /// The signals that tell a build to stop.
 pub const QUIT: u64 = sys::sigset(libc::SIGINT) | sys::sigset(libc::SIGTERM);
 
-/// What is not blocked: faults, which cannot wait, and what libc uses (32 and 33).
+/// Signals that are never blocked: faults, which cannot wait, and those that libc uses (32 and 33).
 const NEVER: u64 = sys::sigset(libc::SIGSEGV)
     | sys::sigset(libc::SIGBUS)
     | sys::sigset(libc::SIGILL)
@@ -18,17 +18,17 @@ const NEVER: u64 = sys::sigset(libc::SIGSEGV)
     | sys::sigset(32)
     | sys::sigset(33);
 
-/// [`sys::sigmask`]; it fails in a sandbox only that forbids it, and then each time.
+/// [`sys::sigmask`]. It fails only in a sandbox that forbids it, and then each time.
 fn mask(how: i32, set: u64) -> u64 {
     sys::sigmask(how, set).unwrap_or(0)
 }
 
-/// A call, in which all signals are blocked. Dropped, it restores the mask of the caller, and pending signals
-/// are delivered.
+/// The duration of a call, during which all signals are blocked. Dropping it restores the caller's mask, and pending
+/// signals are delivered.
 pub struct Masked {
-    /// The mask of the caller.
+    /// The caller's mask.
     pub old: u64,
-    /// A SIGCHLD that the caller had blocked and that was taken off the queue to wait for the next one.
+    /// A SIGCHLD that the caller had blocked, taken off the queue so that the next one can be waited for.
     taken: Option<libc::siginfo_t>,
 }
 
@@ -39,7 +39,7 @@ impl Masked {
         Self { old: mask(libc::SIG_BLOCK, !NEVER), taken: None }
     }
 
-    /// Runs code of the program, with the mask of the caller.
+    /// Runs code of the program, with the caller's mask.
     pub fn outside<R>(&mut self, f: impl FnOnce() -> R) -> R {
         mask(libc::SIG_SETMASK, self.old);
         let result = f();
@@ -47,7 +47,7 @@ impl Masked {
         result
     }
 
-    /// SIGCHLD is pending: its handler runs, if the caller would let it.
+    /// Called when SIGCHLD is pending: runs its handler, if the caller's mask allows it.
     pub fn let_child_in(&mut self) {
         if self.old & CHILD == 0 {
             let before = mask(libc::SIG_UNBLOCK, CHILD);

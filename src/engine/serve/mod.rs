@@ -1,26 +1,25 @@
-//! Being a client or server of a pool by oneself, as a build tool is: jobs are started on slots, their ends
-//! are waited for, their slots go on. This is what libjobserver is made of, and a Rust program can use it
-//! directly: `examples/minimake.rs` is a build tool of a page on it, made of a [`Server`] with a [`Table`], a
-//! [`Host`] that has the queue, and [`run()`].
+//! A client or server of a pool without the shim, as a build tool is one: it starts jobs on slots, waits for their
+//! ends, and passes their slots on. libjobserver is built on this. A Rust program can use it directly:
+//! `examples/minimake.rs` is a build tool of one page, made of a [`Server`] with a [`Table`], a [`Host`] that has the
+//! queue, and [`run()`].
 //!
 //! # How it waits
 //!
-//! All signals are blocked from the start of a call to its end ([`Masked`]), except in its one ppoll(2). That
-//! has the mask of the caller, so a handler of the program interrupts the wait, never anything between a look
-//! and the wait; no wake-up is lost. SIGCHLD alone stays blocked even there, and a signalfd tells of it: so
-//! an interrupted wait was interrupted by something else. It is then let in, and the handler, which does
-//! nothing but write to the self-pipe of each server, runs for those servers that wait in other threads, and
-//! the handler that was there before runs after it. Code of the program (the start of a job, word of its end)
-//! runs with the mask of the caller.
+//! All signals are blocked from the start of a call to its end ([`Masked`]), except in its one ppoll(2). That has the
+//! caller's mask, so a handler of the program interrupts the wait, but never the time between a check and the wait; no
+//! wake-up is lost. Only SIGCHLD stays blocked even there, and a signalfd reports it: so if the wait is interrupted, it
+//! was by another signal. SIGCHLD is then delivered. Its handler, which only writes to the self-pipe of each server,
+//! runs for the servers that wait in other threads; the handler that was installed before runs after it. Code of the
+//! program (the start of a job, the report of its end) runs with the caller's mask.
 //!
-//! Children are looked at, not collected, until one is known to be a job of ours: the status of a child that
-//! the program has started in another way is not ours to take.
+//! Children are examined without reaping them, until one is known to be a job of ours: the status of a child that the
+//! program has started itself is not ours to take.
 //!
 //! # Slots
 //!
-//! A [`Server`] owns the implicit slot of its process. Further jobs run on tokens. When the implicit job ends
-//! while others run, one of these becomes the implicit one, and its token goes back at once: no slot is idle
-//! while somebody else may wait for it. A token is written back exactly once, with its value.
+//! A [`Server`] owns the implicit slot of its process. Other jobs run on tokens. When the implicit job ends while
+//! others run, one of these becomes the implicit job, and its token goes back at once: no slot is idle while another
+//! process may wait for it. A token is written back exactly once, with its value.
 //!
 //! | module | one idea |
 //! |---|---|
@@ -29,7 +28,7 @@
 //! | `mask` | the signal mask of a call |
 //! | `children` | which children of this process are jobs |
 //! | `table`, `server` | jobs and their slots |
-//! | `waiting`, `until` | until there is a slot, or a job has ended, or the time is over |
+//! | `waiting`, `until` | waiting for a slot, the end of a job, or a time-out |
 //! | `run` | the loop of a build tool |
 
 mod children;

@@ -15,7 +15,7 @@ use super::wake;
 pub enum Next {
     /// A job is ready.
     Ready,
-    /// Nothing before one of the running jobs has ended.
+    /// Nothing until one of the running jobs has ended.
     Later,
     /// Nothing any more.
     Nothing,
@@ -23,10 +23,10 @@ pub enum Next {
 
 /// A host with a queue of jobs.
 pub trait Work: Host {
-    /// Is a job ready? Asked before a slot is looked for, and after each end of a job.
+    /// Returns whether a job is ready. Called before a slot is looked for, and after each end of a job.
     fn next(&mut self) -> Next;
-    /// Starts that job, now that it has a slot: gives its process, a child of this one, and the tag by which its end is told. Runs
-    /// with the signal mask of the caller.
+    /// Starts that job, which has a slot now. Returns its pid, a child of this process, and the tag by which its end is
+    /// reported. Runs with the caller's signal mask.
     ///
     /// # Errors
     /// Ends the loop when the running jobs have ended.
@@ -42,15 +42,14 @@ pub enum Outcome {
     Quit(i32),
 }
 
-/// Runs the jobs of `host`, each on a slot, until there is none left. A slot is asked for while a job is ready
-/// only, and one job always runs: the implicit slot is free then. Children of the program's own are left
-/// alone.
+/// Runs the jobs of `host`, each on a slot, until there is none left. Asks for a slot only while a job is ready. One
+/// job can always run, because the implicit slot is free then. Children of the program's own are left alone.
 ///
-/// Meanwhile SIGINT and SIGTERM are not the program's, unless it ignores them. The first one stops the starts;
-/// the running jobs are waited for (on a terminal they got the same signal). The second one ends the loop.
+/// During the call SIGINT and SIGTERM are handled here, unless the program ignores them. The first one stops the
+/// starts; the running jobs are waited for (on a terminal they got the same signal). The second one ends the loop.
 ///
 /// # Errors
-/// That of the first start that failed. BADF: the pool cannot be read. In both cases running jobs have been
+/// The error of the first start that failed. BADF: the pool cannot be read. In both cases the running jobs have been
 /// waited for.
 pub fn run<H: Work>(host: &mut H) -> Result<Outcome> {
     let mut masked = Masked::new();
@@ -95,7 +94,7 @@ fn repeat<H: Work>(host: &mut H, masked: &mut Masked) -> Result<Outcome> {
             return failed.and(if ready { room } else { Ok(()) }).map(|()| outcome(quit));
         }
         let token = ready && room.is_ok() && failed.is_ok();
-        // A handler of the program that has run is the program's business.
+        // If a handler of the program has run, that is the program's business.
         if host.server().sleep(masked, Until::millis(-1), token, QUIT) == Err(Errno::BADF) {
             failed = Err(Errno::BADF);
             sys::sleep_millis(10);

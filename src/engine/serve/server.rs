@@ -11,18 +11,18 @@ use super::tokens::Tokens;
 use super::until::Until;
 use super::wake::{self, Wake};
 
-/// Who uses a [`Server`]. No borrow of it is held while [`Host::ended`] runs.
+/// The user of a [`Server`]. The server is not borrowed while [`Host::ended`] runs.
 pub trait Host {
     /// Its jobs.
     type Jobs: Jobs;
     /// Its server.
     fn server(&mut self) -> &mut Server<Self::Jobs>;
-    /// A job has ended, with this status (wait(2)). It has been collected, and its slot is free or already
-    /// another's. Runs with the signal mask of the caller.
+    /// Called when a job has ended, with its status (wait(2)). The job has been reaped, and its slot is free or in use
+    /// again. Runs with the caller's signal mask.
     fn ended(&mut self, tag: <Self::Jobs as Jobs>::Tag, status: i32);
 }
 
-/// How many children of the program's own are remembered as told of.
+/// How many of the program's own children are remembered as reported.
 const TOLD: usize = 16;
 
 /// A client or server of a pool.
@@ -31,16 +31,16 @@ pub struct Server<J> {
     pub jobs: J,
     /// The pool.
     pub tokens: Tokens,
-    /// The implicit slot is free.
+    /// Whether the implicit slot is free.
     pub implicit: bool,
     pub(super) wake: Wake,
-    /// Children of the program's own that have ended and were told of, and not collected since.
+    /// Children of the program's own that have ended and were reported, but have not been reaped since.
     told: [i32; TOLD],
 }
 
 impl<J: Jobs> Server<J> {
-    /// A client or server of this pool. The first one of a process installs a handler of SIGCHLD; what was
-    /// there before still runs, after it.
+    /// A client or server of this pool. The first one of a process installs a handler of SIGCHLD; the handler from
+    /// before still runs, after it.
     ///
     /// # Errors
     /// EMFILE, ENFILE: no descriptor; ENOMEM: 256 of them are there; `None`: no signalfd. The pool is left, and
@@ -61,14 +61,14 @@ impl<J: Jobs> Server<J> {
         self.wake.fd
     }
 
-    /// The descriptors that nobody else uses: of the self-pipe, and of the pool (or -1). A forked child that
-    /// executes nothing should close them.
+    /// The descriptors that are used here only: of the self-pipe, and of the pool (or -1). A forked child that does not
+    /// exec should close them.
     pub fn own_fds(&self) -> [i32; 2] {
         [self.wake.fd, self.tokens.own()]
     }
 
-    /// In a process that was forked in another way than as a job, the jobs, their tokens and the self-pipe
-    /// are its parent's: they are forgotten.
+    /// In a process that was forked other than as a job: forgets the jobs, their tokens and the self-pipe, which are
+    /// its parent's.
     pub fn adopt(&mut self, masked: &Masked) -> Result<()> {
         if !self.wake.is_foreign() {
             return Ok(());
@@ -91,7 +91,7 @@ impl<J: Jobs> Server<J> {
         Ok(self.tokens.take()?.map(Slot::Token))
     }
 
-    /// A slot has fallen free. The implicit one goes to a job on a token, whose token goes back instead.
+    /// Called when a slot has become free. The implicit slot goes to a job on a token, whose token goes back instead.
     pub fn put(&mut self, slot: Slot) {
         match slot {
             Slot::Token(token) => self.tokens.give(token),
@@ -108,14 +108,14 @@ impl<J: Jobs> Server<J> {
         }
     }
 
-    /// Collects one job that has ended, if there is any, and gives its status. Its slot is the caller's to
-    /// [put](Self::put).
+    /// Reaps one job that has ended, if there is any, and returns its status. The caller must [put](Self::put) its
+    /// slot.
     pub fn next_ended(&mut self) -> Option<(Job<J::Tag>, i32)> {
         let Some((pid, _)) = sys::peek_any() else { return self.next_vanished() };
         if let Some(at) = self.jobs.all().iter().position(|job| job.pid == pid) {
             return self.collect(at);
         }
-        // Something that is not ours stands before ours.
+        // A child that is no job of ours comes before ours.
         (0..self.jobs.all().len()).find_map(|at| self.collect(at))
     }
 
@@ -126,7 +126,7 @@ impl<J: Jobs> Server<J> {
         Some((self.jobs.remove(at)?, status))
     }
 
-    /// The program has had SIGCHLD ignored since, so that no job leaves a status behind: it is -1.
+    /// If the program ignores SIGCHLD by now, no job leaves a status behind: it is -1.
     fn next_vanished(&mut self) -> Option<(Job<J::Tag>, i32)> {
         if !sys::action(libc::SIGCHLD).is_ok_and(|a| a.reaps()) {
             return None;
@@ -138,7 +138,7 @@ impl<J: Jobs> Server<J> {
         Some((job, -1))
     }
 
-    /// Takes out the job of a process that the program has collected itself.
+    /// Removes the job of a process that the program has reaped itself.
     pub fn collected(&mut self, pid: i32) -> Option<Job<J::Tag>> {
         let at = self.jobs.all().iter().position(|job| job.pid == pid)?;
         children::remove(pid);
@@ -148,15 +148,15 @@ impl<J: Jobs> Server<J> {
     /// Sends SIGKILL to all jobs.
     pub fn kill_all(&mut self) {
         for job in self.jobs.all() {
-            // Once collected by the program, its number may be another process'.
+            // After the program has reaped it, its pid may belong to another process.
             if sys::peek(job.pid) != Peek::Gone {
                 let _ = sys::kill(job.pid, libc::SIGKILL);
             }
         }
     }
 
-    /// Waits for the end of one job and collects it. Its status is -1, which wait(2) never gives, if the
-    /// program has collected it before.
+    /// Waits for the end of one job and reaps it. Its status is -1, which wait(2) never gives, if the program has
+    /// reaped it before.
     pub fn await_one(&mut self) -> Option<(Job<J::Tag>, i32)> {
         let pid = self.jobs.all().first()?.pid;
         let status = sys::reap(pid, true).unwrap_or(-1);
@@ -164,8 +164,8 @@ impl<J: Jobs> Server<J> {
         Some((self.jobs.remove(0)?, status))
     }
 
-    /// A child of the program's own that has ended: its pid and status, told once. It stays to be collected by
-    /// the program, unless that has said, by the action of SIGCHLD, that it never will.
+    /// Returns a child of the program's own that has ended: its pid and status, reported once. It is left for the
+    /// program to reap, unless the action of SIGCHLD says that the program never will.
     pub fn stranger(&mut self, masked: &Masked) -> Option<(i32, i32)> {
         for pid in self.told.iter_mut().filter(|pid| **pid != 0) {
             if sys::peek(*pid) != Peek::Zombie {
@@ -185,8 +185,8 @@ impl<J: Jobs> Server<J> {
         Some((pid, status))
     }
 
-    /// Only what is no job and has ended after that was asked: what was a job is collected first, and then
-    /// forgotten.
+    /// Returns the child if it is no job and had ended after the check for that: a job is reaped first, and then
+    /// removed from the table.
     fn if_news(&self, pid: i32) -> Option<(i32, i32)> {
         if self.told.contains(&pid) || children::contains(pid) {
             return None;
@@ -194,8 +194,8 @@ impl<J: Jobs> Server<J> {
         sys::peek_status(pid).map(|status| (pid, status))
     }
 
-    /// One behind the first: the kernel shows the first only, and that may stay for as long as its owner
-    /// likes. So each is asked for by name.
+    /// Finds an ended child behind the first: the kernel shows only the first, which may stay as long as its owner
+    /// likes. So each child is asked for by pid.
     fn hidden(&self) -> Option<(i32, i32)> {
         let mut found = None;
         proc::each_number(&Path::new(b"/proc/self/task"), |thread, _| {
@@ -208,11 +208,11 @@ impl<J: Jobs> Server<J> {
         found
     }
 
-    /// Sleeps until a child may have ended, with `token` until one may be there, or until the time is over.
-    /// The signals `through` are let through to their handlers meanwhile, whatever the caller's mask.
+    /// Sleeps until a child may have ended, with `token` until a token may be there, or until the time is over. The
+    /// signals in `through` are delivered to their handlers meanwhile, whatever the caller's mask.
     ///
     /// # Errors
-    /// INTR: a handler of the program has run. BADF: somebody has closed a descriptor of ours.
+    /// INTR: a handler of the program has run. BADF: one of our descriptors has been closed.
     pub(super) fn sleep(
         &self,
         masked: &mut Masked,
@@ -239,8 +239,8 @@ impl<J: Jobs> Server<J> {
         Ok(())
     }
 
-    /// Lets go of the pool and the self-pipe; with `ends` the announced descriptors are closed, unless another
-    /// server of this process has the same. The last one of a process puts the action of SIGCHLD back.
+    /// Closes the pool and the self-pipe; with `ends` also the announced descriptors, unless another server of this
+    /// process has the same. The last server of a process restores the action of SIGCHLD.
     pub fn close(&mut self, ends: bool) {
         let masked = Masked::new();
         let last = self.wake.leave(&masked);
@@ -248,5 +248,5 @@ impl<J: Jobs> Server<J> {
     }
 }
 
-/// The longest sleep, in ns, where the end of a job may pass without a sign.
+/// The longest sleep, in ns, if the end of a job may go unnoticed.
 const UNSURE: u64 = 100_000_000;

@@ -1,40 +1,40 @@
-//! The running jobs of a server, and a place for them.
+//! The running jobs of a server, and a table for them.
 
 use crate::sys::{Errno, Result};
 
-/// On what a job runs.
+/// What a job runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Slot {
-    /// The slot that the process itself was started with.
+    /// The implicit slot of this process.
     Implicit,
     /// This byte of the pool.
     Token(u8),
 }
 
-/// A job that runs, and what its host knows it by.
+/// A running job, and its host's tag.
 pub struct Job<T> {
     /// The process.
     pub pid: i32,
     /// Its slot.
     pub slot: Slot,
-    /// The host's own.
+    /// The tag, which belongs to the host.
     pub tag: T,
 }
 
-/// The running jobs. Their order is of no meaning.
+/// The running jobs. Their order has no meaning.
 pub trait Jobs {
-    /// What the host knows a job by.
+    /// What the host identifies a job by.
     type Tag;
     /// All of them.
     fn all(&mut self) -> &mut [Job<Self::Tag>];
     /// Makes room for one more.
     ///
     /// # Errors
-    /// ENOMEM: there can be none.
+    /// ENOMEM: there is no room.
     fn reserve(&mut self) -> Result<()>;
-    /// Adds one; there is room.
+    /// Adds one; there is room for it.
     fn add(&mut self, job: Job<Self::Tag>);
-    /// Takes one out, by its place.
+    /// Removes the job at an index.
     fn remove(&mut self, at: usize) -> Option<Job<Self::Tag>>;
 }
 

@@ -1,15 +1,15 @@
 //! The tokens of a pool, for a client or server without a ledger.
 //!
-//! The announced descriptors are shared with all others of the pool, so nothing of them is changed. Tokens
-//! are read through a description of our own, which does not block; where there can be none (no /proc, a pipe
-//! of another uid), `splice` from the announced end takes one byte without blocking either.
+//! The announced descriptors are shared with all other users of the pool, so their flags are not changed. Tokens are
+//! read through a description of our own, which does not block. Where none can be opened (no /proc, a pipe of another
+//! uid), `splice` takes one byte from the announced end, without blocking either.
 
 use crate::join::holders;
 use crate::pool::pipe::{self, fd_path, move_high};
 use crate::sys::{self, Errno, Result};
 use crate::text::LongPath;
 
-/// See the module. Descriptors are closed by [`Tokens::close`] alone.
+/// A pool. Only [`Tokens::close`] closes its descriptors.
 pub struct Tokens {
     /// The announced end for reading.
     pub read: i32,
@@ -21,12 +21,12 @@ pub struct Tokens {
     own: i32,
     /// The path of a fifo, if it is one.
     pub path: Option<LongPath>,
-    /// The pipe was made here.
+    /// Whether the pipe was made here.
     pub made: bool,
 }
 
 impl Tokens {
-    /// A new pipe with these tokens, at most 4096 (`PIPE_BUF`). Its ends are inherited by children.
+    /// Makes a new pipe with these tokens, at most 4096 (`PIPE_BUF`). Children inherit its ends.
     ///
     /// # Errors
     /// INVAL: too many tokens. As pipe2(2): EMFILE, ENFILE.
@@ -43,10 +43,10 @@ impl Tokens {
         Ok(Self { made: true, ..joined })
     }
 
-    /// The pool of two inherited descriptors.
+    /// Joins the pool of two inherited descriptors.
     ///
     /// # Errors
-    /// EACCES: they are closed, or something else has their numbers: the recipe had no `+`.
+    /// EACCES: they are closed, or other files have their numbers: the recipe had no `+`.
     pub fn join(read: i32, write: i32) -> Result<Self> {
         let (dev, ino, _) = holders::inherited(read, write).ok_or(Errno(libc::EACCES))?;
         let path = fd_path(0, read);
@@ -54,10 +54,10 @@ impl Tokens {
         Ok(Self { read, write, id: (dev, ino), own, path: None, made: false })
     }
 
-    /// The pool of a named pipe.
+    /// Joins the pool of a named pipe.
     ///
     /// # Errors
-    /// ENODEV: there is no such file. EPROTO: it is no pipe. Else as open(2).
+    /// ENODEV: there is no such file. EPROTO: it is no pipe. Others as open(2).
     pub fn join_fifo(path: &LongPath) -> Result<Self> {
         let flags = libc::O_RDWR | libc::O_NONBLOCK;
         let opened = sys::open(path.c(), flags, 0);
@@ -79,7 +79,7 @@ impl Tokens {
         })
     }
 
-    /// Takes one token, if one is there now.
+    /// Takes one token, if there is one now.
     ///
     /// # Errors
     /// BADF: the announced end for reading is not open, or is no longer this pool.
@@ -108,22 +108,22 @@ impl Tokens {
         read
     }
 
-    /// Gives a token back. If its end has been closed meanwhile, by our own description; with neither it is
-    /// lost.
+    /// Gives a token back. If the announced end has been closed meanwhile, uses our own description; without either the
+    /// token is lost.
     pub fn give(&self, token: u8) {
         let end = if self.is_pool(self.write) { self.write } else { self.own };
         while end >= 0 && sys::write(end, &[token]) == Err(Errno::INTR) {}
     }
 
-    /// How many tokens lie in the pool now.
+    /// How many tokens the pool holds now.
     ///
     /// # Errors
-    /// BADF: it cannot be told.
+    /// BADF: it cannot be determined.
     pub fn level(&self) -> Result<usize> {
         sys::level(if self.own >= 0 { self.own } else { self.read })
     }
 
-    /// What to poll for a token.
+    /// The descriptor to poll for a token.
     pub fn pollable(&self) -> i32 {
         if self.own >= 0 {
             self.own
@@ -137,7 +137,7 @@ impl Tokens {
         self.own
     }
 
-    /// Is the announced end for reading still there?
+    /// Returns whether the announced end for reading is still open.
     pub fn is_open(&self) -> bool {
         self.is_pool(self.read)
     }
@@ -146,7 +146,7 @@ impl Tokens {
         fd >= 0 && pipe::is(fd, (self.id.0, self.id.1, 0))
     }
 
-    /// Closes our own description; with `ends` the announced ones, too.
+    /// Closes our own description; with `ends` also the announced ends.
     pub fn close(&mut self, ends: bool) {
         let mut fds = [self.own, self.read, self.write];
         if self.path.is_some() || !ends {

@@ -7,11 +7,10 @@ use super::server::Host;
 use super::table::{Jobs, Slot};
 use super::until::Until;
 
-/// What came of a wait that gave no result.
+/// Why a wait gave no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
-    /// An error: AGAIN, the time is over; INTR, a handler of the program has run; BADF, the pool cannot be
-    /// read.
+    /// An error: AGAIN, the time is over; INTR, a handler of the program has run; BADF, the pool cannot be read.
     Failed(Errno),
     /// A child of the program's own has ended: its pid and status.
     Stranger(i32, i32),
@@ -23,8 +22,8 @@ impl From<Errno> for Stop {
     }
 }
 
-/// Waits for a slot for a new job. The slot of a job of ours that has ended goes straight to the new one, and
-/// counts before a token.
+/// Waits for a slot for a new job. The slot of a job of ours that has ended goes straight to the new job, and is used
+/// before a token.
 ///
 /// # Errors
 /// See [`Stop`]. No slot is lost.
@@ -56,8 +55,8 @@ pub fn obtain<H: Host>(
     }
 }
 
-/// Waits until at least one job has ended, if any runs; how many are left. When the time is over that is as
-/// many as before.
+/// Waits until at least one job has ended, if any runs. Returns how many are left; if the time is over, as many as
+/// before.
 ///
 /// # Errors
 /// See [`Stop`].
@@ -86,7 +85,7 @@ pub fn wait<H: Host>(
     }
 }
 
-/// Collects all jobs that have ended. The slot of the first goes into `kept`. Returns whether there was any.
+/// Reaps all jobs that have ended. The slot of the first goes into `kept`. Returns whether there was any.
 pub fn sweep<H: Host>(
     host: &mut H,
     masked: &mut Masked,

@@ -1,10 +1,9 @@
-//! What ends a wait: the self-pipe of each server, the handler that writes to all of them, and the signal
-//! mask of a call.
+//! Waking a wait: the self-pipe of each server, and the handler that writes to all of them.
 //!
-//! The table of write ends is all that the handler knows, in atomics. A server that leaves takes its end out
-//! and waits until no handler is running that may have seen it, before it closes the descriptor: its number
-//! may be another file's at once. What is installed and for how many is changed under a lock, which is never
-//! held while anything waits, and whose holder is named, so that the copy in a forked child is known as such.
+//! The handler knows only the table of write ends, which is atomic. A server that leaves removes its end from the
+//! table. Before it closes the descriptor, whose number another file may get at once, it waits until no handler is
+//! running that may have seen it. What is installed, and for how many servers, is changed under a lock. The lock is
+//! never held while anything waits, and it names its holder, so that a copy in a forked child is recognised.
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -17,22 +16,22 @@ use super::children;
 use super::mask::{Masked, CHILD, QUIT};
 use super::watched::Watched;
 
-/// Servers of one process at a time.
+/// The most servers of one process at a time.
 const MOST: usize = 256;
 
-/// The write ends of the self-pipes; 0: no server's.
+/// The write ends of the self-pipes; 0: unused.
 static ENDS: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
-/// The inodes of these pipes, by which a forked child that has closed everything knows its own.
+/// The inodes of these pipes, by which a forked child that has closed everything recognises its own.
 static INODES: [AtomicU64; MOST] = [const { AtomicU64::new(0) }; MOST];
-/// The announced ends for reading of these servers, which several may have in common.
+/// The announced read ends of these servers; several may share one.
 static ANNOUNCED: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
-/// All places from here on were never used.
+/// No entry from this index on was ever used.
 static HIGH: AtomicUsize = AtomicUsize::new(0);
-/// Handlers that are reading the table.
+/// How many handlers are reading the table.
 static INSIDE: AtomicU32 = AtomicU32::new(0);
-/// The process whose servers these are; a child of it by fork or vfork has the same handler.
+/// The process to which these servers belong; its children by fork or vfork have the same handler.
 static OWNER: AtomicI32 = AtomicI32::new(0);
-/// The pid of who changes anything here, or 0.
+/// The pid of the process that holds the lock, or 0.
 static LOCK: AtomicI32 = AtomicI32::new(0);
 /// The signalfd of SIGCHLD, or 0.
 static SIGNALS: AtomicI32 = AtomicI32::new(0);
@@ -41,15 +40,15 @@ static CHILDREN: Watched = Watched::new(libc::SIGCHLD, handle);
 static QUITS: [Watched; 2] =
     [Watched::new(libc::SIGINT, handle), Watched::new(libc::SIGTERM, handle)];
 
-/// The handler of all of them: writes the signal's number to each self-pipe.
+/// The handler for all of them: writes the signal's number to each self-pipe.
 pub extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void) {
-    // SeqCst with the swap in `leave`: either this sees the end gone, or `leave` sees this inside.
+    // SeqCst with the swap in `leave`: either this sees the end removed, or `leave` sees this in INSIDE.
     INSIDE.fetch_add(1, SeqCst);
     if OWNER.load(Relaxed) == sys::getpid() {
         for end in ENDS.iter().take(HIGH.load(Acquire)) {
             let fd = end.load(SeqCst);
             if fd > 0 {
-                // Full: it is readable, and that is all that counts.
+                // If the pipe is full, it is readable, and that suffices.
                 let _ = sys::write(fd, &[signal as u8]);
             }
         }
@@ -63,12 +62,12 @@ pub extern "C" fn handle(signal: c_int, info: *mut c_void, context: *mut c_void)
     }
 }
 
-/// Runs `f` alone among the threads of this process. All signals must be blocked.
+/// Runs `f` in one thread of this process at a time. All signals must be blocked.
 fn locked<R>(f: impl FnOnce() -> R) -> R {
     let me = sys::getpid();
     loop {
         let holder = LOCK.load(Relaxed);
-        // A holder of another pid was left behind by a fork.
+        // A holder with another pid was left behind by a fork.
         if holder != me && LOCK.compare_exchange(holder, me, Acquire, Relaxed).is_ok() {
             break;
         }
@@ -88,11 +87,11 @@ pub struct Wake {
 }
 
 impl Wake {
-    /// A new self-pipe, of a server with this announced end. The first one of the process installs the handler
-    /// of SIGCHLD.
+    /// Makes the self-pipe of a server with this announced end. The first one of the process installs the handler of
+    /// SIGCHLD.
     ///
     /// # Errors
-    /// EMFILE, ENFILE; `None`: there can be no signalfd; ENOMEM: there are 256 servers in this process.
+    /// EMFILE, ENFILE; `None`: no signalfd is to be had; ENOMEM: there are 256 servers in this process.
     pub fn new(_: &Masked, announced: i32) -> core::result::Result<Self, Option<Errno>> {
         locked(|| {
             let me = sys::getpid();
@@ -129,12 +128,12 @@ impl Wake {
         })
     }
 
-    /// Is this the self-pipe of the parent, in a forked child?
+    /// Returns whether this is, in a forked child, the parent's self-pipe.
     pub fn is_foreign(&self) -> bool {
         self.owner != sys::getpid()
     }
 
-    /// Empties the pipe. Calls `quit` for each SIGINT or SIGTERM that was in it.
+    /// Empties the pipe. Calls `quit` for each SIGINT or SIGTERM in it.
     pub fn drain(&self, mut quit: impl FnMut(c_int)) {
         let mut buf = [0u8; 64];
         while let Ok(n @ 1..) = sys::read(self.fd, &mut buf) {
@@ -143,8 +142,8 @@ impl Wake {
         }
     }
 
-    /// Takes the self-pipe away; the last one of the process puts SIGCHLD back. Returns whether no other server
-    /// of this process has the same announced end.
+    /// Removes the self-pipe; the last one of the process restores SIGCHLD. Returns whether no other server of this
+    /// process has the same announced end.
     pub fn leave(&mut self, _: &Masked) -> bool {
         if self.fd < 0 {
             return true;
@@ -175,14 +174,14 @@ impl Wake {
     }
 }
 
-/// The inode of a pipe; 0 of anything else.
+/// The inode of a pipe; 0 for anything else.
 fn inode_of(fd: i32) -> u64 {
     let st = sys::fstat(fd).ok().filter(|st| st.st_mode & libc::S_IFMT == libc::S_IFIFO);
     st.map_or(0, |st| st.st_ino)
 }
 
-/// Does each SIGCHLD of this process end a wait of a caller with this mask? Not if a thread may take it off
-/// the queue (sigwait(3)), or if the program has put another handler in place of ours.
+/// Returns whether each SIGCHLD of this process ends a wait of a caller with this mask. It does not if a thread may
+/// take it off the queue (sigwait(3)), or if the program has replaced our handler.
 pub fn is_sure(mask: u64) -> bool {
     mask & CHILD == 0 && sys::action(libc::SIGCHLD).is_ok_and(|a| a.is(handle))
 }
@@ -192,7 +191,7 @@ pub fn signals() -> i32 {
     Some(SIGNALS.load(Relaxed)).filter(|fd| *fd > 0).unwrap_or(-1)
 }
 
-/// SIGINT and SIGTERM are written to the self-pipes from here on, until [`unwatch_quits`].
+/// From here on SIGINT and SIGTERM are written to the self-pipes, until [`unwatch_quits`].
 pub fn watch_quits(_: &Masked) {
     locked(|| QUITS.iter().for_each(Watched::begin));
 }
@@ -202,14 +201,14 @@ pub fn unwatch_quits(_: &Masked) {
     locked(|| QUITS.iter().for_each(Watched::end));
 }
 
-/// Does the program want no status of its own children?
+/// Returns whether the program wants no status of its own children.
 pub fn children_reap_themselves(_: &Masked) -> bool {
     // SAFETY: under the lock.
     locked(|| unsafe { (*CHILDREN.before.get()).reaps() })
 }
 
-/// In a forked child: the servers, jobs and handlers of its parent are forgotten. SIGCHLD has its default
-/// action again, SIGINT and SIGTERM what they had before. All signals must be blocked.
+/// In a forked child: forgets the servers, jobs and handlers of its parent. SIGCHLD gets its default action; SIGINT and
+/// SIGTERM get what they had before. All signals must be blocked.
 pub fn forget() {
     if OWNER.load(Relaxed) != sys::getpid() {
         disown(Some(Action::DEFAULT));
@@ -223,7 +222,7 @@ fn disown(child: Option<Action>) {
             sys::close(fd);
         }
     }
-    // Nothing tells it from another file of its number, and it goes with the next exec.
+    // It cannot be told from another file with its number, and the next exec closes it.
     SIGNALS.store(0, Relaxed);
     INSIDE.store(0, Relaxed);
     children::clear();

@@ -1,4 +1,4 @@
-//! A signal whose handler is ours for a while.
+//! A signal whose handler is ours for some time.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
@@ -7,13 +7,13 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
 use crate::sys::{self, Action, Handler};
 
-/// A signal that is watched, and what it did before.
+/// A watched signal, and its action from before.
 pub struct Watched {
     signal: c_int,
     handler: Handler,
-    /// For how many; under the lock.
+    /// How many users watch it; protected by the lock.
     pub users: AtomicU32,
-    /// Under the lock.
+    /// The action from before; protected by the lock.
     pub before: UnsafeCell<Action>,
     /// [`Action::words`] of `before`, for the handler.
     pub chained: (AtomicUsize, AtomicU64),
@@ -23,7 +23,7 @@ pub struct Watched {
 unsafe impl Sync for Watched {}
 
 impl Watched {
-    /// Not watched yet.
+    /// A signal that is not watched yet.
     pub const fn new(signal: c_int, handler: Handler) -> Self {
         Self {
             signal,
@@ -34,7 +34,7 @@ impl Watched {
         }
     }
 
-    /// Under the lock: one more.
+    /// Adds a user; called under the lock.
     pub fn begin(&self) {
         if self.users.fetch_add(1, Relaxed) > 0 {
             return;
@@ -42,35 +42,35 @@ impl Watched {
         let before = sys::action(self.signal).unwrap_or(Action::DEFAULT);
         let (handler, flags) = if self.signal == libc::SIGCHLD { before.words() } else { (0, 0) };
         self.chained.1.store(flags, Relaxed);
-        // Release: the handler sees the flags that belong to this.
+        // Release: the handler sees the flags that belong to this handler.
         self.chained.0.store(handler, Release);
         // SAFETY: under the lock. The handler makes system calls on atomics' values only.
         unsafe {
             *self.before.get() = before;
-            // Who ignores SIGINT (nohup, `&` of a shell) goes on ignoring it.
+            // A program that ignores SIGINT (nohup, `&` of a shell) goes on ignoring it.
             if self.signal == libc::SIGCHLD || !before.ignores() {
                 let _ = sys::sigaction(self.signal, &Action::in_place_of(&before, self.handler));
             }
         }
     }
 
-    /// Under the lock: one less. The last one puts back what was there, unless the program has put something
-    /// of its own in place meanwhile.
+    /// Removes a user; called under the lock. The last one restores the action from before, unless the program has
+    /// installed its own meanwhile.
     pub fn end(&self) {
         let ours = sys::action(self.signal).is_ok_and(|a| a.is(self.handler));
         if self.users.fetch_sub(1, Relaxed) == 1 && ours {
-            // SAFETY: under the lock; what was there before.
+            // SAFETY: under the lock; restores the action from before.
             let _ = unsafe { sys::sigaction(self.signal, &*self.before.get()) };
         }
     }
 
-    /// In a forked child.
+    /// Stops watching in a forked child.
     pub fn forget(&self, to: Option<Action>) {
         let ours = sys::action(self.signal).is_ok_and(|a| a.is(self.handler));
         // SAFETY: this process has one thread.
         let action = to.unwrap_or(unsafe { *self.before.get() });
         if ours {
-            // SAFETY: the default, or what was there before.
+            // SAFETY: the default action, or the one from before.
             let _ = unsafe { sys::sigaction(self.signal, &action) };
         }
         self.users.store(0, Relaxed);

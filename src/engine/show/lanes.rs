@@ -133,8 +133,8 @@ impl Lanes {
         Kind::ALL.into_iter().map(used).sum()
     }
 
-    /// Takes a lane for `owner`; says also whether it was never used before. `None`: there is none left.
-    /// `is_stale` says of an owner that it has gone without giving up its lane.
+    /// Takes a lane for `owner`. Also returns whether it was never used before. Returns None if no lane is left.
+    /// `is_stale` tells whether an owner is gone without having released its lane.
     pub fn claim(
         &self,
         kind: Kind,
@@ -144,7 +144,7 @@ impl Lanes {
         let (high, all) = self.of(kind);
         let used = high.load(Relaxed) as usize;
         let lane = |at: usize| Lane { kind, number: (at as u16).wrapping_add(1) };
-        // AcqRel: what was written of the owner before is seen with it.
+        // AcqRel: whoever sees the owner sees what was written about it before.
         let swap = |at: &AtomicU64, from| at.compare_exchange(from, owner, AcqRel, Relaxed).is_ok();
         let free = |at: &AtomicU64| at.load(Relaxed) == 0 && swap(at, 0);
         let left = |at: &AtomicU64| {
@@ -153,7 +153,7 @@ impl Lanes {
         };
         let used_before = all.get(..used).unwrap_or(all);
         let found = used_before.iter().position(free);
-        // One may have fallen free behind us.
+        // A lane that was passed may have become free.
         let found = found.or_else(|| used_before.iter().position(|at| free(at) || left(at)));
         if let Some(at) = found {
             return Some((lane(at), false));
@@ -163,21 +163,21 @@ impl Lanes {
         Some((lane(at), true))
     }
 
-    /// Gives a lane of `owner`'s to another.
+    /// Passes a lane from `owner` to another owner.
     pub fn pass_on(&self, lane: Lane, owner: u64, to: u64) {
         if let Some(at) = self.at(lane) {
             let _ = at.compare_exchange(owner, to, AcqRel, Relaxed);
         }
     }
 
-    /// Gives a lane up, if it is `owner`'s.
+    /// Releases a lane if it belongs to `owner`.
     pub fn release(&self, lane: Lane, owner: u64) {
         if let Some(at) = self.at(lane) {
             let _ = at.compare_exchange(owner, 0, AcqRel, Relaxed);
         }
     }
 
-    /// Is this lane `owner`'s?
+    /// Returns whether this lane belongs to `owner`.
     pub fn is_of(&self, lane: Lane, owner: u64) -> bool {
         self.at(lane).is_some_and(|at| at.load(Acquire) == owner)
     }
