@@ -28,10 +28,7 @@
 
 use core::ffi::c_int;
 
-use environ::Strings;
-
-use crate::exec::environ;
-use crate::job::state::STATE;
+use crate::exec::environ::Strings;
 
 mod doors;
 mod exec;
@@ -44,21 +41,11 @@ mod start;
 #[link(name = "c")]
 extern "C" {}
 
-/// Runs in every process of the tree: remembers where it is, and no more unless the environment asks. Where
-/// privileges have risen it does not even that.
+/// Runs in every process of the tree, unless a start of a job has come before.
 extern "C" fn constructor(count: c_int, arguments: Strings, environment: Strings) {
-    if start::late::has_begun() {
-        return;
+    if !start::late::has_begun() {
+        start::constructor::run(count, arguments, environment, job::first::record);
     }
-    if !start::constructor::is_whole(count, arguments, environment) {
-        STATE.begin(core::ptr::null(), environ::current());
-    // SAFETY: the kernel's arrays.
-    } else if unsafe { start::constructor::is_secure(environment) } {
-        return STATE.stay_out();
-    } else {
-        STATE.begin(arguments, environment);
-    }
-    start::constructor::look(job::first::record);
 }
 
 /// Called by the loader before main. Not by way of a crate, since what glibc hands over is needed: the

@@ -19,10 +19,24 @@ use crate::job::stats;
 
 use super::{dialect, join, program, settings};
 
+/// Remembers where the process is, and does no more unless the environment asks. Where privileges have risen it does not
+/// even that. `record_first`: see [`State::join`](crate::job::state::State::join).
+pub fn run(count: c_int, arguments: Strings, environment: Strings, record_first: fn(&Client)) {
+    if !is_whole(count, arguments, environment) {
+        STATE.begin(core::ptr::null(), environ::current());
+    // SAFETY: the kernel's arrays.
+    } else if unsafe { is_secure(environment) } {
+        return STATE.stay_out();
+    } else {
+        STATE.begin(arguments, environment);
+    }
+    look(record_first);
+}
+
 /// Do these three belong together, as execve(2) lays them out: the environment behind the arguments? Nothing is
 /// read, for what does not fit may be no pointer. Of no arguments at all, which Linux has refused since 5.18, libc
 /// must know the same.
-pub fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
+fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
     let behind = usize::try_from(count).ok().and_then(|n| n.checked_add(1));
     let behind = behind.map(|n| arguments.wrapping_add(n));
     let fits = !arguments.is_null() && arguments.is_aligned() && behind == Some(environment);
@@ -34,7 +48,7 @@ pub fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool 
 ///
 /// # Safety
 /// It must be the environment as the kernel laid it out: the auxiliary vector follows it.
-pub unsafe fn is_secure(environment: Strings) -> bool {
+unsafe fn is_secure(environment: Strings) -> bool {
     // SAFETY: by the contract: up to the NULL, then pairs of words up to AT_NULL.
     unsafe {
         let mut at = environment;
@@ -59,7 +73,7 @@ pub unsafe fn is_secure(environment: Strings) -> bool {
 const AT_SECURE: usize = libc::AT_SECURE as usize;
 
 /// One walk over the environment. `record_first`: see [`State::join`](crate::job::state::State::join).
-pub fn look(record_first: fn(&Client)) {
+fn look(record_first: fn(&Client)) {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     let (mut stats, mut trace, mut root) = (false, false, false);
     // SAFETY: before main, the environment is as the kernel made it. Most words are told by their first byte.

@@ -8,7 +8,10 @@ use jsshim_engine::sys;
 
 use crate::exec::environ::Strings;
 use crate::host::objects::{self, Object};
+use crate::job::first;
 use crate::job::state::{OFF, STATE};
+
+use super::constructor;
 
 /// Is the caller, which is about to start a process, another one on this memory
 /// ([`foreign`](crate::job::state::State::foreign))?
@@ -35,7 +38,7 @@ fn begin() {
     }
     if let Some((count, arguments)) = kernel_arguments() {
         let environment = arguments.wrapping_add(count as usize).wrapping_add(1);
-        crate::constructor(count, arguments, environment);
+        constructor::run(count, arguments, environment, first::record);
     }
 }
 
