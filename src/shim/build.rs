@@ -1,5 +1,5 @@
-//! How the library lies in memory (`layout.ld`). It is linked without the C compiler's start-up files, which
-//! are for C++ and profilers, and which each exec of a build would pay for.
+//! How the library is laid out in memory (`layout.ld`). It is linked without the C compiler's start-up files, which are
+//! for C++ and profilers, and would cost each exec of a build.
 
 use std::env::{var, VarError};
 

@@ -7,8 +7,8 @@ use crate::hooks::exec::{execl_list, execle_list, execlp_list};
 use crate::hooks::fork::{fork_from, underscore_fork_from, vfork_after, vfork_before};
 use crate::hooks::spawn::{posix_spawn_from, posix_spawnp_from};
 
-/// `x30` keeps the return address over the system call, `x9` what `vfork_before` said: the stack is the
-/// child's until it execs or exits. vfork(2) is clone(CLONE_VM | CLONE_VFORK | SIGCHLD) here.
+/// `x30` keeps the return address across the system call, `x9` the result of `vfork_before`: the stack is the child's
+/// until it execs or exits. vfork(2) is clone(CLONE_VM | CLONE_VFORK | SIGCHLD) here.
 macro_rules! vfork {
     ($name:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: vfork(2).")]
@@ -43,7 +43,7 @@ macro_rules! vfork {
 vfork!(vfork);
 vfork!(__vfork);
 
-/// Passes the return address on: where it was called from tells what a fork is for.
+/// Passes the return address on: the call site tells the purpose of a fork.
 macro_rules! fork {
     ($name:ident, $to:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: fork(2).")]
@@ -61,8 +61,8 @@ fork!(fork, fork_from);
 fork!(__fork, fork_from);
 fork!(_Fork, underscore_fork_from);
 
-/// Passes the return address on, as a seventh argument: which version of the function the caller was
-/// linked to decides what is done with a text.
+/// Passes the return address on as a seventh argument: the version of the function to which the caller was linked
+/// decides how a text is run.
 macro_rules! spawn {
     ($name:ident, $to:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: posix_spawn(3).")]
@@ -79,8 +79,8 @@ macro_rules! spawn {
 spawn!(posix_spawn, posix_spawn_from);
 spawn!(posix_spawnp, posix_spawnp_from);
 
-/// Stores the register arguments right below those on the stack: together they are the argv of
-/// `execv`, whatever its length.
+/// Stores the register arguments right below those on the stack: together they are the argv of `execv`, whatever its
+/// length.
 macro_rules! execl {
     ($name:ident, $to:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: exec(3).")]

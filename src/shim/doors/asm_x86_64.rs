@@ -7,8 +7,8 @@ use crate::hooks::exec::{execl_list, execle_list, execlp_list};
 use crate::hooks::fork::{fork_from, underscore_fork_from, vfork_after, vfork_before};
 use crate::hooks::spawn::{posix_spawn_from, posix_spawnp_from};
 
-/// `rdi` keeps the return address over the system call, `rsi` what `vfork_before` said: the stack is
-/// the child's until it execs or exits.
+/// `rdi` keeps the return address across the system call, `rsi` the result of `vfork_before`: the stack is the child's
+/// until it execs or exits.
 macro_rules! vfork {
     ($name:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: vfork(2).")]
@@ -40,7 +40,7 @@ macro_rules! vfork {
 vfork!(vfork);
 vfork!(__vfork);
 
-/// Passes the return address on: where it was called from tells what a fork is for.
+/// Passes the return address on: the call site tells the purpose of a fork.
 macro_rules! fork {
     ($name:ident, $to:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: fork(2).")]
@@ -58,8 +58,8 @@ fork!(fork, fork_from);
 fork!(__fork, fork_from);
 fork!(_Fork, underscore_fork_from);
 
-/// Passes the return address on, as a seventh argument: which version of the function the caller was
-/// linked to decides what is done with a text.
+/// Passes the return address on as a seventh argument: the version of the function to which the caller was linked
+/// decides how a text is run.
 macro_rules! spawn {
     ($name:ident, $to:ident) => {
         #[doc = concat!("Hook of `", stringify!($name), "`: posix_spawn(3).")]

@@ -1,4 +1,4 @@
-//! The hooks that are made of the table. The others stand in `asm_x86_64` and `asm_aarch64`.
+//! The hooks that are made from the table. The others are in `asm_x86_64` and `asm_aarch64`.
 
 use core::ffi::{c_char, c_int, c_ulong, c_void};
 
@@ -13,11 +13,11 @@ macro_rules! hook {
         #[doc = concat!("Hook of `", stringify!($name), "`; see its manual page.")]
         ///
         /// # Safety
-        /// As of that function.
+        /// As for that function.
         #[no_mangle]
         pub unsafe extern "C" fn $name($($arg: $type),*) -> $ret {
             let real = |$($arg: $type),*| match crate::doors::behind::$name.get() {
-                // SAFETY: the function behind, with what the host gave or copies of the same shape.
+                // SAFETY: the function behind, with the host's arguments or copies of the same shape.
                 Some(f) => unsafe { f($($arg),*) },
                 None => crate::host::errno::Missing::missing(),
             };
@@ -28,7 +28,7 @@ macro_rules! hook {
     (=> $name:ident ($($arg:ident: $type:ty),*) -> $ret:ty, [$($body:tt)+]) => {
         #[doc = concat!("Hook of `", stringify!($name), "`; see its manual page.")]
         ///
-        /// # Safety
+        /// As for that function.
         /// As of that function.
         #[no_mangle]
         pub unsafe extern "C" fn $name($($arg: $type),*) -> $ret {

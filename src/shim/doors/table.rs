@@ -1,11 +1,11 @@
 // Every door, one entry each: KIND [NAMES] (ARGUMENTS) -> RESULT, then how.
 //
 // `= [BODY]`   the hook is made here; BODY gets the function behind it first
-// `=> [BODY]`  the hook is made here; it goes on by another door
-// `= asm`      the hook stands in `asm_*`, and needs the function behind it
-// `=> asm`     the hook stands in `asm_*`
+// `=> [BODY]`  the hook is made here; it calls another door
+// `= asm`      the hook is in `asm_*`, and needs the function behind it
+// `=> asm`     the hook is in `asm_*`
 //
-// The macro that reads this is the reader's: the library makes hooks of it, the tests a list.
+// The reader defines the macro: the library makes hooks of it, the tests a list.
 doors! {
     spawn [posix_spawn, posix_spawnp] (
         pid: *mut c_int,

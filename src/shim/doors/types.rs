@@ -7,7 +7,7 @@ use jsshim_engine::sys;
 
 use crate::host::errno::Missing;
 
-/// An error number as a result, as posix_spawn(3) gives it.
+/// An error number as a result, as posix_spawn(3) returns it.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ErrorNumber(pub c_int);
@@ -27,5 +27,5 @@ impl Missing for Never {
     }
 }
 
-/// What a process made by clone(3) runs.
+/// The function that a process made by clone(3) runs.
 pub type Run = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;

@@ -1,7 +1,7 @@
 //! Environments and argument arrays: reading, and copies with a word changed.
 //!
-//! Copies lie in anonymous memory that is mapped for an exec or spawn: no allocator, no limit but the
-//! kernel's, and safe in the child of a `vfork` (whose parent frees it).
+//! Copies lie in anonymous memory that is mapped for one exec or spawn: no allocator, no limit but the kernel's, and
+//! safe in the child of a `vfork` (whose parent frees it).
 
 use core::ffi::{c_char, c_int, CStr};
 use core::ptr::null;
@@ -19,16 +19,16 @@ extern "C" {
     fn unsetenv(name: *const c_char) -> c_int;
 }
 
-/// The environment as the process has it now.
+/// The current environment of the process.
 pub fn current() -> Strings {
     // SAFETY: libc's own variable; reading the pointer is what every getenv(3) does.
     unsafe { environ }
 }
 
-/// Walks an array without looking into its strings.
+/// Iterates over an array without reading its strings.
 ///
 /// # Safety
-/// `list` must be NULL or a NULL-terminated array that stays as it is while it is walked.
+/// `list` must be NULL or a NULL-terminated array that does not change meanwhile.
 pub unsafe fn pointers(list: Strings) -> impl Iterator<Item = *const c_char> {
     let mut at = list;
     core::iter::from_fn(move || {
@@ -40,7 +40,7 @@ pub unsafe fn pointers(list: Strings) -> impl Iterator<Item = *const c_char> {
     .fuse()
 }
 
-/// Walks an array.
+/// Iterates over an array.
 ///
 /// # Safety
 /// As [`pointers`], and its strings must stay for `'a`.
@@ -49,12 +49,12 @@ pub unsafe fn iter<'a>(list: Strings) -> impl Iterator<Item = &'a CStr> {
     unsafe { pointers(list).map(|s| CStr::from_ptr(s)) }
 }
 
-/// Does the C string start with these bytes? Looks no further than the first that differs.
+/// Returns whether the C string starts with these bytes. Reads no further than the first difference.
 ///
 /// # Safety
 /// `s` must be a C string, and `start` without NUL, or with one at its end.
 pub unsafe fn starts_with(s: *const c_char, start: &[u8]) -> bool {
-    // SAFETY: not past the NUL: that differs from whatever is in `start`, or ends it.
+    // SAFETY: not past the NUL, which differs from every byte of `start`, or is its end.
     start.iter().enumerate().all(|(i, b)| unsafe { *s.wrapping_add(i).cast::<u8>() } == *b)
 }
 
@@ -72,8 +72,8 @@ pub unsafe fn get<'a>(list: Strings, name: &[u8]) -> Option<&'a [u8]> {
 
 /// The value of a variable of the current environment. `name` ends in `=`.
 pub fn own(name: &[u8]) -> Option<&'static [u8]> {
-    // SAFETY: the host's own environment; a host that changes it in one thread while another spawns has
-    // that race without us (environ(7)).
+    // SAFETY: the host's own environment. A host that changes it in one thread while another spawns has that race
+    // without us, too (environ(7)).
     unsafe { get(current(), name) }
 }
 
@@ -98,8 +98,8 @@ pub struct Scratch {
     used: usize,
 }
 
-/// One mapping of the usual size is kept for the next spawn: mapping, touching and unmapping memory
-/// costs more than the rest of a hook.
+/// One mapping of the usual size is kept for the next spawn: mapping, touching and unmapping memory costs more than the
+/// rest of a hook.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 const USUAL: usize = 8192;
 
@@ -108,13 +108,13 @@ impl Scratch {
     pub fn new(pointers: usize, bytes: usize) -> Option<Self> {
         let need = pointers.checked_add(2)?.checked_mul(size_of::<usize>())?.checked_add(bytes)?;
         let len = need.max(USUAL);
-        // AcqRel: whoever takes it has it alone.
+        // AcqRel: whoever takes it owns it alone.
         let kept = if len == USUAL { KEPT.swap(0, AcqRel) } else { 0 };
         let at = if kept != 0 { kept as *mut u8 } else { sys::map(-1, len).ok()? };
         Some(Self { at, len, used: 0 })
     }
 
-    /// Copies a text, with a NUL behind it.
+    /// Copies a text and appends a NUL.
     pub fn text(&mut self, s: &[u8]) -> *const c_char {
         let start = self.at.wrapping_add(self.used);
         let end = self.used.saturating_add(s.len()).saturating_add(1);
@@ -130,7 +130,7 @@ impl Scratch {
         start.cast()
     }
 
-    /// Lengthens the text that was written last, if there is room.
+    /// Appends to the text that was written last, if there is room.
     pub fn append(&mut self, s: &[u8]) {
         let used = self.used;
         self.used = used.saturating_sub(1);
@@ -138,7 +138,7 @@ impl Scratch {
         self.used = self.used.max(used);
     }
 
-    /// The same in quotes that a shell takes off. The text may hold anything but a NUL.
+    /// [`Scratch::append`], quoted for a shell. The text may contain anything but a NUL.
     pub fn append_quoted(&mut self, s: &[u8]) {
         self.append(b"'");
         for piece in s.split_inclusive(|b| *b == b'\'') {
@@ -153,7 +153,7 @@ impl Scratch {
         self.append(b"'");
     }
 
-    /// Writes an array; gives where it starts. The caller ends it with a null pointer.
+    /// Writes an array and returns its start. The caller ends it with a null pointer.
     pub fn array(&mut self, items: impl Iterator<Item = *const c_char>) -> Strings {
         self.used = self.used.next_multiple_of(size_of::<usize>());
         let start = self.at.wrapping_add(self.used).cast::<*const c_char>();
@@ -168,17 +168,17 @@ impl Scratch {
         start
     }
 
-    /// The mapping, for whoever frees it.
+    /// The mapping, for the process that frees it.
     pub fn raw(&self) -> (usize, usize) {
         (self.at as usize, self.len)
     }
 
-    /// The same, when nothing more is written.
+    /// [`Scratch::raw`], when nothing more is written.
     pub fn into_raw(self) -> (usize, usize) {
         self.raw()
     }
 
-    /// Keeps a mapping for the next, or frees it.
+    /// Keeps a mapping for the next exec, or frees it.
     pub fn free((at, len): (usize, usize)) {
         let keep = len == USUAL && KEPT.compare_exchange(0, at, AcqRel, Relaxed).is_ok();
         if len > 0 && !keep {

@@ -1,4 +1,4 @@
-//! What would an exec do, and is the program of 32 bits?
+//! Foretelling what an exec would run, and whether it is a 32-bit program.
 
 use core::ffi::CStr;
 use core::sync::atomic::AtomicU64;
@@ -17,23 +17,23 @@ use super::environ;
 /// What would run, and how.
 pub struct Target<'a> {
     pub(super) path: Place<'a>,
-    /// A text, to be run with /bin/sh.
+    /// A text, which /bin/sh must run.
     pub(super) shell: bool,
-    /// Of 32 bits.
+    /// A 32-bit program.
     pub(super) foreign: bool,
 }
 
 impl Target<'_> {
-    /// Opens the program for a helper that this process becomes, which inherits it; -1 if that cannot be.
+    /// Opens the program for the helper that this process becomes, which inherits the descriptor; -1 if that fails.
     pub fn open(&self) -> i32 {
         let opened = sys::open(self.path.c(), libc::O_PATH, 0);
         opened.and_then(|fd| sys::fcntl(fd, libc::F_SETFD, 0).map(|_| fd)).unwrap_or(-1)
     }
 }
 
-/// What can be said of an exec before it is done.
+/// What is known of an exec before it happens.
 pub enum Foretold<'a> {
-    /// It would fail, or it names nothing: the real function says how.
+    /// It would fail, or names no program: the real function sets the errno.
     Fails,
     /// It may succeed, but not through the helper.
     Unknown,
@@ -41,18 +41,18 @@ pub enum Foretold<'a> {
     Runs(Target<'a>),
 }
 
-/// How a program is looked for.
+/// How a program is searched.
 #[derive(Clone, Copy)]
 pub struct Way {
     /// Along PATH, if the name has no slash.
     pub search: bool,
-    /// A text without `#!` is run by /bin/sh: as execvp(3), not as execve(2), and posix_spawnp(3) only searches.
+    /// A text without `#!` runs in /bin/sh: so in execvp(3), not in execve(2); posix_spawnp(3) only searches.
     pub shell: bool,
-    /// In another directory than this process', which is not known.
+    /// In another directory than this process's, which is not known.
     pub moves: bool,
 }
 
-/// What would an exec of `file` do?
+/// Foretells what an exec of `file` would do.
 pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
     let along = way.search && !file.to_bytes().contains(&b'/');
     let found = if along || way.moves {
@@ -63,7 +63,7 @@ pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
         target::foretell(file).map(|kind| (Place::Given(file), kind))
     };
     match found {
-        // The helper's is another one, and descriptors may be closed by its exec.
+        // In the helper such a path leads elsewhere, and its exec may close descriptors.
         Ok((path, _)) if search::is_own_view(path.c().to_bytes()) => Foretold::Unknown,
         Ok((path, Kind::Text)) if way.shell => {
             Foretold::Runs(Target { path, shell: true, foreign: false })
@@ -76,21 +76,21 @@ pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
     }
 }
 
-/// `/proc/self/exe`, by the path that it has for others.
+/// `/proc/self/exe`, as the path by which other processes find it.
 #[inline(never)]
 fn this_program(link: &CStr) -> sys::Result<(Place<'_>, Kind)> {
     let id = |path: &CStr| sys::stat(path, true).map(|st| (st.st_dev, st.st_ino));
     let mut room = Room::new(PATH_ROOM)?;
     let _ = sys::readlink(link, room.bytes())?;
-    // It may have been deleted, or replaced.
+    // It may have been deleted or replaced.
     if id(room.c()) != id(link) {
         return Ok((Place::Given(link), Kind::Unknown));
     }
     target::foretell(room.c()).map(|kind| (Place::Built(room), kind))
 }
 
-/// [`foretell`] for execveat(2). A program is run by its path; a script knows itself by what it was
-/// started with, so it cannot.
+/// [`foretell`] for execveat(2). A program is run by its path. A script cannot be: it sees the path with which it was
+/// started.
 pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold<'_> {
     let name = path.to_bytes();
     if name.first() == Some(&b'/') || dir == libc::AT_FDCWD && !name.is_empty() {
@@ -116,7 +116,7 @@ pub fn foretell_at(dir: i32, path: &CStr, flags: i32) -> Foretold<'_> {
     }
 }
 
-/// The path of a descriptor, or of a name in the folder that it is.
+/// The path of a descriptor, or of a name in the directory that it refers to.
 #[inline(never)]
 fn whole_path(dir: i32, name: &[u8]) -> sys::Result<Room> {
     let mut room = Room::new(PATH_ROOM)?;
@@ -125,8 +125,8 @@ fn whole_path(dir: i32, name: &[u8]) -> sys::Result<Room> {
     Ok(room)
 }
 
-/// Is the file behind this descriptor (or its directory) the one at that path? It may be unlinked, or
-/// have none.
+/// Returns whether the file behind this descriptor (or its directory) is the file at that path. It may be unlinked, or
+/// have no path.
 fn same(dir: i32, name: &[u8], whole: &CStr) -> bool {
     let id = |st: libc::stat| (st.st_dev, st.st_ino);
     let by_path = sys::stat(whole, true).map(id);
@@ -134,23 +134,24 @@ fn same(dir: i32, name: &[u8], whole: &CStr) -> bool {
     !target::is_script(whole) && by_fd.is_ok() && by_fd == by_path
 }
 
-/// Does this system run programs of 32 bits? Asked once: before a fork, so that not every child asks.
+/// Returns whether this system runs 32-bit programs. Determined once: before a fork, so that not every child repeats
+/// it.
 pub fn has_foreign() -> bool {
     /// Whoever looks finds the same, so the child of a vfork may write it.
     static ANY: OnceBool = OnceBool::new();
     ANY.get_or_init(target::has_foreign)
 }
 
-/// Is this a program of 32 bits, which says that our library does not fit? With `search` along PATH.
+/// Returns whether this is a 32-bit program, whose ld.so would complain about our library. With `search`, along PATH.
 pub fn is_foreign(file: &CStr, search: bool) -> bool {
     if !has_foreign() {
         return false;
     }
-    // What was started once is not looked at again: most hosts start few programs, many times.
+    // A program is not examined again: most hosts start few programs, many times.
     static NATIVE: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
     let hash = hash(file, search);
     let Some(kept) = NATIVE.get((hash & 0xf) as usize) else { return false };
-    // Relaxed: a number that stands for itself.
+    // Relaxed: the number alone matters.
     if kept.load(Relaxed) == hash {
         return false;
     }
@@ -164,7 +165,7 @@ pub fn is_foreign(file: &CStr, search: bool) -> bool {
     found
 }
 
-/// FNV-1a. Two programs of one hash are taken for one, which costs a line of ld.so's at worst.
+/// FNV-1a. A collision of two programs costs a line from ld.so at worst.
 fn hash(file: &CStr, search: bool) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325u64 ^ u64::from(search);
     let step = |hash: u64, b: &u8| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);

@@ -1,12 +1,12 @@
-//! What a child's environment must have so that the tree below it stays on the pool: this library in
-//! LD_PRELOAD, the pool's word, and make's. Some hosts start their children in an environment of their
-//! own making (scons, tup, `env -i`, sudo); what they leave out is put back there.
+//! The environment of a child, so that the tree below it stays on the pool: this library in LD_PRELOAD, `JSSHIM_POOL`,
+//! and the pool in MAKEFLAGS. Some hosts start their children in an environment of their own making (scons, tup, `env
+//! -i`, sudo); the missing words are added again.
 //!
-//! An environment in which some of these words are left is one that was meant so: `env -u LD_PRELOAD`
-//! and an empty LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.
+//! If some of these words are left, the environment is assumed to be intended: `env -u LD_PRELOAD` and an empty
+//! LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.
 //!
-//! From a program of 32 bits the library is kept away: its ld.so would say that it does not fit. So it is from one in a
-//! root directory that does not have it (chroot, bwrap), where each ld.so would say that it cannot be found.
+//! The library is removed for 32-bit programs, whose ld.so would complain that it does not fit. It is also removed in a
+//! root directory that does not have it (chroot, bwrap), where each ld.so would complain that it cannot be found.
 
 use core::ffi::{c_char, CStr};
 use core::sync::atomic::Ordering::Relaxed;
@@ -28,59 +28,60 @@ use super::bounds;
 use super::environ::{self, Scratch, Strings, END};
 use super::words::{entry, is_fixed, is_us, names_pool, separates, FLAGS, PRELOAD};
 
-/// In the place of the pool's word: MAKEFLAGS names two descriptors that were not those of a pipe when the first
-/// program that was told so started. What has these numbers below is something else.
+/// In place of the pool: MAKEFLAGS names two descriptors that were not those of a pipe when the first program that was
+/// told of them started. Descriptors with these numbers further down are something else.
 const DOUBTED: &CStr = c"JSSHIM_POOL=?";
 
 /// What was found in an environment.
 #[derive(Default)]
 struct Seen {
-    /// Entries.
+    /// The number of entries.
     count: usize,
-    /// The pool's word as it is to be.
+    /// Whether `JSSHIM_POOL` names the pool of this process.
     pool: bool,
-    /// A word of the pool, that one or another.
+    /// Whether `JSSHIM_POOL` names a pool at all.
     ours: bool,
-    /// In its place, that numbers prove nothing.
+    /// Whether it is [`DOUBTED`] instead.
     doubted: bool,
     /// The value of MAKEFLAGS.
     flags: Option<&'static [u8]>,
     preload: Option<&'static [u8]>,
 }
 
-/// The pool's word that is to be put in.
+/// The entry of `JSSHIM_POOL` that must be added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     None,
     Is(*const c_char),
-    /// Only MAKEFLAGS named the pool, and the child does not get that.
+    /// Only MAKEFLAGS named the pool, and the child does not get MAKEFLAGS.
     Unknown,
-    /// MAKEFLAGS names it to the child as well, but by numbers, which are soon those of another pipe. This process
-    /// had it open under the first of them at its start.
+    /// MAKEFLAGS names the pool to the child, too, but by descriptors, which may be another pipe soon. This process had
+    /// the pool open as the first of them at its start.
     Numbered(i32, u64, u64),
 }
 
-/// What must change in it.
+/// The changes that an environment needs.
 pub struct Change {
     count: usize,
     word: Word,
-    /// All of ours has gone.
+    /// None of our words is left.
     scrubbed: bool,
     preload: Option<Preload>,
 }
 
-/// How LD_PRELOAD is to be written.
+/// How LD_PRELOAD must be written.
 #[derive(Clone, Copy)]
 enum Preload {
-    /// This library behind that value.
+    /// This value, followed by this library.
     Behind(&'static [u8]),
-    /// That value without this library, for a program of 32 bits: without what is the same for all kinds.
+    /// This value without the entries of this library that are the same for all kinds of programs; for a 32-bit
+    /// program.
     WithoutFixed(&'static [u8]),
-    /// That value without this library, however it is written.
+    /// This value without this library, however it is written.
     Without(&'static [u8]),
 }
 
-/// One walk over an environment.
+/// Reads an environment once.
 unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
     let mut seen = Seen::default();
     // SAFETY: by the contract of `change`; `word` is a C string or null.
@@ -108,8 +109,9 @@ unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
     seen
 }
 
-/// Is this library out of the reach of what this process execs: it has another root directory now, or is another user
-/// to whom its folder is closed? Async-signal-safe, and by a call that no filter forbids which lets programs start.
+/// Returns whether programs that this process execs cannot reach this library: the process has another root directory
+/// now, or is another user who may not enter the library's directory. Async-signal-safe; makes only a system call that
+/// every filter allows that lets programs start.
 #[inline(never)]
 pub fn is_lost() -> bool {
     let path = objects::own_path(STATE.is_fork());
@@ -117,8 +119,8 @@ pub fn is_lost() -> bool {
     path.to_bytes().first() == Some(&b'/') && sys::access(path, libc::R_OK).is_err_and(lost)
 }
 
-/// What must change in `envp` before a child gets it, of which `foreign` says whether it is of 32 bits, and `lost`
-/// whether the library is out of its reach ([`is_lost`]). `None`: nothing.
+/// The changes that `envp` needs before a child gets it. `foreign` tells whether the child is a 32-bit program, `lost`
+/// whether it cannot reach the library ([`is_lost`]). Returns None if there are none.
 ///
 /// # Safety
 /// `envp` must be NULL or a NULL-terminated array of C strings.
@@ -135,7 +137,7 @@ pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) 
     if lost {
         return Some(without(Preload::Without(seen.preload.filter(|v| entry(v).is_some())?)));
     }
-    // Asked late: most often nothing hangs on it.
+    // Determined late: in most cases it does not matter.
     let preloaded = || STATE.preload().is_some();
     let lacks_us = match seen.preload {
         None => !seen.ours && seen.flags.is_none() && STATE.has_pool(),
@@ -150,14 +152,14 @@ pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) 
         return Some(without(Preload::WithoutFixed(kept?)));
     }
     let scrubbed = restore && seen.preload.is_none();
-    // A child without the library has no use for it.
+    // A child without the library has no use for `JSSHIM_POOL`.
     let loaded = restore || seen.preload.is_some() || !preloaded();
     let word = if loaded { pool_word(word, &seen, scrubbed) } else { Word::None };
     let preload = restore.then(|| Preload::Behind(seen.preload.unwrap_or(b"")));
     (word != Word::None || restore).then_some(Change { count: seen.count, word, scrubbed, preload })
 }
 
-/// `known`: the word of this process' client.
+/// `known`: the entry of this process's client.
 fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
     if !known.is_null() {
         return if seen.pool { Word::None } else { Word::Is(known) };
@@ -171,7 +173,7 @@ fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
     if let Some(word) = first.filter(|s| !starts(*s, DOUBTED.to_bytes_with_nul())) {
         return Word::Is(word);
     }
-    // Of a scrubbed environment MAKEFLAGS' word is put back as it was.
+    // In a scrubbed environment the pool in MAKEFLAGS is restored as it was.
     let told = if scrubbed { STATE.first_flags() } else { seen.flags };
     match told.filter(|flags| names_pool(flags)) {
         Some(_) if seen.doubted => Word::None,
@@ -182,8 +184,8 @@ fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
     }
 }
 
-/// What a child is told of the pool besides the numbers that this process was told of. A host that has made a pool of
-/// its own since has written them itself.
+/// What a child is told of the pool besides the descriptors that this process was told of. A host that has made a pool
+/// of its own since has written MAKEFLAGS itself.
 #[inline(never)]
 fn numbered(told: &[u8]) -> Option<Word> {
     let first = STATE.first_flags()?;
@@ -206,8 +208,8 @@ fn read_end(flags: &[u8]) -> Option<i32> {
 }
 
 impl Change {
-    /// Must the child have this? It can tell its own children what the numbers are worth, unless this process has put
-    /// something else there.
+    /// Returns whether the child must have this. It can tell its own children whether the descriptors are the pool,
+    /// unless this process has opened something else as these.
     pub fn is_due(&self) -> bool {
         let numbered = match self.word {
             Word::Numbered(..) => true,
@@ -220,7 +222,7 @@ impl Change {
             || STATE.first_flags().and_then(read_end).is_some_and(is_other)
     }
 
-    /// Pointers and bytes that [`Change::make`] needs.
+    /// The number of pointers and bytes that [`Change::make`] needs.
     pub fn room(&self) -> (usize, usize) {
         let length = |text: Option<&[u8]>| text.map_or(0, <[u8]>::len);
         let preload = match self.preload {
@@ -235,7 +237,7 @@ impl Change {
     /// The changed environment, in scratch memory.
     ///
     /// # Safety
-    /// `envp` must be the one that was looked at.
+    /// `envp` must be the environment that was passed to [`change`].
     pub unsafe fn make(&self, envp: Strings, scratch: &mut Scratch) -> Strings {
         let preload = match self.preload {
             None => END,
@@ -247,12 +249,12 @@ impl Change {
         let pool = match self.word {
             Word::None => END,
             Word::Is(word) => word,
-            // What there is to look up may be out of bounds, and is not worth it.
+            // What the search needs may be forbidden, and it is not worth the risk.
             Word::Unknown | Word::Numbered(..) if !bounds::are_as_above() => END,
             Word::Unknown => write_pool(scratch),
             Word::Numbered(read, dev, ino) => write_numbered(read, (dev, ino), scratch),
         };
-        // What is written anew, or is one of the settings below, does not stay.
+        // Entries that are written anew, or are among the settings below, are dropped.
         let named = !pool.is_null();
         // SAFETY: by the contract.
         let others = unsafe { environ::pointers(envp) };
@@ -272,7 +274,7 @@ impl Change {
     }
 }
 
-/// The word of the pool that MAKEFLAGS names.
+/// The entry of `JSSHIM_POOL` for the pool that MAKEFLAGS names.
 fn write_pool(scratch: &mut Scratch) -> *const c_char {
     match join::find(settings::of_pool()) {
         Found::Pool(pool, _) => {
@@ -284,8 +286,9 @@ fn write_pool(scratch: &mut Scratch) -> *const c_char {
     }
 }
 
-/// The word of the pool that MAKEFLAGS names by descriptors. The parent has it too, most often, and lives longer than
-/// what is started here; who finds it gone looks for the pool in others.
+/// The entry of `JSSHIM_POOL` for the pool that MAKEFLAGS names by descriptors. It names the parent's descriptor: the
+/// parent usually has the pool, too, and lives longer than the child. A process that finds it gone looks for the pool
+/// in others.
 #[inline(never)]
 fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *const c_char {
     let path = fd_path(sys::getppid(), read);
@@ -297,7 +300,7 @@ fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *
         if !found.is_null() {
             return found;
         }
-        // Who looks for it knows at least what it is, and that it has gone.
+        // A process that looks for it knows at least its identity, and that it is gone.
     }
     let at = scratch.text(POOL_NAME);
     let pool = Pool::new((dev, ino, birth), path, None);
@@ -305,7 +308,7 @@ fn write_numbered(read: i32, (dev, ino): (u64, u64), scratch: &mut Scratch) -> *
     at
 }
 
-/// Is a variable of this name in the environment?
+/// Returns whether a variable of this name is in the environment.
 unsafe fn has(envp: Strings, entry: *const c_char) -> bool {
     // SAFETY: by the contract of `make`.
     unsafe {
@@ -316,7 +319,7 @@ unsafe fn has(envp: Strings, entry: *const c_char) -> bool {
     }
 }
 
-/// `LD_PRELOAD=` with this library behind what is there.
+/// `LD_PRELOAD=` with this library after the old entries.
 fn write_preload(old: &[u8], scratch: &mut Scratch) -> *const c_char {
     let Some(us) = STATE.preload() else { return END };
     let at = scratch.text(PRELOAD);
@@ -328,7 +331,7 @@ fn write_preload(old: &[u8], scratch: &mut Scratch) -> *const c_char {
     at
 }
 
-/// `LD_PRELOAD=` with what is there besides this library, if anything is.
+/// `LD_PRELOAD=` with the other entries, if there are any.
 fn write_others(old: &[u8], is_us: fn(&[u8]) -> bool, scratch: &mut Scratch) -> *const c_char {
     let others = || {
         old.split_inclusive(separates).filter(|part| match part {
@@ -344,7 +347,7 @@ fn write_others(old: &[u8], is_us: fn(&[u8]) -> bool, scratch: &mut Scratch) -> 
     at
 }
 
-/// make's word alone, as this process was given it: nothing else of MAKEFLAGS was there to lose.
+/// MAKEFLAGS with the pool alone, as this process got it: it held nothing else that could be lost.
 fn write_flags(scratch: &mut Scratch) -> *const c_char {
     let Some(flags) = STATE.flags() else { return END };
     let pair: Text<32>;
@@ -357,7 +360,7 @@ fn write_flags(scratch: &mut Scratch) -> *const c_char {
         _ => return END,
     };
     let at = scratch.text(FLAGS);
-    // The leading blank says that there are no letters.
+    // The leading blank means that there are no letters.
     scratch.append(b" -j --jobserver-auth=");
     auth.iter().for_each(|part| scratch.append(part));
     at

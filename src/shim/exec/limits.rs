@@ -1,5 +1,5 @@
-//! How long the arguments of a program may be (execve(2), "Limits on size of arguments and environment"). What we
-//! put in besides must not be what makes them too long.
+//! The limits on a program's arguments (execve(2), "Limits on size of arguments and environment"). Our additions must
+//! not exceed them.
 
 use core::ffi::CStr;
 
@@ -7,21 +7,21 @@ use jsshim_engine::sys;
 
 use super::environ::{self, Strings};
 
-/// Bytes of one string with its NUL (`MAX_ARG_STRLEN`: 32 pages; where pages are larger, it is more).
+/// The most bytes of one string with its NUL (`MAX_ARG_STRLEN`: 32 pages; more where pages are larger).
 pub const STRING_MOST: usize = 32 * 4096;
 
-/// The least and the most that the kernel takes in all, whatever the limit on the stack (`bprm_stack_limits` in its
+/// The least and the greatest total limit of the kernel, whatever the limit on the stack (`bprm_stack_limits` in its
 /// fs/exec.c).
 const ALL_LEAST: u64 = 128 << 10;
 const ALL_MOST: u64 = 6 << 20;
 
-/// For what the kernel adds: the words of a `#!` line, the program's name.
+/// Room for what the kernel adds: the words of a `#!` line, the program's name.
 const ADDED: usize = 1024;
 
-/// For each string, its pointer and its NUL.
+/// The pointer and the NUL of each string.
 const EACH: usize = size_of::<usize>().saturating_add(1);
 
-/// Does the kernel take these arguments, with `more` bytes besides? In doubt it does not.
+/// Returns whether the kernel accepts these arguments with `more` bytes added. In doubt returns false.
 ///
 /// # Safety
 /// Both must be NULL or NULL-terminated arrays of C strings.

@@ -1,4 +1,4 @@
-//! What a new program is given: its environment, and the helper in its place.
+//! What a new program gets: its environment, or the helper in its place.
 
 pub mod bounds;
 pub mod environ;

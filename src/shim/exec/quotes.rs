@@ -1,21 +1,21 @@
-//! Words for a shell.
+//! Quoting words for a shell.
 
 use super::environ::Scratch;
 use super::limits::STRING_MOST;
 
-/// How a text is quoted for a shell, so that it stays the same in one word.
+/// How a text is quoted for a shell, so that it stays one word.
 #[derive(Clone, Copy)]
 pub(super) enum Quotes {
-    /// `'`, which only itself ends.
+    /// `'`: only `'` itself ends it.
     Single,
-    /// `"`, in which four characters need a backslash. For a text with many a `'` that could otherwise be too long.
+    /// `"`: four characters need a backslash. For a text with many `'`, which could otherwise be too long.
     Double,
 }
 
 impl Quotes {
     pub(super) fn of(text: &[u8]) -> Self {
         let is_long = Self::Single.len(text) > STRING_MOST / 2;
-        // In some character sets a part of a letter looks like a backslash (Shift JIS).
+        // In some character sets a byte of a character looks like a backslash (Shift JIS).
         let double = is_long && core::str::from_utf8(text).is_ok();
         if double && Self::Double.len(text) < Self::Single.len(text) {
             Self::Double
@@ -24,7 +24,7 @@ impl Quotes {
         }
     }
 
-    /// How long the text becomes.
+    /// The length of the quoted text.
     pub(super) fn len(self, text: &[u8]) -> usize {
         let of = |b: &u8| match self {
             Self::Single if *b == b'\'' => 4usize,
@@ -67,7 +67,7 @@ pub(crate) fn assign(line: &mut Scratch, entry: &[u8]) {
     line.append(b" ");
 }
 
-/// A word for a shell, and the blank before it.
+/// Appends a blank and a word for a shell.
 pub(crate) fn quote(line: &mut Scratch, word: &[u8]) {
     line.append(b" ");
     line.append_quoted(word);

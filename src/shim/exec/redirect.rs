@@ -1,5 +1,4 @@
-//! What is handed to exec in place of what the host wanted: the helper for a job that is held, and an
-//! environment that names the pool.
+//! The arguments of an exec in place of the host's: the helper for a held job, and an environment that names the pool.
 
 use core::ffi::{c_char, CStr};
 
@@ -16,7 +15,7 @@ use super::keep_env::{self, Change};
 use super::limits::{self, STRING_MOST};
 use super::quotes::{assign, quote, Quotes};
 
-/// Arguments for execve(2), and the memory in which they lie.
+/// Arguments for execve(2), and the memory that holds them.
 pub struct Exec {
     pub path: *const c_char,
     pub argv: Strings,
@@ -25,20 +24,21 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Is it the helper that is exec'ed?
+    /// Returns whether the helper is exec'ed.
     pub fn is_helper(&self) -> bool {
         STATE.client().is_some_and(|c| c.helper.as_ptr() == self.path)
     }
 }
 
-/// What the helper is told of `job`.
+/// The helper's word about `job`.
 fn spec(c: &Client, job: Handle, shell: bool, program: i32) -> Text<340> {
     let inherited = c.pool.inherited.unwrap_or((-1, -1));
     Spec { job, shell, inherited, program, ledger: *c.ledger_path() }.encode()
 }
 
-/// The exec of the helper that holds `job` and then becomes `target`. It [must be allowed](crate::exec::bounds::allow_helper).
-/// `program`: see [`Spec::program`]. `None`: the target might not get its arguments through it.
+/// The exec of the helper that holds `job` and then becomes `target`. It [must be
+/// allowed](crate::exec::bounds::allow_helper). `program`: see [`Spec::program`]. Returns None if the arguments might
+/// not fit.
 ///
 /// # Safety
 /// `argv` and `envp` must be NULL or NULL-terminated arrays of C strings.
@@ -74,13 +74,13 @@ pub unsafe fn held(
     Some(Exec { path: c.helper.as_ptr(), argv, envp, scratch })
 }
 
-/// Java's starter of programs: its parent waits for what it says after it has begun, so it cannot be held
-/// itself, but what it execs can be.
+/// Returns whether this is Java's starter of programs. Its parent waits for what it writes once it has started, so it
+/// cannot be held itself, but the program that it execs can be.
 pub fn is_starter(path: &CStr) -> bool {
     path.to_bytes().ends_with(b"/jspawnhelper")
 }
 
-/// The same exec, of a program that is held at its own first exec.
+/// The host's exec, of a program that is held at its own first exec.
 ///
 /// # Safety
 /// As [`held`].
@@ -106,12 +106,12 @@ pub unsafe fn deferred(
     Some(Exec { path, argv, envp, scratch })
 }
 
-/// The variable by which a [`deferred`] job is told.
+/// The variable that tells a [`deferred`] job its record.
 pub const HELD_NAME: &[u8] = b"JSSHIM_HELD=";
 
-/// The command line for a shell that libc starts in the environment of this process: through the helper,
-/// if it is for a `job` of the ledger, and in an environment that keeps the tree on the pool. `None`: the
-/// command may stay as it is, or has to (no memory, or it would be too long for the kernel).
+/// The command line for a shell that libc starts in the environment of this process. It runs through the helper if it
+/// is for a `job` of the ledger, and in an environment that keeps the tree on the pool. Returns None if the command may
+/// stay as it is, or must (no memory, or too long for the kernel).
 pub fn shell_line(
     job: Option<(&Client, Handle)>,
     command: &CStr,
@@ -125,7 +125,7 @@ pub fn shell_line(
     write_line(job, change, command)
 }
 
-/// Apart from [`shell_line`], which mostly has nothing to do and needs little stack.
+/// A function of its own: [`shell_line`] mostly has nothing to do, and needs little stack.
 #[inline(never)]
 fn write_line(
     job: Option<(&Client, Handle)>,
@@ -136,7 +136,7 @@ fn write_line(
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
     let quotes = Quotes::of(command.to_bytes());
     let helper = job.map_or(0, |(c, _)| c.helper.count_bytes());
-    // Of what stands in front, a text in quotes may be four times as long.
+    // A quoted text in front of the command may be four times as long.
     let front = bytes.checked_mul(5)?.checked_add(helper.checked_mul(4)?)?.checked_add(1600)?;
     let mut scratch = Scratch::new(pointers, front.checked_add(quotes.len(command.to_bytes()))?)?;
     // SAFETY: as above.
@@ -158,7 +158,7 @@ fn write_line(
     }
     scratch.append(if job.is_some() { b" sh -c " } else { b" /bin/sh -c " });
     quotes.put(&mut scratch, command.to_bytes());
-    // SAFETY: the text that was written just now.
+    // SAFETY: the text that was just written.
     let len = unsafe { CStr::from_ptr(line) }.count_bytes();
     let more = len.saturating_add(front);
     // SAFETY: the host's own environment.
@@ -170,8 +170,8 @@ fn write_line(
     Some((line, scratch))
 }
 
-/// The same exec in an environment that keeps the tree on the pool, or keeps our library away from a program that
-/// `foreign` says is of 32 bits, or that cannot find it (`lost`). `None`: it does already.
+/// The host's exec, in an environment that keeps the tree on the pool, or without our library for a 32-bit program
+/// (`foreign`) or a program that cannot find it (`lost`). Returns None if the environment needs no change.
 ///
 /// # Safety
 /// As [`held`].

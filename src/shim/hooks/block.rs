@@ -1,6 +1,6 @@
-//! Doors in which a process sleeps until somebody wakes it: where its slot was lent meanwhile, it waits for one before
-//! it goes on. Otherwise that costs a load, and reading a clock in a process of which it is not known which job it is, until it
-//! has slept for long. Functions of one shape share a body.
+//! Doors in which a process sleeps until another wakes it. If its slot was lent meanwhile, it waits for a slot before
+//! it goes on. Otherwise this costs one load; while the job of the process is not known, also the reading of a clock.
+//! Functions of the same shape share a body.
 
 use crate::job::lent;
 

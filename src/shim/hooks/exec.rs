@@ -1,5 +1,5 @@
-//! Doors through which a process becomes another program. A process that must wait for its slot becomes
-//! the helper first.
+//! Doors through which a process becomes another program. A process that must wait for its slot becomes the helper
+//! first.
 
 use core::ffi::{c_char, c_int, CStr};
 
@@ -75,7 +75,7 @@ pub unsafe fn execvp(file: *const c_char, argv: Strings) -> c_int {
     unsafe { execvpe(real, file, argv, environ::current()) }
 }
 
-/// `execl`, its arguments as an array.
+/// `execl` with its arguments as an array.
 ///
 /// # Safety
 /// As execl(3).
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn execl_list(path: *const c_char, argv: Strings) -> c_int
     unsafe { execv(path, argv) }
 }
 
-/// `execlp`, its arguments as an array.
+/// `execlp` with its arguments as an array.
 ///
 /// # Safety
 /// As execlp(3).
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn execlp_list(file: *const c_char, argv: Strings) -> c_in
     unsafe { execvp(file, argv) }
 }
 
-/// `execle`, its arguments as an array; the environment follows the NULL.
+/// `execle` with its arguments as an array; the environment follows the NULL.
 ///
 /// # Safety
 /// As execle(3).
@@ -140,7 +140,7 @@ pub unsafe fn fexecve(
     envp: Strings,
 ) -> c_int {
     if argv.is_null() || envp.is_null() {
-        // It refuses what execve(2) takes.
+        // It refuses NULL, which execve(2) accepts.
         return real(fd, argv, envp);
     }
     let target = || foretell::foretell_at(fd, c"", libc::AT_EMPTY_PATH);
@@ -149,7 +149,7 @@ pub unsafe fn fexecve(
     unsafe { exec(target, foreign, argv, envp, |envp| real(fd, argv, envp)) }
 }
 
-/// What would run. With `search` along PATH, and a text by the shell, as execvp(3).
+/// What would run. With `search`, the program is searched along PATH, and a text runs in the shell, as in execvp(3).
 unsafe fn by_path<'a>(file: *const c_char, search: bool) -> Foretold<'a> {
     if file.is_null() {
         return Foretold::Fails;
@@ -159,14 +159,14 @@ unsafe fn by_path<'a>(file: *const c_char, search: bool) -> Foretold<'a> {
     foretell::foretell(unsafe { CStr::from_ptr(file) }, way)
 }
 
-/// Is it a program into which our library does not fit?
+/// Returns whether this is a program into which our library does not fit.
 unsafe fn is_foreign(file: *const c_char, search: bool) -> bool {
     // SAFETY: the host's string.
     !file.is_null() && foretell::is_foreign(unsafe { CStr::from_ptr(file) }, search)
 }
 
-/// Every door of this file. `target` says what would run, `foreign` whether it is of 32 bits, `run` is the
-/// exec that the host asked for, in an environment of our choice.
+/// The common part of this file's doors. `target` foretells what would run, `foreign` tells whether it is a 32-bit
+/// program, and `run` is the host's exec in an environment of our choice.
 unsafe fn exec<'a>(
     target: impl FnOnce() -> Foretold<'a>,
     foreign: impl FnOnce() -> bool,
@@ -220,7 +220,7 @@ unsafe fn exec<'a>(
     let changed =
         unsafe { redirect::plain(core::ptr::null(), argv, envp, keep_env::is_lost(), foreign) };
     let failed = changed.map(|x| with_scratch(place, x, |x| run(x.envp)));
-    // What is too long with our words goes as the host gave it.
+    // If the arguments are too long with our words, exec with the host's own.
     let failed = failed.filter(|_| errno() != libc::E2BIG).unwrap_or_else(|| run(envp));
     if let Some(ticket) = own {
         life::started(ticket, -1);
@@ -230,7 +230,7 @@ unsafe fn exec<'a>(
 
 type Place = &'static Pending;
 
-/// Becomes the helper. Returns if the target would not exec, or if it cannot be held.
+/// Becomes the helper. Returns if the target would fail to exec, or if the job cannot be held.
 unsafe fn hold<'a>(
     job: Handle,
     place: Option<Place>,
@@ -239,16 +239,16 @@ unsafe fn hold<'a>(
     envp: Strings,
 ) {
     let Some(client) = STATE.client() else { return };
-    // First: to look at the target may be out of bounds.
+    // First: examining the target may be forbidden.
     if !bounds::allow_helper(client) {
         return life::overdraw(job);
     }
     match target() {
-        // The real function gives the host its errno.
+        // The real function sets the errno for the host.
         Foretold::Fails => return,
         Foretold::Unknown => {}
         Foretold::Runs(target) => {
-            // From now on it may be deleted. The helper inherits it.
+            // The program may be deleted from now on. The helper inherits the descriptor.
             let file = target.open();
             // SAFETY: the host's arguments.
             if let Some(x) = unsafe { redirect::held(client, job, target, file, argv, envp) } {
@@ -262,7 +262,7 @@ unsafe fn hold<'a>(
     life::overdraw(job);
 }
 
-/// Execs with arguments in scratch memory. On failure it is freed here; on success the memory goes with
+/// Execs with arguments in scratch memory. If it fails, the memory is freed here; if it succeeds, the memory goes with
 /// the process, except in a `vfork` child, whose parent frees it.
 fn with_scratch(place: Option<Place>, x: Exec, run: impl FnOnce(&Exec) -> c_int) -> c_int {
     let raw = x.scratch.raw();

@@ -1,5 +1,4 @@
-//! Doors through which a process ends. What exit(3) runs at its end, the destructor below, is enough for
-//! it; the others run nothing.
+//! Doors through which a process ends. For exit(3) the destructor below suffices; the others run no destructor.
 
 use core::ffi::c_int;
 

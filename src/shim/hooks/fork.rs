@@ -19,7 +19,7 @@ use crate::job::vforks::{self, Pending};
 use crate::job::{first, lent, life, names, stats};
 use crate::start::{join, late};
 
-/// The body of `fork` and `__fork`; `site` is where it was called.
+/// The body of `fork` and `__fork`; `site` is the return address.
 ///
 /// # Safety
 /// As fork(2).
@@ -59,14 +59,14 @@ pub unsafe fn forkpty(
     size: *const c_void,
 ) -> c_int {
     next::prepare();
-    // Its programs exec, so the call site is of no interest.
+    // Its programs exec, so the call site does not matter.
     let forking = Forking::begin(0);
     let pid = real(master, name, mode, size);
     forking.returned(pid);
     pid
 }
 
-/// The body of daemon(3): the process goes on as its own child, whose parent has ended with its slot.
+/// The body of daemon(3): the process goes on as its own child, and the parent has ended with its slot.
 ///
 /// # Safety
 /// As daemon(3).
@@ -84,19 +84,19 @@ pub unsafe fn daemon(
     ret
 }
 
-/// A fork under way, in both of its processes.
+/// A fork in progress, in both of its processes.
 struct Forking {
     ticket: Ticket,
     site: Option<&'static Site>,
-    /// Its children are known to exec: one more need not say so.
+    /// Children of the site are known to exec: this child need not note it.
     is_known: bool,
-    /// Its slot is a token, which is to be kept even if its client is killed before it can note the child.
+    /// The slot is a token, which must be kept even if the client is killed before it can store the child's pid.
     on_token: bool,
-    /// A trace is written. Asked before, since the ledger is not mapped in a child until that looks.
+    /// A trace is written. Read before the fork, since the ledger is not mapped in a child until the child reads it.
     traced: bool,
     /// The child waits inside the fork.
     worker: bool,
-    /// This is no process of ours, but on the memory of one.
+    /// This is not a process of ours, but runs on the memory of one.
     foreign: bool,
 }
 
@@ -120,7 +120,7 @@ impl Forking {
         Self { ticket, site, is_known, on_token, traced, worker, foreign }
     }
 
-    /// The fork has given `pid`: 0 in the child.
+    /// Called when the fork has returned `pid`: 0 in the child.
     fn returned(&self, pid: c_int) {
         if pid == 0 {
             return self.in_child();
@@ -191,7 +191,8 @@ fn forked(held: Option<Handle>) {
     lent::forked();
 }
 
-/// The child of a held job will become the helper at its exec: one that is not to be had is told of here.
+/// The child of a held job becomes the helper at its exec. If the helper is missing, warns here and starts the job
+/// without a slot.
 fn needs_helper(ticket: Ticket) {
     let Ticket::Held(job) = ticket else { return };
     let client = STATE.client().filter(|c| !c.helper.is_empty());
@@ -200,7 +201,7 @@ fn needs_helper(ticket: Ticket) {
     }
 }
 
-/// The start of a cloned process with memory of its own.
+/// The start of a cloned process with its own memory.
 struct Start {
     forking: Forking,
     run: unsafe extern "C" fn(*mut c_void) -> c_int,
@@ -215,7 +216,7 @@ unsafe extern "C" fn start(data: *mut c_void) -> c_int {
     unsafe { (start.run)(start.argument) }
 }
 
-/// The body of clone(3). A thread is not ours to judge.
+/// The body of clone(3). A thread is not gated.
 ///
 /// # Safety
 /// As clone(3).
@@ -238,7 +239,7 @@ pub unsafe fn clone(
         return clone_sibling(flags, run, argument, by);
     }
     if flags & libc::CLONE_VM == 0 {
-        // What it runs tells what it is for.
+        // The function that it runs stands for the call site.
         let start_data = Start { forking: Forking::begin(run as usize), run, argument };
         not_held(start_data.forking.ticket, flags);
         let pid = by(Some(start), (&raw const start_data).cast_mut().cast());
@@ -252,7 +253,7 @@ pub unsafe fn clone(
         vfork_left(number, pid);
         return pid;
     }
-    // It runs on this memory beside us: nothing in it can wait for a slot.
+    // It runs on this memory beside us: it cannot wait for a slot.
     let ticket = life::begin();
     if let Ticket::Held(job) = ticket {
         life::overdraw(job);
@@ -262,8 +263,8 @@ pub unsafe fn clone(
     pid
 }
 
-/// A process that makes a sibling of itself goes on as that, as the sandboxes of nix-build and of containers do: the
-/// sibling has its slot, and the parent finds the job in it.
+/// A process that makes a sibling goes on as that sibling, as the sandboxes of nix-build and of containers do: the
+/// sibling has its slot, and is where the parent finds the job.
 fn clone_sibling(
     flags: c_int,
     run: unsafe extern "C" fn(*mut c_void) -> c_int,
@@ -278,14 +279,14 @@ fn clone_sibling(
     life::hand_on(by(Some(start), (&raw const start_data).cast_mut().cast()))
 }
 
-/// A child that shares our descriptors cannot be held: what it opens for the helper would stay open here.
+/// A child that shares our descriptors cannot be held: a descriptor that it opens for the helper would stay open here.
 fn not_held(ticket: Ticket, flags: c_int) {
     if let (Ticket::Held(job), true) = (ticket, flags & libc::CLONE_FILES != 0) {
         life::overdraw(job);
     }
 }
 
-/// Before `vfork`: the slot. Gives what [`vfork_after`] needs, or 0.
+/// Called before `vfork`: gets the slot. Returns the argument of [`vfork_after`], or 0.
 pub extern "C" fn vfork_before() -> usize {
     if late::foreign() {
         return 0;
@@ -293,7 +294,7 @@ pub extern "C" fn vfork_before() -> usize {
     next::prepare();
     let ticket = life::begin_here();
     needs_helper(ticket);
-    // Now, not before: a handler of the host may have run meanwhile, with a vfork of its own.
+    // Only now: a handler of the host may have run meanwhile, with a vfork of its own.
     let number = vforks::enter(thread_pointer(), ticket);
     if number.is_none() {
         life::started(ticket, -1);
@@ -301,7 +302,7 @@ pub extern "C" fn vfork_before() -> usize {
     number.unwrap_or(0)
 }
 
-/// After `vfork`, in the parent only. `ret` is the kernel's answer.
+/// Called after `vfork`, in the parent only. `ret` is the result of the system call.
 pub extern "C" fn vfork_after(ret: isize, number: usize) -> c_int {
     vfork_left(number, ret as c_int);
     if ret < 0 {
@@ -310,7 +311,7 @@ pub extern "C" fn vfork_after(ret: isize, number: usize) -> c_int {
     ret as c_int
 }
 
-/// The child of place `number` has exec'ed or ended; `pid` < 0: there is none.
+/// The child of entry `number` has exec'ed or ended; `pid` < 0: there is none.
 fn vfork_left(number: usize, pid: c_int) {
     if let Some(place) = vforks::get(number) {
         life::started(place.leave(), pid);
@@ -323,11 +324,11 @@ pub enum Role {
     Own(Option<Handle>),
     /// The child of a `vfork` of ours.
     Vfork(&'static Pending),
-    /// None of our business.
+    /// Not gated.
     Stranger,
 }
 
-/// See [`Role`].
+/// The [`Role`] of this process.
 pub fn role() -> Role {
     if !STATE.foreign() {
         let held = STATE.take_held().inspect(|_| {
@@ -338,7 +339,7 @@ pub fn role() -> Role {
     vforks::of(thread_pointer()).map_or(Role::Stranger, Role::Vfork)
 }
 
-/// A held job may have been granted its slot meanwhile.
+/// Returns whether the job is still held: it may have been granted its slot meanwhile.
 pub fn still_held(job: Handle) -> bool {
     let record = STATE.client().and_then(|c| c.ledger().get(job));
     record.is_some_and(|r| r.state() == Slot::Held)

@@ -1,4 +1,4 @@
-//! The bodies of the hooks, by kind of door. Each gets the function behind it first.
+//! The bodies of the hooks, by kind of door. The first argument of each is the function behind the door.
 
 pub mod block;
 pub mod exec;

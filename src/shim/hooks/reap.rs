@@ -1,4 +1,4 @@
-//! Doors through which a child is collected: its slot is free then, if the sweep has not seen it before.
+//! Doors through which a child is reaped: its slot becomes free, if the sweep has not freed it before.
 
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
@@ -119,10 +119,10 @@ fn has_ended(status: c_int) -> bool {
     libc::WIFEXITED(status) || libc::WIFSIGNALED(status)
 }
 
-/// Any child, for waitpid(2).
+/// Any child, as in waitpid(2).
 const ANY: c_int = -1;
 
-/// A wait for any child, if it is one: what is ours of the children is not there.
+/// A wait; if it is for any child, it does not see our own children.
 fn any(is_any: bool, options: c_int, real: impl Fn() -> c_int) -> c_int {
     if !is_any {
         return real();
@@ -134,7 +134,8 @@ fn any(is_any: bool, options: c_int, real: impl Fn() -> c_int) -> c_int {
     }
 }
 
-/// A wait that sees the children which send no signal, too, our keeper among them. `of` says whom it has shown, or 0.
+/// A wait that also sees children without exit signal, our keeper among them. `of` returns the pid from the result, or
+/// 0.
 #[inline(never)]
 fn without_ours(options: c_int, real: impl Fn() -> c_int, of: impl Fn(&c_int) -> c_int) -> c_int {
     let Some(keeper) = STATE.client().map(|c| c.keeper()).filter(|k| k.is_there()) else {
@@ -149,12 +150,12 @@ fn without_ours(options: c_int, real: impl Fn() -> c_int, of: impl Fn(&c_int) ->
         if !keeper.is(pid) {
             return ret;
         }
-        // Shown without being collected, it would be shown again.
+        // If it is returned without being reaped, it would be returned again.
         let _ = sys::reap_clone(pid);
     }
 }
 
-/// The body of waitid(2). WNOWAIT collects nothing, so the slot of what it shows goes with the sweep.
+/// The body of waitid(2). WNOWAIT reaps nothing: the slot of that child is freed by the sweep.
 ///
 /// # Safety
 /// As waitid(2).
@@ -171,7 +172,7 @@ pub unsafe fn waitid(
     let ret = if kind == libc::P_ALL {
         life::before_wait();
         let shown = |ret: &c_int| {
-            // SAFETY: after a success it is filled in.
+            // SAFETY: filled in by a successful call.
             unsafe {
                 if *ret == 0 {
                     (*to).si_pid()
@@ -187,8 +188,8 @@ pub unsafe fn waitid(
     } else {
         wait()
     };
-    // SAFETY: the host's siginfo, or our own in place of a null one; what the kernel filled in is read only
-    // after a success.
+    // SAFETY: the host's siginfo, or our own in place of a null one; it is read only after a success, which fills it
+    // in.
     unsafe {
         let ended = ret == 0
             && options & libc::WNOWAIT == 0
@@ -200,8 +201,8 @@ pub unsafe fn waitid(
     ret
 }
 
-/// Calls `real` with a status word of our own where the host gave none, and ends the job of a child
-/// that has ended; one that stopped or continued has not.
+/// Calls `real` with a status word of our own if the host gave none. Ends the job of a child that has ended, not of one
+/// that has stopped or continued.
 unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_int {
     let mut own = 0;
     let to = if status.is_null() { &raw mut own } else { status };

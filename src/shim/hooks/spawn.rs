@@ -1,4 +1,4 @@
-//! posix_spawn(3) and its relatives: a child that is made and becomes its program in one call.
+//! posix_spawn(3) and its relatives: one call makes a child and execs its program.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 use core::sync::atomic::AtomicUsize;
@@ -26,22 +26,22 @@ type SpawnFn = unsafe extern "C" fn(
     Strings,
 ) -> c_int;
 
-/// The version of posix_spawn(3) that runs a text without `#!` with the shell, as execvp(3) does: that
-/// of programs linked before glibc 2.15.
+/// The version of posix_spawn(3) that runs a text without `#!` with the shell, as execvp(3) does. Programs linked
+/// before glibc 2.15 use it.
 const OLD: &CStr = c"GLIBC_2.2.5";
 
-/// One call, without what may be replaced.
+/// One call, without the arguments that may be replaced.
 struct Door {
-    /// Along PATH.
+    /// Searches along PATH.
     search: bool,
     actions: *const c_void,
-    /// Is a text for the shell?
+    /// Whether a text runs in the shell.
     shell: bool,
-    /// Is the caller a process of ours, not another one on its memory?
+    /// Whether the caller is a process of ours, not another one on its memory.
     ours: bool,
 }
 
-/// The body of posix_spawn(3); `caller` is where it returns to.
+/// The body of posix_spawn(3); `caller` is the return address.
 ///
 /// # Safety
 /// As posix_spawn(3).
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn posix_spawn_from(
     unsafe { spawn_by(real, search, pid, path, actions, attributes, argv, envp, caller) }
 }
 
-/// The body of posix_spawnp(3); `caller` is where it returns to.
+/// The body of posix_spawnp(3); `caller` is the return address.
 ///
 /// # Safety
 /// As posix_spawnp(3).
@@ -89,7 +89,7 @@ unsafe fn spawn_by(
     envp: Strings,
     caller: usize,
 ) -> c_int {
-    // Asked beforehand: a failed attempt would show, by the SIGCHLD of its child.
+    // Determined beforehand: a failed attempt would be visible by the SIGCHLD of its child.
     let [plain, searching] = &CALLERS;
     let kept = if search { searching } else { plain };
     let ours = !late::foreign();
@@ -171,16 +171,16 @@ pub unsafe fn pidfd_spawnp(
     })
 }
 
-/// The pid of a child of which the host is told the pidfd only.
+/// The pid of a child of which the host gets the pidfd only.
 unsafe fn by_pidfd(pidfd: *const c_int, error: ErrorNumber) -> (c_int, c_int) {
     if error.0 != 0 || pidfd.is_null() {
         return (error.0, -1);
     }
-    // SAFETY: the host's variable, which a success has filled in.
+    // SAFETY: the host's variable, which a successful call has filled in.
     (0, proc::pid_of(unsafe { pidfd.read() }).unwrap_or(-1))
 }
 
-/// The life of a spawn. `call` makes the child: an error number, and the pid.
+/// The life of a spawn. `call` makes the child and returns an error number and the pid.
 unsafe fn spawn(
     door: &Door,
     file: *const c_char,
@@ -193,14 +193,15 @@ unsafe fn spawn(
     unsafe { names::ticket(ticket, argv) };
     // SAFETY: the host's arguments.
     let held = unsafe { door.held(ticket, file, argv, envp) };
-    // An error of the host's file actions would be the same again. But the helper may have gone meanwhile, or be out of
-    // bounds for this process (landlock(7)), which nobody tells beforehand.
+    // An error of the host's file actions would occur again. But the helper may be gone by now, or be forbidden to this
+    // process (landlock(7)), which cannot be determined beforehand.
     let lost = || STATE.client().is_none_or(|c| !bounds::has_helper(c));
     let again = |error| matches!(error, libc::E2BIG | libc::EACCES) || error != 0 && lost();
     let by_helper = held.as_ref().is_some_and(Exec::is_helper);
     let held = held.map(|x| with(x, &call)).filter(|(error, _)| !again(*error));
     let (error, child) = held.unwrap_or_else(|| {
-        // Not held, or the helper could not be exec'ed: the argument list is too long with its words, say.
+        // Not held, or the helper could not be exec'ed, for example because the argument list is too long with its
+        // words.
         if let Ticket::Held(job) = ticket {
             life::overdraw(job);
         }
@@ -216,7 +217,7 @@ unsafe fn spawn(
     error
 }
 
-/// One call with arguments in scratch memory.
+/// Makes the call with arguments in scratch memory.
 fn with(
     x: Exec,
     call: &impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
@@ -227,7 +228,7 @@ fn with(
 }
 
 impl Door {
-    /// What to spawn for a held job. `None`: it is not held, or cannot be.
+    /// The arguments that spawn a held job through the helper. Returns None if the job is not held, or cannot be.
     unsafe fn held(
         &self,
         ticket: Ticket,
@@ -252,7 +253,7 @@ impl Door {
         }
     }
 
-    /// What to spawn otherwise, if not what the host gave.
+    /// The arguments of any other spawn, if they differ from the host's.
     unsafe fn plain(&self, file: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
         if file.is_null() || !self.ours {
             return None;
@@ -270,9 +271,9 @@ impl Door {
             file,
             Way {
                 search: self.search,
-                // Of a text along PATH, the old version hands the shell the bare name.
+                // Along PATH, the old version passes the bare name of a text to the shell.
                 shell: self.shell && !along,
-                // By the file actions: what is in them only libc knows.
+                // The file actions may change the directory; only libc knows their contents.
                 moves: !self.actions.is_null(),
             },
         )

@@ -1,7 +1,6 @@
-//! Doors of the C library that run a command with the shell: system(3), wordexp(3), popen(3), pclose(3),
-//! and fclose(3) of such a stream. libc's own spawn and wait in them cannot be seen, so the job is known by
-//! the call or by its stream, and its process makes itself known: where there is a ledger, the command
-//! is run through the helper.
+//! Doors of the C library that run a command with the shell: system(3), wordexp(3), popen(3), pclose(3), and fclose(3)
+//! of such a stream. libc's own spawn and wait in them cannot be hooked. So the job is identified by the call or by its
+//! stream. If there is a ledger, the command runs through the helper, and so the process stores its own pid.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -21,15 +20,15 @@ use crate::job::{life, names};
 /// As system(3).
 pub unsafe fn system(real: impl Fn(*const c_char) -> c_int, command: *const c_char) -> c_int {
     if command.is_null() {
-        // Only asks whether there is a shell.
+        // This only asks whether there is a shell.
         return real(command);
     }
     let ticket = life::begin();
     // SAFETY: the host's command.
     names::command(ticket, unsafe { CStr::from_ptr(command) });
     if let Ticket::Held(job) = ticket {
-        // A process that sleeps in system(3) drains no pipe and reaps nobody: its jobs may wait for it,
-        // so this one must not wait for them.
+        // A process that sleeps in system(3) drains no pipe and reaps no child. Its jobs may wait for it, so this job
+        // must not wait for them.
         if proc::stat(0).is_none_or(|s| s.threads == 1) {
             life::overdraw(job);
         }
@@ -43,8 +42,8 @@ pub unsafe fn system(real: impl Fn(*const c_char) -> c_int, command: *const c_ch
     ret
 }
 
-/// The body of wordexp(3), whose command substitutions run one after the other while the caller waits.
-/// They are in the middle of other words, so none can be held.
+/// The body of wordexp(3), whose command substitutions run one after the other while the caller waits. They are parts
+/// of other words, so none can be held.
 ///
 /// # Safety
 /// As wordexp(3).
@@ -95,13 +94,12 @@ pub unsafe fn popen(
     stream
 }
 
-/// The body of pclose(3), and of fclose(3), which of a stream of popen(3) is the same and of any other
-/// nothing of ours.
+/// The body of pclose(3) and fclose(3). For a stream of popen(3) both do the same; other streams are not ours.
 ///
 /// # Safety
 /// As pclose(3).
 pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) -> c_int {
-    // Taken out first: once closed, another thread may be given the same address.
+    // Removed first: once the stream is closed, another thread may get the same address.
     let ticket = used().iter().find_map(|s| s.take(stream));
     match ticket {
         Some(ticket) => life::through(ticket, || real(stream)),
@@ -109,8 +107,8 @@ pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) ->
     }
 }
 
-/// The command line that runs `command` through the helper, where there is a ledger, so that its process
-/// is in there and waits if it is held. `None`: it runs as it is.
+/// The command line that runs `command` through the helper, if there is a ledger: then its process is in the ledger,
+/// and waits if it is held. Returns None if the command must run as it is.
 unsafe fn through_helper(
     ticket: Ticket,
     command: *const c_char,
@@ -141,15 +139,15 @@ struct Stream {
 
 const FILLING: usize = 1;
 
-/// Streams at once; the commands of further ones are not gated.
+/// The most streams at once; the commands of further ones are not gated.
 #[link_section = ".bss.z"]
 static STREAMS: [Stream; 128] =
     [const { Stream { address: AtomicUsize::new(0), ticket: AtomicU64::new(0) } }; 128];
 static ANY_STREAM: AtomicBool = AtomicBool::new(false);
 
-/// The table, if it has been used. Otherwise it is not looked at: its page would be mapped for that.
+/// The table, if it has been used. An unused table is not read: that would map its page.
 fn used() -> &'static [Stream] {
-    // Acquire: whoever finds a stream finds this set before.
+    // Acquire: whoever finds a stream finds this set.
     if ANY_STREAM.load(Acquire) {
         &STREAMS
     } else {
@@ -157,20 +155,20 @@ fn used() -> &'static [Stream] {
     }
 }
 
-/// Notes the job of a stream. `false`: there is no place.
+/// Stores the job of a stream. Returns false if the table is full.
 fn keep_stream(stream: *mut c_void, ticket: Ticket) -> bool {
     ANY_STREAM.store(true, Release);
     STREAMS.iter().any(|s| s.keep(stream, ticket))
 }
 
 impl Stream {
-    /// Takes this place, if it is free.
+    /// Takes this entry if it is free.
     fn keep(&self, stream: *mut c_void, ticket: Ticket) -> bool {
         let free = self.address.load(Relaxed) == 0
             && self.address.compare_exchange(0, FILLING, AcqRel, Relaxed).is_ok();
         if free {
             self.ticket.store(ticket::pack(ticket), Relaxed);
-            // Release: who finds the stream finds its ticket.
+            // Release: whoever finds the stream finds its ticket.
             self.address.store(stream as usize, Release);
         }
         free
@@ -190,7 +188,7 @@ impl Stream {
     }
 }
 
-/// In a forked child the streams are its parent's.
+/// Forgets the streams in a forked child: they are its parent's.
 pub fn forget_streams() {
     for s in used().iter().filter(|s| s.address.load(Relaxed) != 0) {
         s.leave();

@@ -1,9 +1,9 @@
-//! errno, and what a function gives that this libc does not have.
+//! errno, and the results of functions that this libc does not have.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 
-/// What a function gives that this libc does not have.
+/// The result of a function that this libc does not have.
 pub trait Missing {
     /// Sets errno where the function would.
     fn missing() -> Self;
@@ -28,13 +28,13 @@ impl Missing for *mut c_void {
     }
 }
 
-/// What the last libc function that failed has said.
+/// The error of the last libc function that failed.
 pub fn errno() -> c_int {
     // SAFETY: this thread's own errno.
     unsafe { *libc::__errno_location() }
 }
 
-/// What a libc function does when it fails.
+/// Sets errno and returns -1, as a failing libc function does.
 pub fn fail(errno: c_int) -> c_int {
     // SAFETY: this thread's own errno.
     unsafe { *libc::__errno_location() = errno };

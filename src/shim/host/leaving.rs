@@ -1,9 +1,8 @@
-//! Code of the host that does not return to us: a signal handler that jumps (siglongjmp(3)) out of a wait,
-//! or a thread that is cancelled in one. What was under way must not be lost then.
+//! Code of the host that does not return to us: a signal handler that jumps (siglongjmp(3)) out of a wait, or a thread
+//! that is cancelled in one. The pending work must not be lost then.
 //!
-//! glibc runs the cleanup handlers of the frames that are left, in both cases, while their memory is
-//! still there (pthread_cleanup_push(3), `__pthread_cleanup_upto`). Before glibc 2.34 it does so only
-//! in programs with libpthread.
+//! In both cases glibc runs the cleanup handlers of the frames that are left, while their memory is still there
+//! (pthread_cleanup_push(3), `__pthread_cleanup_upto`). Before glibc 2.34 it does so only in programs with libpthread.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
@@ -27,14 +26,14 @@ static PUSH: Next<unsafe extern "C" fn(*mut Buffer, Routine, *mut c_void)> =
 #[link_section = "jsshim_doors"]
 static POP: Next<unsafe extern "C" fn(*mut Buffer, c_int)> = Next::new("_pthread_cleanup_pop\0");
 
-/// Runs `body`; if it is left without returning, `leave` gets `data`. It must be async-signal-safe.
+/// Runs `body`. If it is left without returning, calls `leave` with `data`; `leave` must be async-signal-safe.
 pub fn guarded<T, R>(data: &mut T, leave: fn(&mut T), body: impl FnOnce(&mut T) -> R) -> R {
     struct Both<'a, T> {
         data: *mut T,
         leave: fn(&'a mut T),
     }
     unsafe extern "C" fn left<T>(both: *mut c_void) {
-        // SAFETY: the struct below, whose frame is still there; `body` does not go on.
+        // SAFETY: the struct below, whose frame is still there; `body` does not continue.
         unsafe {
             let both = &*both.cast::<Both<'_, T>>();
             (both.leave)(&mut *both.data);

@@ -1,4 +1,4 @@
-//! The C library of the host that we are loaded into.
+//! The host's C library, into which we are loaded.
 
 pub mod errno;
 pub mod leaving;

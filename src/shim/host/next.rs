@@ -1,10 +1,10 @@
-//! The functions behind ours: the next definition of a symbol after this library, found in the loaded
-//! objects' own hash tables.
+//! The functions behind our hooks: the next definition of a symbol after this library, found in the hash tables of the
+//! loaded objects.
 //!
-//! Why not dlsym(3) with RTLD_NEXT: linked here it would bind `dlsym@GLIBC_2.34`, and ld.so refuses to
-//! run any program with such a library on an older glibc; linked to libdl it would be a second
-//! DT_NEEDED. dl_iterate_phdr(3) is in libc.so.6 since 2.2.4. It takes the loader's lock, so what a
-//! forked child may call is looked up before the fork ([`prepare`]).
+//! Why not dlsym(3) with RTLD_NEXT: linked here it would bind `dlsym@GLIBC_2.34`, and ld.so refuses to run any program
+//! with such a library on an older glibc; linked to libdl it would be a second DT_NEEDED. dl_iterate_phdr(3) is in
+//! libc.so.6 since 2.2.4. It takes the loader's lock, so all functions that a forked child may call are looked up
+//! before the fork ([`prepare`]).
 
 use core::ffi::CStr;
 use core::marker::PhantomData;
@@ -18,15 +18,15 @@ use once_cell::race::{OnceBool, OnceNonZeroUsize};
 
 use super::objects::{self, Definitions, Object};
 
-/// A function of type `F` to be found behind ours. All of them lie in the section `jsshim_doors`.
+/// A function of type `F` behind a hook. All of them lie in the section `jsshim_doors`.
 #[repr(C)]
 pub struct Next<F> {
-    /// Its name and where it is.
+    /// Its name and its address.
     pub symbol: Symbol,
     kind: PhantomData<F>,
 }
 
-/// See [`Next`]. Without pointers, so that the loader has nothing to write here.
+/// The name and address of a [`Next`]. Without pointers, so that the loader writes nothing here.
 #[repr(C)]
 pub struct Symbol {
     /// A C string.
@@ -53,19 +53,19 @@ impl<F: Copy> Next<F> {
         Self { symbol: Symbol { name: bytes, at: OnceNonZeroUsize::new() }, kind: PhantomData }
     }
 
-    /// The function, looked up once. `None`: this libc has no such function.
+    /// The function, looked up once. Returns None if this libc has no such function.
     pub fn get(&self) -> Option<F> {
         let at = self.symbol.at.get_or_try_init(|| self.symbol.look_up().ok_or(()));
         function(at.map_or(0, NonZeroUsize::get))
     }
 
-    /// The function in an older version than the newest.
+    /// The function in a version older than the newest.
     pub fn old(&self) -> Option<F> {
         function(self.symbol.next().old)
     }
 
-    /// Was the object that `caller` is in linked to this `version` of the function? The last answer is kept,
-    /// and in a forked child (`is_fork`) nothing else is looked up, since the loader's lock may be held there.
+    /// Returns whether the object that contains `caller` was linked to this `version` of the function. The last answer
+    /// is kept. In a forked child (`is_fork`) only that is used: the loader's lock may be held there.
     pub fn is_bound_to(
         &self,
         version: &CStr,
@@ -95,7 +95,7 @@ fn function<F: Copy>(at: usize) -> Option<F> {
 }
 
 extern "C" {
-    /// Where the section begins, and where it ends; the linker tells (`layout.ld`).
+    /// The start and the end of the section; the linker defines them (`layout.ld`).
     #[link_name = "__start_jsshim_doors"]
     static FIRST: u8;
     #[link_name = "__stop_jsshim_doors"]

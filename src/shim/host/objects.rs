@@ -1,4 +1,4 @@
-//! The loaded objects: which one an address is in, and what their own symbol tables say (elf(5)).
+//! The loaded objects: which one contains an address, and their own symbol tables (elf(5)).
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 use core::num::NonZeroUsize;
@@ -8,8 +8,8 @@ use once_cell::race::OnceNonZeroUsize;
 
 type Info = libc::dl_phdr_info;
 
-/// Goes through the loaded objects in the loader's order, until `visit` says that it has seen enough.
-/// Takes the loader's lock, as dl_iterate_phdr(3) does.
+/// Calls `visit` with the loaded objects in the loader's order, until it returns true. Takes the loader's lock, as
+/// dl_iterate_phdr(3) does.
 pub fn each<F: FnMut(&Info) -> bool>(mut visit: F) {
     // SAFETY: `shim` gets the address of `visit`, which outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(shim::<F>), (&raw mut visit).cast()) };
@@ -30,7 +30,7 @@ pub fn headers(info: &Info) -> &[libc::Elf64_Phdr] {
     unsafe { from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) }
 }
 
-/// Is this address in this object?
+/// Returns whether this address is in this object.
 pub fn contains(info: &Info, address: usize) -> bool {
     let here = address.wrapping_sub(info.dlpi_addr as usize);
     headers(info).iter().any(|h| {
@@ -38,12 +38,12 @@ pub fn contains(info: &Info, address: usize) -> bool {
     })
 }
 
-/// Is this object the library that this function is in?
+/// Returns whether this object is our library.
 pub fn is_ours(info: &Info) -> bool {
     contains(info, gnu_hash as *const () as usize)
 }
 
-/// The path by which the loader has found this library; empty where it tells none. Looked up once, and not in a forked
+/// The path by which the loader found this library; empty if it tells none. Looked up once, and not in a forked
 /// child (`is_fork`), where the loader's lock may be held for ever: [`super::next::prepare`] does it before a fork.
 pub fn own_path(is_fork: bool) -> &'static CStr {
     /// The loader keeps its string as long as the library; whoever looks finds the same.
@@ -109,17 +109,17 @@ struct Version {
     next: u32,
 }
 
-/// Where an object defines a symbol; 0: it does not.
+/// The addresses at which an object defines a symbol; 0: it does not.
 #[derive(Clone, Copy, Default)]
 pub struct Definitions {
-    /// In the version that a new program is linked to.
+    /// In the version to which a new program is linked.
     pub newest: usize,
     /// In an older version.
     pub old: usize,
 }
 
 impl Object {
-    /// The tables of this object, if it has what a lookup needs.
+    /// The tables of this object. Returns None if it lacks one that a lookup needs.
     pub fn of(info: &Info) -> Option<Self> {
         let base = info.dlpi_addr as usize;
         let dynamic = headers(info).iter().find(|h| h.p_type == libc::PT_DYNAMIC)?;
@@ -206,16 +206,16 @@ impl Object {
         }
     }
 
-    /// Does this object ask others for `name` in this version?
+    /// Returns whether this object imports `name` in this version.
     pub fn wants(&self, name: &CStr, version: &CStr) -> bool {
         let Some(index) = self.needed_index(version) else { return false };
-        // What an object asks for stands before what its hash table has.
+        // Imported symbols come before those in the hash table.
         (1..self.word(1) as usize).any(|i| {
             self.version(i) & 0x7fff == index && self.string(self.symbol(i).st_name) == name
         })
     }
 
-    /// The number under which this object asks for a version.
+    /// The index by which this object refers to a version that it imports.
     fn needed_index(&self, version: &CStr) -> Option<u16> {
         let mut at = self.needed;
         while at != 0 {

@@ -1,6 +1,6 @@
-//! Which thread is this?
+//! Identifying the current thread.
 
-/// What tells one thread from another, and is the same in a `vfork` child as in its parent.
+/// A value that differs between threads, and is the same in a `vfork` child as in its parent.
 #[cfg(target_arch = "x86_64")]
 pub fn thread_pointer() -> usize {
     let tp: usize;
@@ -11,7 +11,7 @@ pub fn thread_pointer() -> usize {
     tp
 }
 
-/// What tells one thread from another, and is the same in a `vfork` child as in its parent.
+/// A value that differs between threads, and is the same in a `vfork` child as in its parent.
 #[cfg(target_arch = "aarch64")]
 pub fn thread_pointer() -> usize {
     let tp: usize;

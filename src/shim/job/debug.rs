@@ -25,7 +25,7 @@ pub fn holds() {
     }
 }
 
-/// A line for `JSSHIM_DEBUG`: the event, and what the jobs of this process have now.
+/// A line for `JSSHIM_DEBUG`: the event, and how many jobs of this process are in which state.
 #[inline(never)]
 pub fn line(event: &[u8]) {
     let count = |which: fn(Slot) -> bool| {
@@ -41,7 +41,7 @@ pub fn line(event: &[u8]) {
     jsshim_engine::show::stderr::debug(text.bytes());
 }
 
-/// A job that was held goes on, in the process that has waited.
+/// A held job starts, in the process that has waited.
 pub fn end_of_wait(client: &Client, job: Handle, state: Slot) {
     if STATE.debug.load(Relaxed) {
         line(client.ledger().start_of_held(job, state).bytes());

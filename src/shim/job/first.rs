@@ -1,4 +1,4 @@
-//! The job on the implicit slot of a process that has no ledger yet, and how it gets a record when there is one.
+//! The job on the implicit slot of a process without a ledger, and its record once there is a ledger.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
@@ -10,14 +10,14 @@ use jsshim_engine::sys::{self, Peek};
 use super::names;
 use super::state::{NONE, RECORDED, STARTING, STATE};
 
-/// Takes the implicit slot while nothing else is known of this process.
+/// Takes the implicit slot while this process has no ledger. Returns whether it was free.
 pub fn claim() -> bool {
     let seen = seen();
     let free = seen == NONE || seen > 0 && sys::peek(seen) != Peek::Running;
     free && STATE.first.compare_exchange(seen, STARTING, AcqRel, Acquire).is_ok()
 }
 
-/// Enters the job that took the implicit slot before there was a ledger, and those of before an exec.
+/// Records the job that took the implicit slot before there was a ledger, and the jobs from before an exec.
 pub fn record(client: &Client) {
     client.adopt(&STATE.jobs);
     seen();
@@ -42,7 +42,7 @@ fn enter(client: &Client, pid: i32) {
     }
 }
 
-/// The job has this process; below 0: none came to be.
+/// The job has this pid; below 0: no process was made.
 pub fn started(pid: i32) {
     let now = if pid > 0 { pid } else { NONE };
     if STATE.first.compare_exchange(STARTING, now, AcqRel, Acquire).is_ok() {
@@ -58,15 +58,15 @@ pub fn started(pid: i32) {
     }
 }
 
-/// A job of the ledger has this process.
+/// Stores the pid of a job of the ledger.
 pub fn set_process(client: &Client, job: Handle, pid: i32) {
-    // The child may have ended already, and its record be that of another job.
+    // The child may have ended already, and its record may be in use for another job.
     let now = client.ledger().set_process(job, pid, || STATE.sites.heir(pid));
     STATE.jobs.add(now, job);
 }
 
-/// The process that runs on the implicit slot while there is no ledger, or one of the other words: it may have gone on
-/// as a sibling of its.
+/// The pid of the job that runs on the implicit slot while there is no ledger, or another value of
+/// [`State::first`](crate::job::state::State::first). The process may have gone on as a sibling of itself.
 pub fn seen() -> i32 {
     let seen = STATE.first.load(Acquire);
     let Some(heir) = (seen > 0).then(|| STATE.sites.heir(seen)).flatten() else { return seen };

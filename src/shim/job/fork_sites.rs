@@ -1,9 +1,9 @@
-//! What a fork is for: its child execs soon (a shell's command), or never (a worker, a subshell).
+//! The purpose of a fork: the child execs soon (a shell's command), or never (a worker, a subshell).
 //!
-//! Learned per call site (the return address of `fork`) from its earlier children, in a page that they
-//! share with their parent: a child that execs says so there. One exec marks the site for good: a child
-//! that execs must not be held inside `fork`, since its parent may be waiting for that very exec (an
-//! error pipe), while one that does not exec is held at its first spawn anyway.
+//! It is learned per call site (the return address of `fork`) from earlier children, in a page that they share with
+//! their parent: a child that execs notes it there. One exec marks the site for good: a child that execs must not be
+//! held inside `fork`, since its parent may be waiting for that very exec (an error pipe), while a child that does not
+//! exec is held at its first spawn anyway.
 
 use core::mem::size_of;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -26,27 +26,27 @@ pub struct Site {
     address: AtomicUsize,
     forks: AtomicU32,
     execs: AtomicU32,
-    /// A child has gone on without exec for as long as one is given to show.
+    /// A child has gone on without exec for longer than that.
     seen_to_stay: AtomicU32,
-    /// The child that was forked last.
+    /// The pid of the last child.
     last: AtomicI32,
 }
 
-/// Children at once that go on as a sibling of theirs ([`Sites::hand_on`]) and of which the parent does not know yet.
+/// The most children at a time that go on as a sibling ([`Sites::hand_on`]) without the parent's knowledge yet.
 const HEIRS: usize = 16;
 
 #[repr(C)]
 struct Page {
     sites: [Site; SITES],
-    /// The pids of a child and of the sibling that it goes on as, in the upper and the lower half; or 0.
+    /// The pid of a child in the upper half, and in the lower half the pid of the sibling as which it goes on; or 0.
     heirs: [AtomicU64; HEIRS],
 }
 
-/// The sites of this process, and the one that it came from itself.
+/// The fork sites of this process, and the site that it came from itself.
 pub struct Sites {
     page: AtomicPtr<Page>,
     own: AtomicPtr<Site>,
-    /// The page of the parent.
+    /// The parent's page.
     parents: AtomicPtr<Page>,
 }
 
@@ -69,14 +69,14 @@ impl Sites {
         match self.page.compare_exchange(core::ptr::null_mut(), fresh, AcqRel, Acquire) {
             Ok(_) => Some(fresh),
             Err(other) => {
-                // SAFETY: nobody has seen it.
+                // SAFETY: no one has seen it.
                 unsafe { sys::unmap(fresh.cast(), size_of::<Page>()) };
                 Some(other)
             }
         }
     }
 
-    /// The record of a call site. `None`: more sites than there is room for.
+    /// The entry of a call site. Returns None if there are more sites than entries.
     pub fn of(&self, address: usize) -> Option<&'static Site> {
         self.page()?.sites.iter().find(|site| {
             let seen = site.address.load(Relaxed);
@@ -85,31 +85,31 @@ impl Sites {
         })
     }
 
-    /// In a forked child: the page is the parent's, and `site` the one it came from, if it is to tell there
-    /// that it execs.
+    /// Called in a forked child: the page is the parent's. `site` is the site that this child came from, if it must
+    /// note there that it execs.
     pub fn forked(&self, site: Option<&'static Site>) {
         let site = site.map_or(core::ptr::null_mut(), |s| core::ptr::from_ref(s).cast_mut());
         self.own.store(site, Release);
         self.parents.store(self.page.swap(core::ptr::null_mut(), AcqRel), Release);
     }
 
-    /// This process, which came from a known site, goes on as `sibling`: tells its parent.
+    /// This process, which came from a known site, goes on as `sibling`: notes that for its parent.
     pub fn hand_on(&self, me: i32, sibling: i32) {
         let page = self.parents.load(Acquire);
         // SAFETY: null, or the parent's page, which is never unmapped.
         let Some(page) = (unsafe { page.as_ref() }) else { return };
-        // AcqRel: what was done before it is seen by who takes it.
+        // AcqRel: whoever takes the entry sees what was done before.
         let put =
             |at: &AtomicU64| at.compare_exchange(0, pair(me, sibling), AcqRel, Relaxed).is_ok();
         if !page.heirs.iter().any(put) {
-            // Of some the parent never asks: where it does not collect them.
+            // Overwrite an entry: the parent never takes those of children that it does not reap.
             if let Some(at) = page.heirs.get(me.unsigned_abs() as usize & (HEIRS - 1)) {
                 at.store(pair(me, sibling), Release);
             }
         }
     }
 
-    /// The sibling as which a child has gone on, given once.
+    /// The sibling as which a child has gone on; returned once.
     pub fn heir(&self, child: i32) -> Option<i32> {
         // SAFETY: null, or as in `page`.
         let page = unsafe { self.page.load(Acquire).as_ref() }?;
@@ -121,7 +121,7 @@ impl Sites {
         })
     }
 
-    /// This process execs: tells its parent.
+    /// This process execs: notes that for its parent.
     pub fn execs(&self) {
         let own = self.own.load(Acquire);
         if !own.is_null() {
@@ -156,7 +156,8 @@ impl Site {
         self.forks.fetch_add(1, Relaxed);
     }
 
-    /// Has a child from here exec'ed? Asked before a fork, since the page is not mapped in a child until it looks.
+    /// Returns whether a child from here has exec'ed. Called before a fork, since the page is not mapped in a child
+    /// until it reads it.
     pub fn is_known(&self) -> bool {
         self.execs.load(Acquire) > 0
     }
@@ -188,7 +189,7 @@ impl Site {
         }
     }
 
-    /// Has the last child hardly run yet, and would it, if the machine were not busy?
+    /// Returns whether the last child has hardly run yet, because the CPUs are busy.
     fn waits_for_processor(&self) -> bool {
         proc::stat(self.last.load(Relaxed)).is_some_and(|s| s.state == b'R' && s.ticks == 0)
     }

@@ -1,4 +1,4 @@
-//! The slot of the job that this process is, or is in: is it lent?
+//! Whether the slot of this process's job is lent.
 
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -20,10 +20,10 @@ use crate::start::settings;
 
 use super::state::STATE;
 
-/// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: it is not known which job this is.
+/// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: the job is not known.
 #[link_section = ".bss._lent"]
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
-/// That job.
+/// The job.
 #[link_section = ".bss._lent"]
 static JOB: AtomicU64 = AtomicU64::new(0);
 /// Its ledger.
@@ -32,20 +32,21 @@ static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
 /// When this process was last seen in such a call, in ms; 0: never.
 #[link_section = ".bss._lent"]
 static SEEN: AtomicU64 = AtomicU64::new(0);
-/// Of a process that is in no job of a pool.
+/// For a process that is in no job of a pool.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
-/// A slot is lent after a longer sleep only, in ms ([`jsshim_engine::watchdog`]), of a clock that stands still for up to ten.
+/// A slot is lent only after a sleep longer than this, in ms ([`jsshim_engine::watchdog`]). The clock used here
+/// advances in steps of up to 10 ms.
 const LONG: u64 = 8;
-/// After so long a wait for a child, which a shell has many of.
+/// As [`LONG`], for waits for a child, which are frequent in shells.
 const LONGER: u64 = 20;
 
 #[link_section = "jsshim_doors"]
 static CLOCK: Next<unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int> =
     Next::new("clock_gettime\0");
 
-/// In a forked child: it is this job. What it forks in turn is a part of that, unless it is told otherwise. The record is
-/// not looked at: that would map its page.
+/// Called in a forked child: it is this job. Its own forks are part of the job unless this is called in them, too. Does
+/// not read the record: that would map its page.
 pub fn is_job(job: Handle) {
     if let Some(ledger) = STATE.client().map(|client| client.ledger()) {
         set(ledger, job);
@@ -56,7 +57,7 @@ fn set(ledger: &Ledger, job: Handle) {
     let Some(record) = ledger.record(job.index) else { return };
     JOB.store(job.pack(), Relaxed);
     LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
-    // Release: who sees the word sees the rest.
+    // Release: whoever sees the word sees the rest.
     WORD.store((&raw const record.home).cast_mut(), Release);
 }
 
@@ -69,7 +70,7 @@ pub fn across<R>(call: impl FnOnce() -> R) -> R {
     ret
 }
 
-/// Makes one that waits for a child.
+/// Makes a call that waits for a child.
 #[inline]
 pub fn across_wait<R>(call: impl FnOnce() -> R) -> R {
     sleeps();
@@ -78,8 +79,7 @@ pub fn across_wait<R>(call: impl FnOnce() -> R) -> R {
     ret
 }
 
-/// Makes a read(2), which is called most often: the clock is read only where this process was forked to work, and has
-/// not become another program.
+/// Makes a read(2), the most frequent call. The clock is read only in a process that was forked and has not exec'ed.
 #[inline]
 pub fn across_read<R>(call: impl FnOnce() -> R) -> R {
     if STATE.is_fork() {
@@ -90,7 +90,7 @@ pub fn across_read<R>(call: impl FnOnce() -> R) -> R {
     ret
 }
 
-/// Before a call in which this process may sleep for long.
+/// Called before a call in which this process may sleep for long.
 #[inline]
 fn sleeps() {
     if WORD.load(Relaxed).is_null() && SEEN.load(Relaxed) == 0 {
@@ -98,7 +98,7 @@ fn sleeps() {
     }
 }
 
-/// After such a call: who has slept for longer may be in a job whose slot is lent.
+/// Called after such a call: a process that has slept for longer than this may be in a job whose slot is lent.
 #[inline]
 fn woken_after(long: u64) {
     if WORD.load(Relaxed).is_null() {
@@ -112,7 +112,7 @@ fn woken_after(long: u64) {
 
 #[inline]
 fn woken_with(starts: bool) {
-    // Relaxed: a word of the ledger stays where it is, and what it says is looked at again.
+    // Relaxed: a record's word does not move, and its value is checked again.
     let word = WORD.load(Relaxed);
     // SAFETY: in the ledger's mapping, which is never unmapped.
     if !word.is_null() && is_lent(unsafe { (*word).load(Relaxed) }) {
@@ -120,13 +120,13 @@ fn woken_with(starts: bool) {
     }
 }
 
-/// Before a child is made: who starts something computes, whatever it has done before.
+/// Called before a child is made: a process that starts another computes, whatever it did before.
 #[inline]
 pub fn starts() {
     woken_with(true);
 }
 
-/// A clock that costs a few ns to read, and stands still for a tick of the kernel's at a time.
+/// A clock that costs a few ns to read, and advances once per tick of the kernel.
 fn millis() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     if let Some(read) = CLOCK.get() {
@@ -139,7 +139,7 @@ fn millis() -> u64 {
 #[cold]
 #[inline(never)]
 fn wait(starts: bool) {
-    // A vfork child has the word of its parent.
+    // A vfork child has its parent's word.
     if STATE.foreign() {
         return;
     }
@@ -150,9 +150,9 @@ fn wait(starts: bool) {
     }
 }
 
-/// In which job is this process? Asked by one that has slept for long: to look it up costs more than many a job uses. A
-/// first job has no record before there is a second one, and its pool may have no ledger: it asks again after the next
-/// sleep.
+/// Finds the job of this process. Called after a long sleep only, because the search costs more than many jobs use. A
+/// first job has no record before there is a second one, and its pool may have no ledger: then this is called again
+/// after the next sleep.
 #[cold]
 #[inline(never)]
 fn find() {
@@ -171,7 +171,7 @@ fn find() {
     }
 }
 
-/// In a forked child: it may be a job, whatever its parent is.
+/// Called in a forked child: it may be a job, whatever its parent is.
 pub fn forked() {
     if core::ptr::eq(WORD.load(Relaxed), &NEVER) {
         WORD.store(null_mut(), Relaxed);
@@ -205,7 +205,7 @@ fn ledger(id: Id) -> Option<&'static Ledger> {
     })
 }
 
-/// The job that this process is, or the nearest above it.
+/// The job that this process is, or that of its nearest ancestor.
 fn job_of(ledger: &Ledger) -> Option<Handle> {
     proc::line_of(sys::getpid()).find_map(|pid| {
         ledger.records().find_map(|(index, r)| {

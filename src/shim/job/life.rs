@@ -1,5 +1,5 @@
-//! The life of a spawn, as every spawning hook goes through it: [`begin`], the real function, then
-//! [`started`] in the parent. Between the two the ticket says on what the job runs.
+//! The life of a spawn. Every spawning hook calls [`begin`], the real function, then [`started`] in the parent. In
+//! between the ticket tells what the job runs on.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -44,8 +44,8 @@ pub fn begin_here() -> Ticket {
     begin_recorded()
 }
 
-/// Before the first job: a subreaper is in the ledger before its children are, for they must know who gets their
-/// orphans.
+/// Called before the first job. A subreaper must be in the ledger before its children are, because they must know that
+/// its orphans are reparented to it.
 #[inline(never)]
 fn ask() {
     STATE.asked.store(true, Relaxed);
@@ -54,7 +54,7 @@ fn ask() {
     }
 }
 
-/// Apart from [`begin`], so that a process with one job at a time needs little stack.
+/// A function of its own, so that a process with one job at a time needs little stack.
 #[inline(never)]
 fn begin_recorded() -> Ticket {
     let Some(client) = join() else {
@@ -67,7 +67,7 @@ fn begin_recorded() -> Ticket {
     slot(client, job, settings::gate_mode())
 }
 
-/// The client. A daemon that was forked by a build which has ended since joins anew.
+/// Joins the pool. A daemon whose build has ended since it was forked joins anew.
 fn join() -> Option<&'static Client> {
     let client = STATE.join(join::find, first::record)?;
     if client.is_left_behind() {
@@ -76,23 +76,23 @@ fn join() -> Option<&'static Client> {
     Some(client)
 }
 
-/// Makes sure that somebody looks after a job that is held, or after a token that is about to be taken.
+/// Makes sure that there is a guard for a job that is held, or for a token that is about to be taken.
 fn guard(client: &Client, job: Handle) {
     let now_and_then = job.generation.is_multiple_of(16);
     client.guard(STATE.env.load(Relaxed).cast_const(), now_and_then);
 }
 
-/// [`guard`] for a token. One guard is followed by another when it is killed, so that one which is known is
-/// looked for at one job of four: to ask costs as much as to take the token.
+/// [`guard`] for a token. A killed guard is replaced, so a known one is checked at every fourth job only: the check
+/// costs as much as taking the token.
 fn guard_token(client: &Client, job: Handle) {
     if client.ledger().header.guard.load(Relaxed) <= 0 || job.generation.is_multiple_of(4) {
         guard(client, job);
     }
 }
 
-/// A slot for this process, which is about to become another program while a job runs on its implicit slot.
-/// That program knows nothing of the job and uses the implicit slot again, so it is a job itself. `None`: no
-/// job runs, or nobody could give the slot back.
+/// A slot for this process, which is about to become another program while a job runs on its implicit slot. That
+/// program knows nothing of the job and uses the implicit slot again, so it is a job itself. Returns None if no job
+/// runs, or no process could give the slot back.
 #[inline(never)]
 pub fn own_slot() -> Option<Ticket> {
     let first = first::seen();
@@ -111,11 +111,11 @@ pub fn own_slot() -> Option<Ticket> {
     Some(ticket)
 }
 
-/// A child that was forked without a slot and did not exec waits before its own first job.
+/// If this process was forked without a slot and has not exec'ed, waits for its slot before its first own job.
 pub fn wait_own_turn() {
     match (STATE.take_held(), STATE.client()) {
         (Some(job), Some(client)) if bounds::are_as_joined() => hold_here(client, job),
-        // What the wait needs may be out of bounds by now.
+        // A resource that the wait needs may be forbidden by now.
         (Some(job), Some(_)) => overdraw(job),
         _ => {}
     }
@@ -147,7 +147,7 @@ pub fn hold_here(client: &Client, job: Handle) {
 
 #[inline(never)]
 fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
-    // Before it waits: the guard may be below one that ends meanwhile.
+    // Called before it waits: the guard may be below a process that ends meanwhile.
     if client.keeper().is_open(client.ledger(), STATE.pid()) {
         guard(client, job);
     }
@@ -169,7 +169,7 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
         return Ticket::Runs(job);
     }
     client.ledger().step(job, Slot::Held);
-    // Our implicit slot may have fallen free just before: then nobody else would grant it.
+    // Our implicit slot may have become free just before: then no other process would grant it.
     client.settle();
     let ticket = held_or_started(client, job);
     if ticket == Ticket::Held(job) {
@@ -213,14 +213,14 @@ fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
     )
 }
 
-/// The whole life of a job that libc starts and collects within one call.
+/// The whole life of a job that libc starts and reaps within one call.
 pub fn through<R>(ticket: Ticket, run: impl FnOnce() -> R) -> R {
     let result = leaving::guarded(&mut { ticket }, |ticket| abandon(*ticket), |_| run());
     started(ticket, -1);
     result
 }
 
-/// The host has left such a call. The job may live on: then it is told from its record.
+/// The host has left such a call by a jump. The job may live on: its record tells.
 fn abandon(ticket: Ticket) {
     if let (Ticket::Runs(job) | Ticket::Held(job), Some(client)) = (ticket, STATE.client()) {
         let pid = client.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
@@ -232,7 +232,7 @@ fn abandon(ticket: Ticket) {
     started(ticket, -1);
 }
 
-/// The job of a ticket has a process; or, with `pid` < 0, none came to be.
+/// The job of a ticket has a process; or, with `pid` < 0, none was made.
 pub fn started(ticket: Ticket, pid: i32) {
     match ticket {
         Ticket::Pass => {}
@@ -249,18 +249,18 @@ pub fn started(ticket: Ticket, pid: i32) {
     }
 }
 
-/// How long the helper of a held job may take until it has its program open, in ms. A host that believes that its
-/// program runs may delete it; most often it is a tenth of one, and more where many others want the processor.
+/// How long the helper of a held job may take to open its program, in ms. A host that believes that its program runs
+/// may delete it. It usually takes a tenth of a ms, and more when the CPUs are busy.
 const OPEN_MILLIS: u32 = 100;
 
-/// Waits for that. The job's process is known before: a handler of the host may jump out.
+/// Waits for the helper to open the program. The pid of the job was stored before: a handler of the host may jump out.
 pub fn await_opened(ticket: Ticket) {
     let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return };
     let is_awaited = || {
         let record = client.ledger().get(job)?;
         (record.home.load(Acquire) != OPENED).then_some(&record.home)
     };
-    // A signal may cut one of them short.
+    // A signal may end a wait early.
     for _ in 0..4 {
         let Some(word) = is_awaited() else { return };
         if sys::wait_word(word, 0, OPEN_MILLIS) == Err(sys::Errno(libc::ETIMEDOUT)) {
@@ -269,7 +269,7 @@ pub fn await_opened(ticket: Ticket) {
     }
 }
 
-/// A held job starts without a slot after all: it could not be held.
+/// A held job starts without a slot: it could not be held.
 pub fn overdraw(job: Handle) {
     if let Some(client) = STATE.client() {
         client.ledger().overdraw(job, Reason::Unheld);
@@ -279,14 +279,14 @@ pub fn overdraw(job: Handle) {
     }
 }
 
-/// This process has made `sibling`, if it is above zero, a child of its parent's, and goes on as that: so does the job
-/// that it is.
+/// This process has made `sibling`, if it is above zero, a child of its parent, and goes on as that sibling. So does
+/// the job that this process is.
 pub fn hand_on(sibling: i32) -> i32 {
     if sibling <= 0 {
         return sibling;
     }
     let me = sys::getpid();
-    // Said to the parent before the record says it: see `set_process`.
+    // The parent is told before the record is changed: see `set_process`.
     STATE.sites.hand_on(me, sibling);
     if let Some((job, client)) = STATE.job().zip(STATE.client()) {
         client.ledger().hand_on(job, me, sibling);
@@ -307,7 +307,7 @@ pub fn ended(pid: i32) {
     }
     let Some(client) = STATE.client() else { return };
     if let Some(job) = STATE.jobs.remove(pid) {
-        // The record says it as well.
+        // The record holds the sibling as well; this only removes the entry.
         STATE.sites.heir(pid);
         if !client.goes_on(job, pid, &STATE.jobs) {
             client.rest(&STATE.jobs);
@@ -315,7 +315,7 @@ pub fn ended(pid: i32) {
     }
 }
 
-/// Before a wait for any child.
+/// Called before a wait for any child.
 #[inline]
 pub fn before_wait() {
     if let Some(client) = STATE.client().filter(|c| c.keeper().adopts()) {
@@ -325,11 +325,11 @@ pub fn before_wait() {
     }
 }
 
-/// The process ends.
+/// Called when the process ends.
 pub fn leave() {
     let (client, wanted) = (STATE.client(), stats::WANTED.load(Relaxed));
-    // Most processes have nothing to do here, and ask the kernel nothing: one that has bound itself by a filter may not
-    // live to hear the answer. A forked child has nothing until it has started a job, nor is it the root of a pool.
+    // Most processes have nothing to do here, and make no system call: a process that is under a filter by now might be
+    // killed for it. A forked child has nothing to do before it has started a job, and is not the root of a pool.
     let concerned = match client {
         Some(client) => client.known() != 0 || !STATE.is_fork(),
         None => stats::is_root() && !STATE.is_fork(),
@@ -350,7 +350,7 @@ pub fn leave() {
     }
 }
 
-/// Does the job of this ticket run on a token?
+/// Returns whether the job of this ticket runs on a token.
 pub fn is_on_token(ticket: Ticket) -> bool {
     let (Ticket::Runs(job), Some(client)) = (ticket, STATE.client()) else { return false };
     client.ledger().get(job).is_some_and(|record| record.state() == Slot::Token)

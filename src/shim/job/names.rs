@@ -15,7 +15,7 @@ use crate::start::program;
 use super::state::STATE;
 use super::ticket::Ticket;
 
-/// The ledger, if a trace is written, or the ends of jobs are told.
+/// The ledger, if a trace is written or the ends of jobs are reported.
 fn traced() -> Option<&'static Ledger> {
     STATE.client().map(|c| c.ledger()).filter(|ledger| is_wanted(ledger))
 }
@@ -24,7 +24,7 @@ fn is_wanted(ledger: &Ledger) -> bool {
     ledger.header.asked.is_traced() || STATE.debug.load(Relaxed)
 }
 
-/// Are names wanted?
+/// Returns whether names are wanted.
 pub fn is_traced() -> bool {
     traced().is_some()
 }
@@ -42,7 +42,7 @@ fn put(ledger: &Ledger, job: Handle, name: &Name) {
     }
 }
 
-/// The job of a ticket will run `argv`.
+/// Names the job of a ticket, which will run `argv`.
 ///
 /// # Safety
 /// `argv` must be NULL or a NULL-terminated array of C strings.
@@ -53,7 +53,7 @@ pub unsafe fn ticket(ticket: Ticket, argv: Strings) {
     }
 }
 
-/// This job will run `argv`.
+/// Names this job, which will run `argv`.
 ///
 /// # Safety
 /// As [`ticket`].
@@ -72,7 +72,7 @@ unsafe fn put_argv(ledger: &Ledger, job: Handle, argv: Strings) {
     put(ledger, job, &name::of(file, words));
 }
 
-/// The strings of an array, to be walked more than once.
+/// The strings of an array; can be iterated more than once.
 #[derive(Clone)]
 struct Words(Strings);
 
@@ -80,7 +80,7 @@ impl Iterator for Words {
     type Item = &'static [u8];
 
     fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: made of an array that `put_argv` may walk.
+        // SAFETY: made from an array that `put_argv` may read.
         let word = unsafe { environ::pointers(self.0).next()? };
         self.0 = self.0.wrapping_add(1);
         // SAFETY: as above.
@@ -88,14 +88,14 @@ impl Iterator for Words {
     }
 }
 
-/// The job of a ticket will run this command by the shell.
+/// Names the job of a ticket, which will run this command in the shell.
 pub fn command(ticket: Ticket, command: &CStr) {
     if let (Ticket::Runs(job) | Ticket::Held(job), Some(ledger)) = (ticket, traced()) {
         put(ledger, job, &name::of_command(command.to_bytes()));
     }
 }
 
-/// In a forked child, until it becomes a program: a fork of its parent's.
+/// Names a forked child until it execs: a fork of its parent's program.
 pub fn fork(job: Handle) {
     if let Some(ledger) = traced() {
         let mut name = Name::new(program::name());
@@ -103,7 +103,7 @@ pub fn fork(job: Handle) {
     }
 }
 
-/// A job that was started before there was a ledger.
+/// Names a job that was started before there was a ledger.
 pub fn process(ledger: &Ledger, job: Handle, pid: i32) {
     if is_wanted(ledger) {
         put_process(ledger, job, pid);
@@ -115,7 +115,7 @@ fn put_process(ledger: &Ledger, job: Handle, pid: i32) {
     let mut buf = [0u8; 1024];
     let mut n = proc::read_file(&proc::of(pid).with(b"/cmdline"), &mut buf).unwrap_or(0);
     if n == 0 {
-        // It has ended, but was not collected.
+        // It has ended, but has not been reaped.
         n = proc::read_file(&proc::of(pid).with(b"/comm"), &mut buf).unwrap_or(0);
     }
     let words =

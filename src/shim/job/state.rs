@@ -1,15 +1,15 @@
-//! What this process knows of itself. All of it is atomics: hooks run in any thread, in handlers, and
-//! in forked children of threaded hosts.
+//! The state of this process. All of it is atomic: hooks run in any thread, in handlers, and in forked children of
+//! threaded hosts.
 //!
 //! # The phases
 //!
-//! `UNSEEN`: no two jobs have run at once yet. The one job that may run is [`first`](State::first); it
-//! has the implicit slot, and nothing else is known or needed: no environment read, no file opened.
+//! `UNSEEN`: no two jobs have run at once yet. The one job that may run is [`first`](State::first). It has the implicit
+//! slot, and nothing else is known or needed: no environment read, no file opened.
 //! `JOINING`: one thread looks for the pool. `ACTIVE`: the client is set up and never changes.
-//! `OFF`: this process is not gated (it speaks the protocol itself, the user said so, or it cannot be). Where
-//! privileges have risen it is so from the start, and nobody is the owner: every hook passes through.
+//! `OFF`: this process is not gated (it speaks the protocol itself, the user said so, or it cannot be). If privileges
+//! have risen, this is the phase from the start, and there is no owner: every hook passes through.
 //!
-//! The order of a change of phase is AcqRel: who sees `ACTIVE` sees the client.
+//! A change of phase is AcqRel: whoever sees `ACTIVE` sees the client.
 
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, CStr};
@@ -37,61 +37,61 @@ pub const OFF: u32 = 3;
 pub const NONE: i32 = 0;
 /// In `first`: a spawn is under way.
 pub const STARTING: i32 = -1;
-/// In `first`: the implicit slot is accounted for in the ledger now.
+/// In `first`: the ledger accounts for the implicit slot now.
 pub const RECORDED: i32 = -2;
 
-/// The process state. Its small parts and the first slots of `jobs` lie on the page that the loader has written
-/// (`layout.ld`): a page that is written first, or after a fork, costs a fault.
+/// The process state. Its small fields and the first slots of `jobs` lie on the page that the loader has written
+/// (`layout.ld`): the first write to a page, also after a fork, costs a fault.
 #[repr(C)]
 pub struct State {
-    /// The process to which all this belongs; a `vfork` child sees it too and is another one.
+    /// The process to which all this belongs. A `vfork` child sees it too, but is another process.
     owner: AtomicI32,
     phase: AtomicU32,
-    /// Which of the two clients counts.
+    /// Which of the two clients is in use.
     which: AtomicU32,
-    /// The job on the implicit slot while there is no ledger, or one of the words above.
+    /// The pid of the job on the implicit slot while there is no ledger, or one of the values above.
     pub first: AtomicI32,
-    /// This process is a fork of another, and has not become a program of its own.
+    /// This process was forked, and has not exec'ed.
     is_fork: AtomicBool,
-    /// Warnings are given once.
+    /// A warning was given; there is only one per process.
     warned: AtomicBool,
     /// `JSSHIM_DEBUG` is set.
     pub debug: AtomicBool,
-    /// Nothing in the environment names a pool.
+    /// The environment names no pool.
     pub top: AtomicBool,
-    /// Even the first job waits until the pool is known, since its children must be told: where one is to
-    /// be made that all branches share, and in a make that makes its own.
+    /// Even the first job waits until the pool is known, since its children must be told of it: where a pool is to be
+    /// made that all branches share, and in a make that makes its own.
     pub eager: AtomicBool,
-    /// It has been asked whether this is a subreaper.
+    /// It has been checked whether this is a subreaper.
     pub asked: AtomicBool,
     /// The read end that MAKEFLAGS names, as it was at the start: device and inode; zeros: none.
     end: [AtomicU64; 2],
-    /// MAKEFLAGS, as the process was started with it.
+    /// The entry of MAKEFLAGS with which the process was started.
     flags: AtomicPtr<c_char>,
-    /// LD_PRELOAD, as the process was started with it.
+    /// The entry of LD_PRELOAD with which the process was started.
     preload: AtomicPtr<c_char>,
-    /// A forked child that must wait for its slot at its first exec or spawn: its record.
+    /// The record of a forked child that must wait for its slot at its first exec or spawn.
     held: AtomicU64,
-    /// The job that this process is, as a fork of its client: its record.
+    /// The record of the job that this process is, as a fork of its client.
     job: AtomicU64,
-    /// A trace is written, in which that job is to be named.
+    /// A trace is written, in which that job must be named.
     is_named: AtomicBool,
-    /// What the fork call sites of this process are for.
+    /// The fork call sites of this process.
     pub sites: Sites,
-    /// The environment of the process' start, for the guard. The kernel's array stays where it is, while
-    /// that of setenv(3) moves.
+    /// The environment at the start of the process, for the guard. The kernel's array does not move, while that of
+    /// setenv(3) does.
     pub env: AtomicPtr<*const c_char>,
-    /// The arguments of the process' start, if they are known.
+    /// The arguments at the start of the process, if they are known.
     arguments: AtomicPtr<*const c_char>,
-    /// For the client, see [`jsshim_engine::client::Setup`].
+    /// See [`jsshim_engine::client::Setup`].
     pub me: AtomicU64,
     /// The jobs that are in the ledger.
     pub jobs: Jobs,
     clients: [UnsafeCell<MaybeUninit<Client>>; 2],
 }
 
-// SAFETY: each client is written once, by the thread that moved the phase to JOINING, before ACTIVE is
-// published; afterwards it is only shared. The rest is atomics.
+// SAFETY: each client is written once, by the thread that moved the phase to JOINING, before ACTIVE is published;
+// afterwards it is only shared. The rest is atomics.
 unsafe impl Sync for State {}
 
 #[link_section = ".bss.state"]
@@ -121,26 +121,27 @@ pub static STATE: State = State {
 };
 
 impl State {
-    /// The constructor: this process is the owner. Null arguments: they are not known.
+    /// Called by the constructor: this process is the owner. Null arguments are unknown.
     pub fn begin(&self, arguments: environ::Strings, environment: environ::Strings) {
         self.arguments.store(arguments.cast_mut(), Release);
         self.env.store(environment.cast_mut(), Release);
         self.owner.store(sys::getpid(), Release);
     }
 
-    /// The constructor, in place of [`State::begin`]: the process is left alone, and so is what it starts. It stays
+    /// Called by the constructor instead of [`State::begin`]: this process and its children are left alone. It stays
     /// [foreign](State::foreign) to every hook.
     pub fn stay_out(&self) {
         self.phase.store(OFF, Release);
     }
 
-    /// Is the caller another process on this memory (the child of a vfork or of a raw clone), or is
-    /// this before the constructor? Then hooks pass through and write nothing.
+    /// Returns whether the caller is another process on this memory (the child of a vfork or of a raw clone), or this
+    /// is before the constructor. Then hooks pass through and write nothing.
     pub fn foreign(&self) -> bool {
         self.owner.load(Acquire) != sys::getpid()
     }
 
-    /// The process to which this belongs; in a forked child, before [`State::forked`], its parent, as that knows it.
+    /// The pid to which this belongs; in a forked child before [`State::forked`], the parent's pid as the parent knows
+    /// it.
     pub fn pid(&self) -> i32 {
         self.owner.load(Acquire)
     }
@@ -155,19 +156,19 @@ impl State {
             return None;
         }
         let place = self.clients.get(self.which.load(Relaxed) as usize)?;
-        // SAFETY: written before ACTIVE was published, never again.
+        // SAFETY: written before ACTIVE was published, and never again.
         Some(unsafe { (*place.get()).assume_init_ref() })
     }
 
-    /// Makes `find` set up the client, in exactly one thread (`true`: it has), and `enter` put into the
-    /// ledger what ran before there was one, before any other thread sees it. The others wait for it for at
-    /// most a second (and then go on as not gated).
+    /// Lets exactly one thread set up the client by `find`, which returns whether it has. `enter` then records in the
+    /// ledger the jobs that ran before, before any other thread sees the client. Other threads wait for up to a second,
+    /// and then go on as not gated.
     pub fn join(
         &self,
         find: impl FnOnce(&mut MaybeUninit<Client>) -> bool,
         enter: fn(&Client),
     ) -> Option<&Client> {
-        // Looked at first: an exchange writes the page, even where it fails.
+        // Loaded first: an exchange writes the page even if it fails.
         let phase = &self.phase;
         let unseen = phase.load(Relaxed) == UNSEEN;
         if unseen && phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire).is_ok() {
@@ -178,8 +179,8 @@ impl State {
         self.client()
     }
 
-    /// [`State::join`] once more, in a process that has no job and whose client `old` is of a pool that has gone. That
-    /// can be done once; a second time `old` is kept.
+    /// [`State::join`] once more, in a process that has no job and whose client `old` belongs to a pool that is gone.
+    /// This is possible once; the second time `old` is kept.
     pub fn join_anew(
         &self,
         old: &Client,
@@ -198,14 +199,14 @@ impl State {
         self.client()
     }
 
-    /// Only for the thread that has moved the phase to JOINING.
+    /// Called only by the thread that has moved the phase to JOINING.
     fn fill(&self, find: impl FnOnce(&mut MaybeUninit<Client>) -> bool, enter: fn(&Client)) {
         let Some(place) = self.clients.get(self.which.load(Relaxed) as usize) else { return };
         // SAFETY: only that thread comes here, once for each place.
         let place = unsafe { &mut *place.get() };
         let found = find(place);
         if found {
-            // SAFETY: `find` has filled it in.
+            // SAFETY: `find` has initialised it.
             enter(unsafe { place.assume_init_ref() });
         }
         self.phase.store(if found { ACTIVE } else { OFF }, Release);
@@ -226,26 +227,26 @@ impl State {
         }
     }
 
-    /// In a forked child: a new client with an implicit slot of its own, which goes on with the pool
-    /// and the ledger of its parent.
+    /// Called in a forked child, which is a new client with an implicit slot of its own. It uses the pool and the
+    /// ledger of its parent.
     pub fn forked(&self, held: Option<Handle>) {
         self.is_fork.store(true, Relaxed);
         self.owner.store(sys::getpid(), Release);
-        // Before that there are none, and their page has not been touched.
+        // In phase UNSEEN there are none, and their page has not been touched.
         if self.phase() != UNSEEN {
             self.jobs.clear();
         }
         let active = self.client().inspect(|c| c.forked()).is_some();
         self.first.store(if active { RECORDED } else { NONE }, Release);
         if self.phase() == JOINING {
-            // The thread that joined is not in this process.
+            // The joining thread does not exist in this process.
             self.phase.store(UNSEEN, Release);
         }
         self.held.store(held.map_or(0, Handle::pack), Release);
         self.job.store(0, Release);
     }
 
-    /// In a forked child, after [`State::forked`]: which job it is, and whether it is to be named in a trace.
+    /// Called in a forked child, after [`State::forked`]: which job it is, and whether it must be named in a trace.
     pub fn set_job(&self, job: Handle, named: bool) {
         self.is_named.store(named, Relaxed);
         self.job.store(job.pack(), Release);
@@ -256,12 +257,12 @@ impl State {
         Handle::unpack(self.job.load(Acquire))
     }
 
-    /// The same, if it is to be named in a trace.
+    /// [`State::job`], if it must be named in a trace.
     pub fn named_job(&self) -> Option<Handle> {
         self.job().filter(|_| self.is_named.load(Relaxed))
     }
 
-    /// The record by which this process is to wait for its slot, given once.
+    /// The record for which this process must wait; returned once.
     pub fn take_held(&self) -> Option<Handle> {
         if self.held.load(Relaxed) == 0 {
             return None;
@@ -269,12 +270,12 @@ impl State {
         Handle::unpack(self.held.swap(0, AcqRel))
     }
 
-    /// Puts it back, for the next exec: this one failed.
+    /// Restores it for the next exec, since this one failed.
     pub fn put_held(&self, job: Handle) {
         self.held.store(job.pack(), Release);
     }
 
-    /// The constructor: what MAKEFLAGS' read end is.
+    /// Called by the constructor: stores what MAKEFLAGS' read end is.
     pub fn set_end(&self, end: End) {
         if let (End::Was(dev, ino), [d, i]) = (end, &self.end) {
             d.store(dev, Relaxed);
@@ -291,13 +292,13 @@ impl State {
         }
     }
 
-    /// The constructor: where LD_PRELOAD is.
+    /// Called by the constructor: stores the entry of LD_PRELOAD.
     pub fn set_preload(&self, word: &'static CStr) {
         self.preload.store(word.as_ptr().cast_mut(), Release);
     }
 
-    /// How LD_PRELOAD named this library when the process started, if it did. Some hosts write over that
-    /// memory (setproctitle(3)); then it is not known.
+    /// How LD_PRELOAD named this library when the process started. Returns None if it did not. Some hosts overwrite
+    /// that memory (setproctitle(3)); then it is not known.
     pub fn preload(&self) -> Option<&'static [u8]> {
         let word = self.preload.load(Acquire).cast_const();
         // SAFETY: a string of the environment that the kernel laid out, which stays mapped.
@@ -305,25 +306,25 @@ impl State {
         word.to_bytes().strip_prefix(words::PRELOAD).and_then(words::entry)
     }
 
-    /// The arguments that the process was started with, its name the first. `None`: they are not known.
+    /// The arguments with which the process was started, its name first. Returns None if they are not known.
     pub fn arguments(&self) -> Option<environ::Strings> {
         let arguments = self.arguments.load(Acquire).cast_const();
         (!arguments.is_null()).then_some(arguments)
     }
 
-    /// The variables of ours that the process was started with.
+    /// Our variables with which the process was started.
     pub fn settings(&self) -> impl Iterator<Item = *const c_char> {
         let start = self.env.load(Acquire).cast_const();
         // SAFETY: the kernel's array, and strings that end in a NUL.
         unsafe { environ::pointers(start).filter(|s| environ::starts_with(*s, words::OURS)) }
     }
 
-    /// The constructor: where MAKEFLAGS is.
+    /// Called by the constructor: stores the entry of MAKEFLAGS.
     pub fn set_flags(&self, entry: &'static CStr) {
         self.flags.store(entry.as_ptr().cast_mut(), Release);
     }
 
-    /// The value of MAKEFLAGS now, or that of the process' start if only that one names a pool.
+    /// The current value of MAKEFLAGS, or the value at the start if only that one names a pool.
     pub fn flags(&self) -> Option<&'static [u8]> {
         let now = environ::own(words::FLAGS);
         if now.is_some_and(words::names_pool) {
@@ -332,35 +333,35 @@ impl State {
         self.first_flags().filter(|f| words::names_pool(f)).or(now)
     }
 
-    /// The value of MAKEFLAGS when the process started.
+    /// The value of MAKEFLAGS at the start of the process.
     pub fn first_flags(&self) -> Option<&'static [u8]> {
         let name = words::FLAGS;
         let start = self.flags.load(Acquire).cast_const();
-        // SAFETY: as above; unsetenv(3) takes an entry away, but its string stays.
+        // SAFETY: as above; unsetenv(3) removes an entry, but its string stays.
         unsafe {
             (!start.is_null() && environ::starts_with(start, name))
                 .then(|| CStr::from_ptr(start.wrapping_add(name.len())).to_bytes())
         }
     }
 
-    /// The value of JSSHIM_POOL now, or else when the process started.
+    /// The current value of JSSHIM_POOL, else the value at the start of the process.
     pub fn pool(&self) -> Option<&'static [u8]> {
         let start = self.env.load(Acquire).cast_const();
         // SAFETY: as above.
         environ::own(POOL_NAME).or_else(|| unsafe { environ::get(start, POOL_NAME) })
     }
 
-    /// Is this tree known to have a pool: named by the environment, or made here?
+    /// Returns whether this tree is known to have a pool: named by the environment, or made here.
     pub fn has_pool(&self) -> bool {
         !self.top.load(Relaxed) || self.phase() == ACTIVE
     }
 
-    /// Has this process been forked and not become another program since?
+    /// Returns whether this process was forked and has not exec'ed since.
     pub fn is_fork(&self) -> bool {
         self.is_fork.load(Relaxed)
     }
 
-    /// Says something on stderr, once per process.
+    /// Writes a warning to stderr, once per process.
     pub fn warn(&self, text: &[u8]) {
         if !self.warned.swap(true, AcqRel) {
             jsshim_engine::show::stderr::say(text);

@@ -1,8 +1,8 @@
-//! The statistics that `JSSHIM_STATS` asks for: who prints them, and where to.
+//! The statistics that `JSSHIM_STATS` asks for: which process writes them, and where to.
 //!
-//! Of a pool of our own it is the process with which the pool ends. Of make's it is the last of the programs
-//! that were started by no job of the ledger; each number is told once, so that blocks add up. Hosts close
-//! their stderr before the very end, so whoever may have to print keeps a copy of it.
+//! For a pool of our own, the process with which the pool ends writes them. For make's pool it is the last of the
+//! programs that no job of the ledger started. Each number is reported once, so that blocks add up. Hosts close their
+//! stderr before the very end, so a process that may have to write keeps a copy of it.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
@@ -27,16 +27,16 @@ use crate::start::settings::{self, given_dir};
 
 use super::state::STATE;
 
-/// Statistics are asked for, and this process has not told them.
+/// Statistics are wanted, and this process has not written them.
 pub static WANTED: AtomicBool = AtomicBool::new(false);
-/// The copy of stderr, or -1; and what it is, for a host may close it and use the number again.
+/// The copy of stderr, or -1.
 static COPY: AtomicI32 = AtomicI32::new(-1);
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// This process, or what it was before an exec, has made the pool that the environment names.
+/// This process, perhaps before an exec, has made the pool that the environment names.
 static ROOT: AtomicBool = AtomicBool::new(false);
 
-/// The constructor: statistics are asked for.
+/// Called by the constructor: statistics are wanted.
 pub fn begin(root: bool) {
     WANTED.store(true, Release);
     ROOT.store(root, Release);
@@ -45,17 +45,17 @@ pub fn begin(root: bool) {
     }
 }
 
-/// The constructor: this process has made the pool for itself and all below it.
+/// Called by the constructor: this process has made the pool for itself and all below it.
 pub fn made_pool() {
     ROOT.store(true, Release);
 }
 
-/// Is the pool that the environment names one that this process has made, or was started on as its first?
+/// Returns whether this process has made the pool that the environment names, or was started as the first one on it.
 pub fn is_root() -> bool {
     ROOT.load(Relaxed)
 }
 
-/// Keeps a copy of stderr, if the statistics go there.
+/// Keeps a copy of stderr if the statistics are written there.
 #[inline(never)]
 pub fn keep_stderr() {
     let wanted =
@@ -70,10 +70,10 @@ pub fn keep_stderr() {
     }
 }
 
-/// In a forked child it would keep a reader of that pipe waiting.
+/// Closes the copy in a forked child, where it would keep a reader of that pipe waiting.
 #[inline]
 pub fn forked() {
-    // Looked at before it is written: a page that is not written costs the child no copy.
+    // Loaded before it is written: without a store the child copies no page.
     if COPY.load(Relaxed) >= 0 {
         close_copy();
     }
@@ -92,7 +92,7 @@ fn is_copy(fd: i32) -> bool {
     sys::file_id(fd) == Ok((d.load(Relaxed), i.load(Relaxed)))
 }
 
-/// The process ends: prints what is its to print, once.
+/// Called when the process ends: writes the statistics if that is this process's task, once.
 #[inline(never)]
 pub fn tell(client: Option<&Client>) {
     let asked = settings::stats_asked();
@@ -123,7 +123,7 @@ pub fn tell(client: Option<&Client>) {
     }
 }
 
-/// The block, on what was stderr.
+/// Writes the block, to the original stderr.
 #[inline(never)]
 fn print(counts: &Counts, origin: Origin<'_>) {
     let copy = COPY.load(Acquire);
@@ -131,7 +131,7 @@ fn print(counts: &Counts, origin: Origin<'_>) {
     let _ = sys::write(to, numbers::block(counts, origin).bytes());
 }
 
-/// The line, into the file.
+/// Appends the line to the file.
 #[inline(never)]
 fn append(file: &[u8], id: Id, counts: &Counts, origin: Origin<'_>) {
     let mut line = numbers::Line::default();
@@ -146,7 +146,7 @@ fn append(file: &[u8], id: Id, counts: &Counts, origin: Origin<'_>) {
     }
 }
 
-/// The process ends with which its pool ends, and is no client: the guard may be below it.
+/// Called when the process ends with which its pool ends, and is no client: the guard may be below it.
 #[inline(never)]
 pub fn leave_root() {
     if let Some((ledger, path)) = named_at() {
@@ -167,8 +167,8 @@ fn named_at() -> Option<(&'static Ledger, Path)> {
     })
 }
 
-/// Is no other client left that was started by no job? Two that leave at once are told apart by the mark,
-/// and by who takes the numbers.
+/// Returns whether no other client is left that no job started. Two that leave at once are distinguished by the mark,
+/// and by which of them takes the numbers.
 fn leaves_last(ledger: &Ledger, me: u32) -> bool {
     if me == 0 || !ledger.is_top(me) {
         return false;
@@ -186,5 +186,5 @@ fn leaves_last(ledger: &Ledger, me: u32) -> bool {
     !ledger.records().any(others)
 }
 
-/// In the `queued` of a client, which waits for nothing: it is at its end.
+/// In `queued` of a client, which never waits: the client is about to end.
 const LEAVING: u64 = 1;

@@ -1,13 +1,13 @@
-//! What a spawn was given: on what its job runs.
+//! Tickets: what a job runs on.
 
 use jsshim_engine::ledger::handle::Handle;
 
-/// What a spawn was given.
+/// What the job of a spawn runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ticket {
-    /// Not ours to judge.
+    /// Not gated.
     Pass,
-    /// The implicit slot of a process that has no ledger: its only job.
+    /// The implicit slot of a process without a ledger: its only job.
     First,
     /// A record of the ledger; the job is started at once.
     Runs(Handle),
@@ -15,7 +15,7 @@ pub enum Ticket {
     Held(Handle),
 }
 
-/// A ticket in one word, to be carried over a `vfork`; [`unpack`] undoes it.
+/// Packs a ticket into one word, to be carried over a `vfork`. The reverse is [`unpack`].
 pub fn pack(ticket: Ticket) -> u64 {
     const HELD: u64 = 1 << 63;
     match ticket {
@@ -26,7 +26,7 @@ pub fn pack(ticket: Ticket) -> u64 {
     }
 }
 
-/// See [`pack`].
+/// The reverse of [`pack`].
 pub fn unpack(word: u64) -> Ticket {
     match (word, Handle::unpack((word & !(1 << 63)) >> 1)) {
         (1, _) => Ticket::First,

@@ -1,5 +1,5 @@
-//! Spawns between `vfork` and its child's exec. The child runs on its parent's memory and finds what
-//! was decided for it by the thread pointer, which the two share.
+//! Spawns between `vfork` and the child's exec. The child runs on its parent's memory, and finds its ticket by the
+//! thread pointer, which the two share.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicU64, AtomicUsize};
@@ -8,7 +8,7 @@ use crate::exec::environ::Scratch;
 
 use super::ticket::{self, Ticket};
 
-/// Threads that may be inside `vfork` at once; further ones are not gated.
+/// The most threads inside `vfork` at once; further ones are not gated.
 const MOST: usize = 64;
 
 /// One thread inside `vfork`.
@@ -33,9 +33,9 @@ static ALL: [Pending; MOST] = [const {
 static TURN: AtomicU64 = AtomicU64::new(FIRST);
 const FIRST: u64 = 1;
 
-/// Takes a place for this thread; its number, from 1.
+/// Takes an entry for this thread. Returns its number, from 1.
 pub fn enter(thread: usize, ticket: Ticket) -> Option<usize> {
-    // First, so that a fork of another thread finds either a table that has been used or no place taken.
+    // First, so that a fork in another thread finds either a table that has been used, or no entry taken.
     let turn = TURN.fetch_add(1, AcqRel);
     let free = |p: &Pending| p.thread.compare_exchange(0, thread, AcqRel, Relaxed).is_ok();
     let at = ALL.iter().position(free)?;
@@ -46,21 +46,21 @@ pub fn enter(thread: usize, ticket: Ticket) -> Option<usize> {
     Some(at.wrapping_add(1))
 }
 
-/// A place by its number.
+/// An entry by its number.
 pub fn get(number: usize) -> Option<&'static Pending> {
     ALL.get(number.checked_sub(1)?)
 }
 
-/// The place of the thread that this `vfork` child came from: the latest, since a handler may have
-/// interrupted the thread on its way into another one.
+/// The entry of the thread from which this `vfork` child came: the latest, since a handler may have interrupted the
+/// thread inside `vfork` and have called `vfork` itself.
 pub fn of(thread: usize) -> Option<&'static Pending> {
     let mine = ALL.iter().filter(|p| p.thread.load(Acquire) == thread);
     mine.max_by_key(|p| p.turn.load(Relaxed))
 }
 
-/// In a forked child there is nothing pending.
+/// Clears the table in a forked child, where nothing is pending.
 pub fn clear() {
-    // The table is not looked at where it has never been used: its pages would be mapped for that.
+    // A table that was never used is not read: that would map its pages.
     if TURN.load(Relaxed) == FIRST {
         return;
     }
@@ -74,20 +74,20 @@ impl Pending {
         ticket::unpack(self.ticket.load(Acquire))
     }
 
-    /// In the child, before its exec.
+    /// Called in the child before its exec.
     pub fn keep(&self, (at, len): (usize, usize)) {
         let [a, l] = &self.scratch;
         a.store(at, Release);
         l.store(len, Release);
     }
 
-    /// Frees what [`Pending::keep`] has kept: the exec has happened, or failed.
+    /// Frees the memory of [`Pending::keep`]: the exec has happened, or failed.
     pub fn free_scratch(&self) {
         let [a, l] = &self.scratch;
         Scratch::free((a.swap(0, AcqRel), l.swap(0, AcqRel)));
     }
 
-    /// In the parent, when the child has exec'ed or ended.
+    /// Called in the parent when the child has exec'ed or ended.
     pub fn leave(&self) -> Ticket {
         self.free_scratch();
         let ticket = self.ticket();

@@ -1,4 +1,4 @@
-//! What cannot wait until the first job: a pool that the top program itself shall join, and a dry run.
+//! What cannot wait until the first job: a pool that the top program itself must join, and a dry run.
 
 use core::ffi::{c_char, c_int, CStr};
 use core::sync::atomic::Ordering::Release;
@@ -43,8 +43,8 @@ fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
     fits && (count > 0 || environment == environ::current())
 }
 
-/// Has this exec given the process privileges that its parent does not have (AT_SECURE, getauxval(3): setuid,
-/// setgid, file capabilities)? Not by getauxval itself, which is of glibc 2.16.
+/// Returns whether this exec has given the process privileges that its parent does not have (AT_SECURE, getauxval(3):
+/// setuid, setgid, file capabilities). Does not call getauxval, which needs glibc 2.16.
 ///
 /// # Safety
 /// It must be the environment as the kernel laid it out: the auxiliary vector follows it.
@@ -55,7 +55,7 @@ unsafe fn is_secure(environment: Strings) -> bool {
         while !(*at).is_null() {
             at = at.wrapping_add(1);
         }
-        // Each variable that ld.so has taken away, as it does just here, has left a NULL behind.
+        // ld.so removes variables in the same case; each removed one has left a NULL behind.
         while (*at).is_null() {
             at = at.wrapping_add(1);
         }
@@ -76,7 +76,7 @@ const AT_SECURE: usize = libc::AT_SECURE as usize;
 fn look(record_first: fn(&Client)) {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     let (mut stats, mut trace, mut root) = (false, false, false);
-    // SAFETY: before main, the environment is as the kernel made it. Most words are told by their first byte.
+    // SAFETY: before main, the environment is as the kernel made it. The first byte rules out most words.
     let words = unsafe {
         let ours = |s: &*const c_char| matches!(s.cast::<u8>().read(), b'J' | b'L' | b'M');
         environ::pointers(environ::current()).filter(ours).map(|s| CStr::from_ptr(s))
@@ -122,20 +122,20 @@ fn look(record_first: fn(&Client)) {
         stats::begin(root);
     }
     let top = !pool && auth.is_none();
-    // Of the program at the top, the jobs that run alone are to be seen, too.
+    // In the program at the top, jobs that run alone must be seen, too.
     STATE.eager.store(top || root && (stats || trace), Release);
     STATE.top.store(top, Release);
     if top && jobs {
         found_pool(flags, record_first);
     } else if !top && program::is_speaker() {
         dialect::translate(flags, auth.as_ref());
-        // What its children are told must be told to the first one, too.
+        // The first child must be told, too, if the others are.
         STATE.eager.store(!program::obeys(settings::of_pool()), Release);
     }
 }
 
-/// `make -n` still runs recipes marked `+`: the program at the top of the preload does not run then,
-/// as make's manual asks of job server clients. One whose parent is preloaded too is make's own doing.
+/// `make -n` still runs recipes marked `+`: the program at the top of the preload does not run then, as make's manual
+/// requires of job server clients. If its parent is preloaded, too, make has started it on purpose.
 fn stop_dry_run() {
     let mut preloaded = false;
     let parent = proc::ancestors().next().unwrap_or(0);
@@ -148,14 +148,13 @@ fn stop_dry_run() {
     }
 }
 
-/// With `JSSHIM_JOBS`, the pool is made before the program starts, so that a make or cargo at the top
-/// joins it too.
+/// With `JSSHIM_JOBS` the pool is made before the program starts, so that a make or cargo at the top joins it, too.
 ///
-/// It travels in `JSSHIM_POOL`. What speaks the protocol is told in its own MAKEFLAGS, when it starts: no other
-/// program of the tree has descriptors of ours, or words of make's.
+/// The pool travels in `JSSHIM_POOL`. A program that speaks the protocol gets it in its own MAKEFLAGS, when it starts:
+/// no other program of the tree has descriptors of ours, or make's words.
 fn found_pool(flags: Option<&[u8]>, record_first: fn(&Client)) {
     let Some(word) = join::found(record_first) else {
-        // It has been said why; the children need not try again.
+        // A warning was given; the children need not try again.
         return environ::export(c"JSSHIM_JOBS", b"\0");
     };
     let word: Text<400> = Text::new(word.bytes()).with(b"\0");

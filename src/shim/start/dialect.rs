@@ -1,8 +1,8 @@
-//! One pool, several dialects. ninja from 1.13 on joins a `fifo:` only, make before 4.4 and older cargos
-//! two descriptors only, and every speaker of the protocol is lost where something between it and make
-//! has closed them. Before such a program starts, its MAKEFLAGS is put into words that it understands.
+//! One pool, several dialects. ninja from 1.13 on joins `fifo:` only; make before 4.4 and older cargos join two
+//! descriptors only; and every speaker of the protocol loses the pool if a program between it and make has closed the
+//! descriptors. Before such a program starts, its MAKEFLAGS is rewritten in a form that it understands.
 //!
-//! A speaker is known here by its name, since this runs in every process of the tree.
+//! A speaker is recognised by its name, since this runs in every process of the tree.
 
 use jsshim_engine::join::end::End;
 use jsshim_engine::join::{self, Found};
@@ -20,12 +20,12 @@ use crate::job::state::STATE;
 use super::program::{self, program_says};
 use super::settings;
 
-/// How a pool that is a fifo is written for this program.
+/// The form in which a pool that is a fifo is announced to this program.
 #[derive(PartialEq, Eq)]
 enum Form {
     Fifo,
     Descriptors,
-    /// It knows no words.
+    /// It knows no form.
     None,
 }
 
@@ -33,10 +33,10 @@ fn form() -> Form {
     let name = program::name();
     let knows_fifos = program_says(b"fifo:");
     if is_bmake(program::name()) {
-        // It dies of GNU make's.
+        // It dies of GNU make's form.
         Form::None
     } else if name.starts_with(b"ninja") {
-        // Between: Kitware's builds before 1.13.
+        // In between: Kitware's builds before 1.13.
         match knows_fifos {
             true => Form::Fifo,
             false if program_says(b"--jobserver-auth=") => Form::Descriptors,
@@ -49,8 +49,8 @@ fn form() -> Form {
     }
 }
 
-/// Puts the pool of this process into this program's words, if it does not know those of MAKEFLAGS, or
-/// where MAKEFLAGS has none because the pool is ours.
+/// Announces the pool of this process in the form of this program, if the program does not understand the form in
+/// MAKEFLAGS, or if MAKEFLAGS names none because the pool is ours.
 pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
     let (name, settings) = (program::name(), settings::of_pool());
     match auth {
@@ -60,14 +60,14 @@ pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
                 write(flags, form());
             }
         }
-        // gcc itself has taken the word away where the descriptors were closed.
+        // gcc itself removes the word if the descriptors were closed.
         None if is_lto(name) => write(flags, Form::Descriptors),
         None => {}
         Some(_) if is_bmake(program::name()) => {}
         Some(&Auth::Fds { read, write: w }) if read >= 0 && w >= 0 => {
             let open = join::has_pool(read, w, settings);
             if name.starts_with(b"ninja") {
-                // Some builds know both, and then make's own word is the best.
+                // Some builds know both; then make's own word is best.
                 let knows_both = open && program_says(b"'pipe' mode detected");
                 if program_says(b"fifo:") && !knows_both {
                     write(flags, Form::Fifo);
@@ -76,7 +76,7 @@ pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
                 write(flags, Form::Descriptors);
             }
         }
-        // make's word for a recipe without `+`: the pool may be known all the same.
+        // make writes this for a recipe without `+`; the pool may be known all the same.
         Some(Auth::Fds { .. }) if is_lto(name) => write(flags, Form::Descriptors),
         Some(Auth::Fifo(_)) if form() == Form::Descriptors => write(flags, Form::Descriptors),
         Some(_) => {}
@@ -108,15 +108,15 @@ fn as_fifo(flags: Option<&[u8]>) {
 
 fn as_descriptors(flags: Option<&[u8]>) {
     if let Some(Ok((read, write))) = find().map(|pool| own_pool::ends(&pool)) {
-        // One that takes no notice is gated, and finds the pool by what it is told now.
+        // A program that ignores MAKEFLAGS is gated, and finds the pool by these descriptors.
         STATE.set_end(End::of(read));
         announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });
     }
 }
 
-/// Puts the pool into MAKEFLAGS in place of what is there.
+/// Writes the pool into MAKEFLAGS in place of the one named there.
 fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
-    // At most a backslash for each byte of a path, and our words.
+    // At most one backslash for each byte of a path, and our words.
     let size = flags.map_or(0, <[u8]>::len).saturating_add(2 * Path::ROOM + 256);
     let Ok(mut room) = Room::new(size) else { return };
     let mut out = Out::new(room.bytes());

@@ -1,4 +1,4 @@
-//! Where the helper is.
+//! Finding the helper.
 
 use core::ffi::CStr;
 
@@ -10,7 +10,8 @@ use crate::exec::{bounds, environ};
 use crate::host::objects;
 use crate::job::state::STATE;
 
-/// `JSSHIM_HELPER`, or `jsshim-helper` next to this library. Empty, and said so, if there is none.
+/// Returns `JSSHIM_HELPER`, or `jsshim-helper` next to this library. Returns an empty path, and warns, if there is no
+/// such file.
 #[inline(never)]
 pub fn find() -> &'static CStr {
     let Ok(mut room) = Room::new(PATH_ROOM) else { return c"" };
@@ -38,15 +39,15 @@ fn name_helper(room: &mut Room) -> sys::Result<()> {
     beside_library(room)
 }
 
-/// May root run the file of this name, which its environment gives? That may come from an ordinary user (sudo's
-/// env_keep). Neither the file nor any directory above it may be his, nor one in which he could put another in its
-/// place; links are followed here, once, and the name becomes the one behind them. One that is not there stays as it is.
+/// Returns whether root may run the file that its environment names. The environment may come from an ordinary user
+/// (sudo's env_keep). The file and all directories above it must belong to root, and no user may be able to replace the
+/// file. Links are followed here, once, and the name is replaced by the one behind them. A missing file keeps its name.
 #[inline(never)]
 fn is_roots(room: &mut Room) -> bool {
     let Ok(fd) = sys::open(room.c(), libc::O_PATH, 0) else { return true };
     let whole = sys::readlink(pipe::fd_path(0, fd).c(), room.bytes()).map(<[u8]>::len);
     sys::close(fd);
-    // Without /proc the name is taken as it is.
+    // Without /proc the name is used as it is.
     let written = whole.map_or(Ok(()), |n| room.write_at(n, &[]));
     let (Ok(()), Ok(mut part)) = (written, Room::new(PATH_ROOM)) else { return false };
     let bytes = room.c().to_bytes();
@@ -55,10 +56,10 @@ fn is_roots(room: &mut Room) -> bool {
     bytes.first() == Some(&b'/') && parts.all(|path| is_kept(&mut part, path))
 }
 
-/// Can nobody but root change this file, or what is in this directory?
+/// Returns whether only root can change this file or the contents of this directory.
 #[inline(never)]
 fn is_kept(room: &mut Room, path: &[u8]) -> bool {
-    // In a user namespace the root above has another number.
+    // In a user namespace the parent's root has another uid.
     let root = sys::stat(c"/", false).map_or(0, |st| st.st_uid);
     let written = room.write(&[path]);
     written.and_then(|()| sys::stat(room.c(), false)).is_ok_and(|st| {
@@ -69,7 +70,7 @@ fn is_kept(room: &mut Room, path: &[u8]) -> bool {
     })
 }
 
-/// Writes `jsshim-helper` in the folder of this library.
+/// Writes the path of `jsshim-helper` in this library's directory.
 #[inline(never)]
 fn beside_library(room: &mut Room) -> sys::Result<()> {
     let path = objects::own_path(STATE.is_fork()).to_bytes();

@@ -1,4 +1,4 @@
-//! The moment when two jobs run at once for the first time: who are we, and which pool is ours?
+//! Joining the pool, when two jobs run at once for the first time: which program this is, and which pool is ours.
 
 use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering::Relaxed;
@@ -19,10 +19,10 @@ use super::helper;
 use super::program::{has_left_pool, is_ninja, is_told_otherwise, obeys, speaks};
 use super::settings::{self, given_dir, left_out, load_limit, settle_modes, wanted};
 
-/// Where the client of this process is made.
+/// The memory for the client of this process.
 type Place = MaybeUninit<Client>;
 
-/// Sets up the client of this process. `false`: it is not gated.
+/// Sets up the client of this process. Returns false if it is not gated.
 #[inline(never)]
 pub fn find(place: &mut Place) -> bool {
     settle_modes();
@@ -37,10 +37,10 @@ pub fn find(place: &mut Place) -> bool {
     if speaks && has_left_pool() {
         settings.makeflags = STATE.first_flags();
     }
-    // By reference: what was found is large.
+    // By reference: the result is large.
     match &join::find(settings) {
         Found::Pool(pool, load) => {
-            // The children of one that speaks are told of a pool of its own making, which is no limit.
+            // A speaker tells its children of a pool of its own making, which is no limit.
             let overrides = word::overrides(settings.pool) || speaks && !is_ninja();
             let slots = if overrides { 0 } else { slots_said(settings) };
             let own = Own { load_milli: load_limit(*load), slots, overrides, root: 0 };
@@ -48,7 +48,7 @@ pub fn find(place: &mut Place) -> bool {
         }
         Found::One if !speaks => make(place, 1),
         Found::None if !speaks => make(place, wanted()),
-        // What was wanted was wanted for that build.
+        // The wanted size was for that build.
         Found::Over if !speaks => make(place, cpus::default_slots()),
         // It makes its own pool.
         Found::One | Found::None | Found::Over => false,
@@ -64,13 +64,13 @@ fn warn_of(problem: Problem) {
     STATE.warn(problem.text().bytes());
 }
 
-/// The `-j` of MAKEFLAGS, if the pool is named there: make says it for those who look.
+/// The `-j` of MAKEFLAGS, if MAKEFLAGS names the pool: make writes it for information.
 fn slots_said(settings: Settings<'_>) -> u32 {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
     flags.jobs.filter(|_| flags.auth.is_some()).unwrap_or(0)
 }
 
-/// Before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Gives the value of
+/// Called before main, with `JSSHIM_JOBS`: makes the pool whether or not this program is gated. Returns the value of
 /// `JSSHIM_POOL`.
 pub fn found(record_first: fn(&Client)) -> Option<Text<320>> {
     let slots = wanted();
@@ -83,7 +83,7 @@ pub fn found(record_first: fn(&Client)) -> Option<Text<320>> {
         // SAFETY: `make` has made it.
         let pool = unsafe { &place.assume_init_ref().pool };
         result = Some(word::encode(pool));
-        // Its MAKEFLAGS will name it.
+        // Its MAKEFLAGS will name the pool.
         let obeys = speaks() && !is_told_otherwise();
         !left_out() && !obeys
     };
@@ -91,7 +91,7 @@ pub fn found(record_first: fn(&Client)) -> Option<Text<320>> {
     result
 }
 
-/// What is ours of a client's [`Setup`].
+/// Our part of a client's [`Setup`].
 #[derive(Default)]
 struct Own {
     load_milli: u32,
@@ -116,7 +116,7 @@ fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::R
     made.inspect(|()| stats::keep_stderr())
 }
 
-/// Where the ledger had a guard, there may be somebody who needs one.
+/// If the ledger has had a guard, there may be a process that needs one.
 #[inline(never)]
 fn look_after(client: &Client) {
     client.debug.store(STATE.debug.load(Relaxed), Relaxed);
@@ -127,7 +127,8 @@ fn look_after(client: &Client) {
 
 #[inline(never)]
 fn refuse(errno: i32) {
-    // Where somebody above could use it, this process is in a sandbox, and so are many.
+    // If `JSSHIM_POOL` names a pool that an ancestor could use, this process is in a sandbox, and so are many others:
+    // no warning.
     let bound =
         matches!(errno, libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::ENOSYS);
     if bound && STATE.pool().is_some() && !STATE.debug.load(Relaxed) {
@@ -145,8 +146,8 @@ fn refuse(errno: i32) {
     STATE.warn(text.num(errno).with(why).with(b"); this process is not gated").bytes());
 }
 
-/// Makes a pool of our own, and its ledger beside it. The description that fills it stays open: the guard takes over,
-/// but where there is none the pool would be lost.
+/// Makes a pool of our own, and its ledger beside it. The description that filled the pool stays open: the guard opens
+/// the pool, too, but without a guard the pool would be lost.
 #[inline(never)]
 fn make(place: &mut Place, slots: u32) -> bool {
     let load_milli = load_limit(0);
@@ -167,7 +168,7 @@ fn make(place: &mut Place, slots: u32) -> bool {
         }
     };
     pipe::move_high(fd);
-    // SAFETY: `enter` has made it.
+    // SAFETY: `enter` has initialised it.
     let client = unsafe { place.assume_init_ref() };
     client.guard(STATE.env.load(Relaxed).cast_const(), true);
     true

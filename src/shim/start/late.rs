@@ -1,6 +1,6 @@
-//! Starts before our constructor. Constructors of libraries behind ours in LD_PRELOAD run before it, and those of the
-//! program's own libraries always do; what they start queues like everything else. So the first start runs our
-//! constructor, by the arrays that glibc would hand over to it later.
+//! Starts of processes before our constructor. Constructors of libraries after ours in LD_PRELOAD run before it, and
+//! those of the program's own libraries always do. Their starts are gated like all others: the first one runs our
+//! constructor, with the arrays that glibc would pass to it later.
 
 use core::ffi::c_int;
 
@@ -23,13 +23,13 @@ pub fn foreign() -> bool {
     STATE.foreign()
 }
 
-/// Has a start come before the constructor?
+/// Returns whether a start came before the constructor.
 #[inline]
 pub fn has_begun() -> bool {
     STATE.pid() != 0 && STATE.pid() == sys::getpid()
 }
 
-/// Where the arrays cannot be found (musl), the process is left alone until the constructor.
+/// If the arrays cannot be found (musl), the process is left alone until the constructor.
 #[cold]
 #[inline(never)]
 fn begin() {
@@ -42,19 +42,19 @@ fn begin() {
     }
 }
 
-/// argc and argv as the kernel laid them out: where the stack ends for ld.so (`__libc_stack_end`, glibc 2.1). The
-/// environment is behind them; libc's own variable for it may already point to a copy that setenv(3) has made.
+/// argc and argv as the kernel laid them out: they begin where ld.so's stack ends (`__libc_stack_end`, glibc 2.1). The
+/// environment follows them; libc's own variable for it may already point to a copy made by setenv(3).
 fn kernel_arguments() -> Option<(c_int, Strings)> {
     let (name, mut at) = (c"__libc_stack_end", 0);
     objects::each(|info| {
         at = Object::of(info).map_or(0, |o| o.find(name, objects::gnu_hash(name)).newest);
         at != 0
     });
-    // SAFETY: ld.so's own variable, a pointer; null once the stack has been made executable.
+    // SAFETY: ld.so's own variable, a pointer; null after the stack was made executable.
     let top = (at != 0)
         .then(|| unsafe { (at as *const *const usize).read() })
         .filter(|top| !top.is_null())?;
-    // SAFETY: the kernel's words: argc, then so many pointers and a NULL.
+    // SAFETY: the kernel's words: argc, then that many pointers and a NULL.
     let count = c_int::try_from(unsafe { top.read() }).ok().filter(|n| *n > 0)?;
     let arguments: Strings = top.wrapping_add(1).cast();
     // SAFETY: as above.

@@ -1,4 +1,4 @@
-//! Who is this process, and which pool is its?
+//! Which program this process is, its settings, and its pool.
 
 pub mod constructor;
 pub mod dialect;

@@ -1,4 +1,4 @@
-//! Which program is this, and does it speak the protocol?
+//! Which program this is, and whether it speaks the protocol.
 
 use core::ffi::{c_char, CStr};
 use core::slice::from_raw_parts;
@@ -16,7 +16,7 @@ extern "C" {
     static program_invocation_short_name: *const c_char;
 }
 
-/// The name that this program was called by.
+/// The name by which this program was called.
 pub fn name() -> &'static [u8] {
     // SAFETY: set by libc before any constructor; a part of argv.
     unsafe {
@@ -29,19 +29,19 @@ pub fn name() -> &'static [u8] {
     }
 }
 
-/// Does this program speak the protocol, by its name?
+/// Returns whether this program speaks the protocol, by its name.
 pub fn is_speaker() -> bool {
     speaker::is_known(name())
 }
 
-/// Does this program speak the protocol itself? Told by the strings in its read-only memory, or by
-/// libjobserver among its libraries.
+/// Returns whether this program speaks the protocol itself. It does if the strings are in its read-only data, or
+/// libjobserver is among its libraries.
 #[inline(never)]
 pub(crate) fn speaks() -> bool {
     speaker::WORDS.into_iter().any(program_says) || has_libjobserver()
 }
 
-/// Is a library loaded that starts jobs on slots for its program?
+/// Returns whether a library is loaded that starts jobs on slots for its program.
 fn has_libjobserver() -> bool {
     const NAME: &CStr = c"jobserver_launch_job";
     let mut found = false;
@@ -53,16 +53,16 @@ fn has_libjobserver() -> bool {
     found
 }
 
-/// Has this program been told of a pool, and has made one of its own since, as those with libjobserver do? The
-/// known speakers do not change their own environment, but we do.
+/// Returns whether this program was told of a pool and has made one of its own since, as programs with libjobserver do.
+/// The known speakers do not change their own environment, but we do.
 pub(crate) fn has_left_pool() -> bool {
     let auth = |flags: Option<&'static [u8]>| makeflags::parse(flags?).auth;
     let (first, now) = (auth(STATE.first_flags()), auth(STATE.flags()));
     first.is_some() && first != now && !is_speaker()
 }
 
-/// Does a program that speaks the protocol obey it here: it is told of the pool that counts, and not to
-/// do otherwise? A make or ninja that is given a `-jN` of its own takes no notice of the pool.
+/// Returns whether a program that speaks the protocol obeys it here: it is told of the pool that counts, and of nothing
+/// else. A make or ninja with a `-jN` of its own ignores the pool.
 #[inline(never)]
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
@@ -71,8 +71,8 @@ pub fn obeys(settings: Settings<'_>) -> bool {
     counts && !is_told_otherwise() && !has_left_pool()
 }
 
-/// Is this word in the program's read-only memory (the first object)? That of its code is looked at only
-/// where there is no other.
+/// Returns whether this word is in the program's read-only data (the first object). The code segment is searched only
+/// if there is no such data segment.
 pub fn program_says(word: &[u8]) -> bool {
     let mut found = false;
     objects::each(|info| {
@@ -91,7 +91,7 @@ pub fn program_says(word: &[u8]) -> bool {
     found
 }
 
-/// Is this a make or a ninja whose command line has a number of jobs?
+/// Returns whether this is a make or a ninja with a number of jobs on its command line.
 #[inline(never)]
 pub fn is_told_otherwise() -> bool {
     if !is_ninja() && !speaker::is_gnu_make(name()) {
@@ -104,7 +104,7 @@ pub fn is_told_otherwise() -> bool {
             .skip(1)
             .any(|word| speaker::names_jobs(word.to_bytes()));
     }
-    // Of the others, the start tells.
+    // If the arguments are not known, read those of the start.
     let (mut told, mut first) = (false, true);
     proc::each_part::<64>(&Path::new(b"/proc/self/cmdline"), 0, |word| {
         told |= !first && speaker::names_jobs(word);

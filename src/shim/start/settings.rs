@@ -1,4 +1,4 @@
-//! Our variables, but for `JSSHIM_ENV` and `JSSHIM_HELPER`.
+//! Our variables, except `JSSHIM_ENV` and `JSSHIM_HELPER`.
 
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -22,7 +22,7 @@ use super::program;
 pub enum Gate {
     /// The parent waits while nothing else needs it, else the child is held.
     Auto,
-    /// The parent waits even where it could be needed, at most a second.
+    /// The parent waits even if it could be needed, at most a second.
     Parent,
     /// The child is held at once.
     Child,
@@ -30,7 +30,7 @@ pub enum Gate {
 
 static GATE: AtomicU8 = AtomicU8::new(0);
 
-/// The mode that was read at joining.
+/// The mode that was read when the process joined.
 pub fn gate_mode() -> Gate {
     match GATE.load(Relaxed) {
         1 => Gate::Parent,
@@ -39,7 +39,7 @@ pub fn gate_mode() -> Gate {
     }
 }
 
-/// What the environment says of the pool, or has said when the process started.
+/// What the environment says about the pool, now or at the start of the process.
 pub fn of_pool() -> Settings<'static> {
     let (makeflags, pool, end) = (STATE.flags(), STATE.pool(), STATE.end());
     Settings { makeflags, pool, end, dir: given_dir() }
@@ -90,7 +90,7 @@ pub(crate) fn load_limit(flags: u32) -> u32 {
     word.and_then(known::load).unwrap_or(flags)
 }
 
-/// `JSSHIM_JOBS`, if it is a number above zero.
+/// The value of `JSSHIM_JOBS`, if it is a number above zero.
 #[inline(never)]
 pub fn jobs_wanted() -> Option<u32> {
     let word = environ::own(b"JSSHIM_JOBS=").filter(|v| !v.is_empty())?;
@@ -98,12 +98,13 @@ pub fn jobs_wanted() -> Option<u32> {
     word::count(word)
 }
 
-/// Slots for a pool of our own.
+/// The number of slots for a pool of our own.
 pub(crate) fn wanted() -> u32 {
     jobs_wanted().unwrap_or_else(cpus::default_slots)
 }
 
-/// Left out by `JSSHIM_SKIP`, or not let in by `JSSHIM_ONLY` (globs on the program's name)?
+/// Returns whether this program is excluded by `JSSHIM_SKIP`, or not included by `JSSHIM_ONLY` (globs for program
+/// names).
 #[inline(never)]
 pub(crate) fn left_out() -> bool {
     let (skip, only) = (environ::own(b"JSSHIM_SKIP="), environ::own(b"JSSHIM_ONLY="));
@@ -113,14 +114,14 @@ pub(crate) fn left_out() -> bool {
     let Ok(mut room) = Room::new(PATH_ROOM) else { return false };
     let name = match sys::readlink(c"/proc/self/exe", room.bytes()) {
         Ok(path) => path.rsplit(|b| *b == b'/').next().unwrap_or(path),
-        // Without /proc it is what the program was called by.
+        // Without /proc, the name by which it was called.
         Err(_) => program::name(),
     };
     skip.is_some_and(|list| glob::any(list, name))
         || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
 }
 
-/// The value of a variable now, or else when the process started.
+/// The current value of a variable, else the value at the start of the process.
 fn value(name: &[u8]) -> Option<&'static [u8]> {
     let start = STATE.env.load(Acquire).cast_const();
     // SAFETY: the kernel's array, and strings that end in a NUL.
@@ -133,12 +134,13 @@ pub fn stats_asked() -> Asked<'static> {
     value(b"JSSHIM_STATS=").map_or(Asked::Nothing, numbers::asked)
 }
 
-/// Are statistics asked for?
+/// Returns whether statistics are wanted.
 pub fn wants_stats() -> bool {
     stats_asked() != Asked::Nothing
 }
 
-/// `JSSHIM_TRACE`: the file, or nothing. One without a leading slash is in the working directory.
+/// Writes the file of `JSSHIM_TRACE` to `path`, if it is set. A name without a leading slash is in the working
+/// directory.
 #[inline(never)]
 pub fn trace_file(path: &mut Path) {
     let Asked::File(file) = value(b"JSSHIM_TRACE=").map_or(Asked::Nothing, numbers::asked) else {
@@ -158,7 +160,7 @@ fn put_directory(path: &mut Path) {
     let mut buf = [0u8; 256];
     let dir = match sys::getcwd(&mut buf).map(<[u8]>::len) {
         Ok(n) => buf.get(..n).unwrap_or(b""),
-        // It does not fit in the path either.
+        // Then the whole path does not fit either.
         Err(sys::Errno(libc::ERANGE)) => &buf,
         Err(_) => b".",
     };
