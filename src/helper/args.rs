@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, CStr};
 
-/// What the kernel left on the stack (execve(2)): arguments and environment.
+/// The words that the kernel has put on the stack (execve(2)): arguments and environment.
 pub struct Args {
     argc: usize,
     argv: *mut *const c_char,
@@ -10,19 +10,19 @@ pub struct Args {
 
 impl Args {
     /// # Safety
-    /// `sp` must be the stack pointer at the start of the process: there is argc, then the pointers.
+    /// `sp` must be the stack pointer at the start of the process: it points to argc, which the pointers follow.
     pub unsafe fn at(sp: *mut usize) -> Self {
         // SAFETY: by the contract.
         unsafe { Self { argc: *sp, argv: sp.wrapping_add(1).cast() } }
     }
 
-    /// The argument `i`.
+    /// Argument `i`.
     pub fn get(&self, i: usize) -> Option<&'static CStr> {
         // SAFETY: the kernel's strings stay for the life of the process.
         (i < self.argc).then(|| unsafe { CStr::from_ptr(*self.argv.wrapping_add(i)) })
     }
 
-    /// The argument pointers from `i` on, NULL-terminated.
+    /// The pointers to the arguments from `i` on, NULL-terminated.
     pub fn from(&self, i: usize) -> *mut *const c_char {
         self.argv.wrapping_add(i.min(self.argc))
     }

@@ -1,4 +1,4 @@
-//! A static program with its own entry: no libc start-up, no loader, nothing that looks for frames to unwind.
+//! A static program with its own entry point: no libc start-up, no loader, no unwinding tables.
 fn main() {
     for arg in [
         "-nostartfiles",

@@ -1,14 +1,14 @@
-//! The guard is killed like anything else. So it is two processes: the one that works, and its parent,
-//! the double, which sleeps until that ends, and forks another one if it was killed. If the double is
-//! killed, the other one makes itself the double of a new child. Both hold the lock on the ledger, since
-//! a lock belongs to an open file: the guard is alive as long as one of them is. All descriptors are those of both,
-//! so that a pool that is kept open does not close with the one that is killed.
+//! The guard may be killed like any process. So it is two processes: the one that works, and its parent, the double.
+//! The double sleeps until the other ends, and forks a new one if it was killed. If the double is killed, the other
+//! makes itself the double of a new child. Both hold the lock on the ledger, since a lock belongs to an open file: the
+//! guard is alive as long as one of them is. They share all descriptors, so that a pool that is kept open does not
+//! close with the one that is killed.
 
 use jsshim_engine::sys;
 
-/// What a process is after [`fork`].
+/// The role of a process after [`fork`].
 pub enum Role {
-    /// The one that works; its double is this process (0: there is none).
+    /// The process that works; the pid of its double (0: it has none).
     Guard(i32),
     /// The double of this child.
     Double(i32),
@@ -17,7 +17,7 @@ pub enum Role {
 pub fn fork() -> Role {
     // SAFETY: the helper has one thread and no libc.
     match unsafe { sys::fork(libc::CLONE_FILES) } {
-        // A signal to a process group shall not hit both, from the first moment on: whichever runs first parts them.
+        // From the first moment a signal to a process group must not hit both: whichever runs first separates them.
         Ok(0) => {
             sys::setpgid(0);
             Role::Guard(sys::getppid())
@@ -30,11 +30,11 @@ pub fn fork() -> Role {
     }
 }
 
-/// Waits until the guard ends. Returns whether it was killed, and did not end or fail of its own.
+/// Waits until the guard ends. Returns whether it was killed, rather than having ended or failed by itself.
 pub fn was_killed(child: i32) -> bool {
     loop {
         match sys::wait_child(child) {
-            // Nobody else waits for it, so nobody else could know why it stands still.
+            // No other process waits for it, so no other would find out that it is stopped.
             Ok(status) if libc::WIFSTOPPED(status) => drop(sys::kill(child, libc::SIGCONT)),
             Ok(status) => {
                 return libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL
@@ -44,7 +44,7 @@ pub fn was_killed(child: i32) -> bool {
     }
 }
 
-/// Runs `f` in a process that is nobody's child.
+/// Runs `f` in a process that is not a child of this one.
 pub fn apart(f: impl FnOnce()) {
     // SAFETY: as above.
     match unsafe { sys::fork(0) } {

@@ -1,4 +1,4 @@
-//! The role `hold`: wait, then become the job.
+//! The role `hold`: waits for a slot, then becomes the job.
 
 use core::ffi::{c_char, CStr};
 use core::ptr::null;
@@ -21,11 +21,11 @@ use jsshim_engine::text::Text;
 
 use crate::args::Args;
 
-/// argv: name, spec, target, then the target's own.
+/// argv: name, spec, target, then the target's own argv.
 pub fn run(args: &Args) -> ! {
     let spec = args.get(1).and_then(|s| Spec::decode(s.to_bytes()));
     let Some(path) = args.get(2) else { sys::exit(2) };
-    // Before anything else: the host may delete or replace it as soon as it believes that it runs.
+    // First of all: the host may delete or replace the program as soon as it believes that it runs.
     let program = Program::open(path, spec.as_ref().map_or(-1, |s| s.program));
     let timers = sys::Timers::stop();
     match spec.as_ref().map(|s| (s, Ledger::open(s.ledger.c()))) {
@@ -39,15 +39,16 @@ pub fn run(args: &Args) -> ! {
                 tell(ledger, spec, start);
             }
         }
-        // Another uid, another root directory: nothing to wait by. The build goes on.
+        // Another uid or another root directory: the ledger cannot be opened, so there is nothing to wait for. The
+        // build goes on.
         _ => stderr::say(b"cannot open the ledger; the job starts without a slot"),
     }
     timers.resume();
-    // Of a word that is not understood, too, what is run is known; a text was to be run by the shell.
+    // Even if the spec is not understood, the program is known; a text then runs in the shell.
     program.exec(args, spec.is_none_or(|s| s.shell))
 }
 
-/// The host waits for that.
+/// Tells the host that the program is open; the host waits for that.
 fn tell_opened(ledger: &Ledger, job: Handle) {
     if let Some(record) = ledger.get(job) {
         record.home.store(OPENED, Release);
@@ -75,10 +76,10 @@ fn tell(ledger: &Ledger, spec: &Spec, start: State) {
     }
 }
 
-/// The program that was asked for.
+/// The program that the job runs.
 ///
-/// It is started by its path, so that it finds what it would without us in AT_EXECFN, `$0` of a script, and `comm`;
-/// only where the path leads to another file by now, or to none, by the descriptor that was opened at the beginning.
+/// It is started by its path, so that AT_EXECFN, `$0` of a script and `comm` are the same as without us. The descriptor
+/// that was opened first is used only if the path leads to another file by now, or to none.
 struct Program {
     path: &'static CStr,
     /// O_PATH and close-on-exec; or -1.
@@ -86,14 +87,14 @@ struct Program {
 }
 
 impl Program {
-    /// `inherited`: opened before this process became the helper; or -1.
+    /// `inherited`: a descriptor opened before this process became the helper; or -1.
     fn open(path: &'static CStr, inherited: i32) -> Self {
         let kept = inherited >= 0 && sys::fcntl(inherited, libc::F_SETFD, libc::FD_CLOEXEC).is_ok();
         let file = if kept { inherited } else { sys::open(path, libc::O_PATH, 0).unwrap_or(-1) };
         Self { path, file }
     }
 
-    /// Does the path lead to another file by now?
+    /// Returns whether the path leads to another file by now.
     fn is_replaced(&self) -> bool {
         let at_path = || sys::stat(self.path, true).map(|st| (st.st_dev, st.st_ino));
         let opened = || sys::file_id(self.file).ok();
@@ -105,7 +106,7 @@ impl Program {
         if !self.is_replaced() {
             e = exec_path(args, self.path, shell);
         }
-        // It has gone, perhaps just now.
+        // The path leads to no file, perhaps only since just now.
         if self.file >= 0 {
             e = self.exec_file(args, shell);
         }
@@ -117,7 +118,7 @@ impl Program {
     fn exec_file(&self, args: &Args, shell: bool) -> Errno {
         // SAFETY: the kernel's own arrays.
         let e = unsafe { sys::exec_file(self.file, args.from(3), args.env()) };
-        // Of a text, the interpreter reads the descriptor that it is started with: it must be left open.
+        // The interpreter of a text reads the descriptor with which it is started: that must stay open.
         let text = e == Errno::NOENT || shell && e == Errno(libc::ENOEXEC);
         let Some(kept) = text.then(|| pipe::copy_high(self.file).ok()).flatten() else { return e };
         let _ = sys::fcntl(kept, libc::F_SETFD, 0);
@@ -139,13 +140,13 @@ fn exec_path(args: &Args, path: &CStr, shell: bool) -> Errno {
     e
 }
 
-/// `/bin/sh TEXT ARG…`, as execvp(3) does for a text without `#!`.
+/// Runs `/bin/sh TEXT ARG…`, as execvp(3) does for a text without `#!`.
 fn exec_shell(args: &Args, text: &CStr) -> Errno {
     let sh = c"/bin/sh";
     let alone: [*const c_char; 3] = [sh.as_ptr(), text.as_ptr(), null()];
     let argv = if args.get(3).is_some() {
         let argv = args.from(2);
-        // SAFETY: the entries of the target and of its name, both there.
+        // SAFETY: the entries of the target and of its name, which both exist.
         unsafe {
             argv.write(sh.as_ptr());
             argv.wrapping_add(1).write(text.as_ptr());

@@ -1,6 +1,6 @@
-//! `jsshim-helper`: holds a job until its slot is there, and looks after the slots of the dead.
+//! `jsshim-helper`: holds a job until it has a slot, and gives back the slots of dead processes.
 //!
-//! It is started by the preloaded library, by nobody else:
+//! Only the preloaded library starts it:
 //!
 //! - `jsshim-helper hold:… TARGET ARGV…` waits for a slot and execs `TARGET` with `ARGV`;
 //! - `jsshim-helper guard LEDGER` is the one guard of a ledger.
@@ -34,11 +34,12 @@ use jsshim_engine::watchdog::settings::{self, Count};
 
 use args::Args;
 
-/// By this the library knows its helper.
+/// The library recognises its helper by this note.
 #[link_section = ".note.jsshim"]
 static NOTE: Note = spec::NOTE;
 
-/// `JSSHIM_STATS`, if it is a file; else empty. The guard leaves its directory, so a name without one gets it.
+/// The absolute path in `JSSHIM_STATS`, if that is a file; else empty. The guard changes its directory, so a relative
+/// path must become absolute.
 fn stats_file(args: &Args) -> &'static CStr {
     let value = args.variable(b"JSSHIM_STATS=").and_then(|v| match numbers::asked(v) {
         Asked::File(file) => Some(file),
@@ -57,12 +58,13 @@ fn stats_file(args: &Args) -> &'static CStr {
 }
 
 fn main(args: &Args) -> ! {
-    // Or it would not be linked. As `#[used]` it would be an exported symbol, in tables that nobody reads.
+    // Without this the note would not be linked. With `#[used]` it would be an exported symbol, in tables that nothing
+    // reads.
     core::hint::black_box(&raw const NOTE);
     match args.get(1).map(core::ffi::CStr::to_bytes) {
         Some(b"guard") => match args.get(2) {
             Some(ledger) => {
-                // The library has warned of what is not understood.
+                // The library has already warned about bad values.
                 let count = args.variable(b"JSSHIM_COUNT=").and_then(Count::parse);
                 let count = count.unwrap_or(Count::Running);
                 let limit = args.variable(b"JSSHIM_STALL=").and_then(settings::limit);

@@ -1,6 +1,7 @@
-//! What builds that were killed as a whole have left in the run-time directory. A ledger of this PID namespace
-//! without a guard gets one, which gives back what the dead had and removes it with its pool. One of another namespace
-//! is settled where [nobody has it any more](jsshim_engine::ledger::deserted::settle_deserted). The rest is removed here.
+//! Cleaning up after builds that were killed as a whole, in the run-time directory. A ledger of this PID namespace
+//! without a guard gets one, which gives back the tokens of the dead, and removes the ledger with its pool. A ledger of
+//! another namespace is settled if [no process uses it any more](jsshim_engine::ledger::deserted::settle_deserted).
+//! Other leftovers are removed here.
 
 use jsshim_engine::join::holders;
 use jsshim_engine::ledger::access::Ledger;
@@ -13,23 +14,23 @@ use jsshim_engine::proc;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::{number, Path};
 
-/// How often it is looked for ledgers of other namespaces on the pool, and how soon again where one has been found
-/// that has no guard: one that is about to start has not opened its ledger yet, and who has started it may have
-/// ended. In ns.
+/// How often ledgers of other namespaces on the pool are looked for; and how soon again if one without a guard was
+/// found, both in ns. A guard that is about to start has not opened its ledger yet, and the process that started it may
+/// have ended.
 const LOOK_NANOS: u64 = 500_000_000;
 const AGAIN_NANOS: u64 = 200_000_000;
-/// For how long a guard that is done stays for what it has found without a guard, in ns.
+/// How long a guard without other work stays for a ledger that it has found without a guard, in ns.
 const LAST_NANOS: u64 = 1_000_000_000;
-/// The longest time that a maker of a pool takes to open it, in ns.
+/// The longest time between making and opening a pool, in ns.
 const OPENED_NANOS: u64 = 10_000_000_000;
-/// For how long nothing must have happened in a ledger whose pool cannot be found, in ns.
+/// How long nothing must have happened in a ledger whose pool cannot be found, in ns.
 const FORGOTTEN_NANOS: u64 = 3_600_000_000_000;
 
-/// Told of a ledger that is about to go.
+/// Called with a ledger that is about to be removed.
 type Tell<'a> = &'a dyn Fn(&Ledger);
 
-/// Looks through the folder of the ledger `own`, of the PID namespace `space`; calls `adopt` with each ledger of
-/// that namespace that has no guard.
+/// Looks through the directory of the ledger `own`, which belongs to the PID namespace `space`. Calls `adopt` with each
+/// ledger of that namespace that has no guard.
 pub fn sweep(own: &Path, space: u64, mut adopt: impl FnMut(&Path), tell: Tell<'_>) {
     let mut suspects = Suspects::default();
     each_file(own, |name, path| match parse_ledger(name) {
@@ -56,7 +57,7 @@ pub fn sweep(own: &Path, space: u64, mut adopt: impl FnMut(&Path), tell: Tell<'_
     }
 }
 
-/// Calls `f` with the name and path of each other file in the folder of the ledger `own`.
+/// Calls `f` with the name and path of each other file in the directory of the ledger `own`.
 fn each_file(own: &Path, mut f: impl FnMut(&[u8], &Path)) {
     let dir = own.parent();
     proc::each_name(&dir, |name, _| {
@@ -75,7 +76,7 @@ fn is_unguarded(path: &Path) -> bool {
     locked == Ok(false)
 }
 
-/// Where do the tokens of a ledger of another namespace belong?
+/// Determines where the tokens of a ledger of another namespace belong.
 fn find_pool(ledger: &Ledger, file: &Path, space: u64) -> Outcome {
     let (h, id) = (&ledger.header, ledger.header.id());
     let reaches = |path: &Path| pipe::open_same(path, id, libc::O_RDONLY).map(sys::close);
@@ -93,15 +94,16 @@ fn find_pool(ledger: &Ledger, file: &Path, space: u64) -> Outcome {
     match reached {
         Ok(()) => Outcome::Back(Pool::new(id, path, None)),
         Err(e) if beside && e == Errno::NOENT || !h.is_of_this_boot() => Outcome::Gone,
-        // A make that is not to be seen from here may have it open still: its pool is of the namespace of the
-        // ledger or of one above. One that is older than the ledger's may be above, and the make be seen.
+        // A make that cannot be seen from here may still have it open: the pool belongs to the ledger's namespace or to
+        // an ancestor of that. If our namespace is older than the ledger's, it may be the ancestor, and the make would
+        // be seen.
         Err(_) if space != 0 && space < h.space() => Outcome::Gone,
         Err(_) if sys::now().saturating_sub(ledger.last_used()) > FORGOTTEN_NANOS => Outcome::Gone,
         Err(_) => Outcome::Unknown,
     }
 }
 
-/// The name under which a ledger is made ends in its maker's pid.
+/// Removes an unfinished ledger. Its temporary name ends in its maker's pid.
 fn remove_half_made(rest: &[u8], of: u64, space: u64, path: &Path) {
     let Some(maker) = rest.strip_prefix(b".").and_then(number) else { return };
     let lost = match is_known(of, space) {
@@ -113,7 +115,7 @@ fn remove_half_made(rest: &[u8], of: u64, space: u64, path: &Path) {
     }
 }
 
-/// A pool that nobody has open any more holds nothing. Between its making and its opening its maker lives.
+/// Removes a pool that no process has open any more: it holds nothing. Between making and opening it its maker lives.
 fn remove_lost_pool(name: &[u8], space: u64, path: &Path) {
     let Some((pid, of, made)) = own_pool::maker(name) else { return };
     let lost = match is_known(of, space) {
@@ -125,7 +127,8 @@ fn remove_lost_pool(name: &[u8], space: u64, path: &Path) {
     }
 }
 
-/// Is a pid of the namespace `of` one of ours? Who could not tell his own is taken for one of us.
+/// Returns whether pids of the namespace `of` are valid here. 0: the maker could not tell its namespace, and is assumed
+/// to be in ours.
 fn is_known(of: u64, space: u64) -> bool {
     of == space || of == 0
 }
@@ -134,7 +137,7 @@ fn is_dead(pid: i32) -> bool {
     pid > 0 && !proc::lives(pid)
 }
 
-/// Files that have been seen without a guard, by a number for the name.
+/// Files that were seen without a guard, by a hash of the name.
 #[derive(Default)]
 struct Suspects {
     names: [u64; 16],
@@ -164,31 +167,31 @@ fn hash(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325u64, step)
 }
 
-/// The ledgers of other PID namespaces on the pool of a guard.
+/// The ledgers of other PID namespaces on a guard's pool.
 pub struct Neighbours {
     space: u64,
-    /// When it is looked for them next.
+    /// When to look for them next.
     due: u64,
-    /// The time at which a name was given or taken in the folder last, and how many looks are due for it: one may
-    /// come too soon after a first change to see a second one of the same time.
+    /// When a name was last given or removed in the directory, and how many looks are due for that: one look may come
+    /// too soon after a first change to see a second one with the same time.
     changed: (i64, i64),
     looks: u32,
-    /// There were some.
+    /// Whether there were some at the last look.
     any: bool,
     suspects: Suspects,
-    /// Since when the guard has nothing else to do; 0: it has.
+    /// Since when the guard has no other work; 0: it has.
     idle: u64,
 }
 
 impl Neighbours {
-    /// Of a guard in the PID namespace `space`.
+    /// For a guard in the PID namespace `space`.
     pub fn new(space: u64) -> Self {
         let suspects = Suspects::default();
         Self { space, due: 0, changed: (0, 0), looks: 0, any: false, suspects, idle: 0 }
     }
 
-    /// Notes whether the guard has anything else to do. If not, it looks at once: a host that ends often does so because
-    /// its sandbox was killed.
+    /// Notes whether the guard has other work. If not, the next look is due at once: a host often ends because its
+    /// sandbox was killed.
     pub fn note(&mut self, busy: bool) {
         match (busy, self.idle) {
             (true, _) => self.idle = 0,
@@ -197,12 +200,13 @@ impl Neighbours {
         }
     }
 
-    /// Is there one without a guard for which a guard that has nothing else to do stays?
+    /// Returns whether there is a ledger without a guard for which a guard without other work stays.
     pub fn keep_guard(&self) -> bool {
         self.suspects.any() && sys::now().saturating_sub(self.idle) < LAST_NANOS
     }
 
-    /// Now and then looks for them beside the ledger `own`, and settles those that nobody has any more.
+    /// Periodically looks for them in the directory of the ledger `own`, and settles those that no process uses any
+    /// more.
     pub fn look(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) {
         let now = sys::now();
         if now < self.due {
@@ -221,7 +225,7 @@ impl Neighbours {
         }
     }
 
-    /// Returns whether there is one without a guard that had one, or was not there, when last looked at.
+    /// Returns whether there is one without a guard that had a guard at the last look, or did not exist.
     fn look_at_all(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) -> bool {
         let (mut seen, mut any, mut new) = (Suspects::default(), false, false);
         let (dev, ino, _) = pool.id;
@@ -245,7 +249,7 @@ impl Neighbours {
     }
 }
 
-/// The tokens of a ledger go back to this pool, if they are of it and not of an earlier one of the same inode.
+/// The tokens of a ledger go back to this pool if they belong to it, not to a former pool with the same inode.
 fn same_pool(ledger: &Ledger, pool: &Pool) -> Outcome {
     if ledger.header.id() == pool.id {
         Outcome::Back(Pool::new(pool.id, pool.path, pool.inherited))

@@ -1,11 +1,11 @@
-//! From the kernel to Rust: the entry point, and the memory functions that compilers take for granted.
+//! From the kernel to Rust: the entry point, and the memory functions that compilers assume.
 
 use core::arch::naked_asm;
 use core::ffi::{c_char, c_int};
 
 use crate::args::Args;
 
-/// The entry point: the stack pointer goes to [`begin`].
+/// The entry point: passes the stack pointer to [`begin`].
 ///
 /// # Safety
 /// Called by the kernel only.
@@ -23,7 +23,7 @@ pub unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// The entry point: the stack pointer goes to [`begin`].
+/// The entry point: passes the stack pointer to [`begin`].
 ///
 /// # Safety
 /// Called by the kernel only.
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn strlen(s: *const c_char) -> usize {
     n
 }
 
-/// Nothing here panics; if it did after all, the process ends as one that could not exec.
+/// Nothing here panics. If it does after all, the process ends like one that could not exec.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

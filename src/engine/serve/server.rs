@@ -43,8 +43,8 @@ impl<J: Jobs> Server<J> {
     /// before still runs, after it.
     ///
     /// # Errors
-    /// EMFILE, ENFILE: no descriptor; ENOMEM: 256 of them are there; `None`: no signalfd. The pool is left, and
-    /// if it was made here it is gone.
+    /// EMFILE, ENFILE: no descriptor; ENOMEM: there are 256 servers already; `None`: no signalfd. On an error the pool
+    /// is left, and a pool that was made here is gone.
     pub fn new(mut tokens: Tokens, jobs: J) -> core::result::Result<Self, Option<Errno>> {
         let masked = Masked::new();
         match Wake::new(&masked, tokens.read) {

@@ -1,23 +1,23 @@
-//! How much of a processor the guard uses: how soon it looks again after a round.
+//! The guard's CPU budget: how soon it starts the next round.
 
 use jsshim_engine::sys;
 use jsshim_engine::watchdog::Pace;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
-/// The same while a job waits that may have to start.
+/// How long while a job waits that may have to start, in ms.
 const SOON_MILLIS: i64 = 10;
-/// Of a processor's time, one part of so many is for looking around, but there is a round at least each second
-/// tick: where many jobs end, not each end is looked at by itself. Most are seen to by their clients.
+/// The guard may use one part in this many of the CPU time, but makes at least one round per tick. If many jobs end,
+/// not each end is handled separately; the clients handle most of them.
 const SHARE: u64 = 50;
-/// After a round while a job waits to come back no longer than so many times what it took.
+/// While a job is parked: the pause after a round is at most this many times the time of the round.
 const HURRY: u64 = 12;
-/// Unused time that carries over, in ns: a share of it is for what comes all at once.
+/// Unused CPU budget that carries over, in ns, for events that come all at once.
 const CREDIT_NANOS: u64 = 1_000_000_000;
 
-/// What is left of it.
+/// The remaining budget.
 pub(super) struct Budget {
-    /// When the next round is due even if something happens before; in ns.
+    /// When the budget is balanced again, and the next round is due even if something happens before; in ns.
     due: u64,
 }
 
@@ -26,7 +26,7 @@ impl Budget {
         Self { due: 0 }
     }
 
-    /// Rests after a round that took so many ns of a processor's time, unless one of these descriptors is readable.
+    /// Pauses after a round that took this many ns of CPU time, unless one of these descriptors is readable.
     pub(super) fn rest(&mut self, took: u64, pace: Pace, wakes: [i32; 2]) {
         let now = sys::now();
         let earliest = self.due.max(now.saturating_sub(CREDIT_NANOS));
@@ -41,7 +41,7 @@ impl Budget {
     }
 }
 
-/// How long to sleep at most, in ms, if nothing happens.
+/// The longest sleep if nothing happens, in ms.
 pub(super) fn tick(pace: Pace) -> i64 {
     if pace == Pace::Rest {
         TICK_MILLIS

@@ -1,17 +1,18 @@
-//! A pool that daemons have outlived.
+//! A pool that is outlived by daemons only.
 //!
-//! A daemon that a build leaves behind, as gradle, sccache and many others do, goes on with the pool of that build for
-//! as long as it lives: on as many slots as somebody wanted for that one build, or if the pool was make's, on none,
-//! since make has taken its tokens out. So once the build has ended, and nobody is left but daemons, the guard
-//! makes the pool as large as one of our own is where nobody says how large, and keeps it open as one of our own.
+//! A daemon that a build leaves behind, as gradle, sccache and many others do, keeps using the pool of that build as
+//! long as it lives. It has the number of slots that was wanted for that build; or if the pool was make's, none, since
+//! make has taken its tokens out. So once the build has ended and only daemons are left, the guard gives the pool the
+//! default size of a pool of our own, and keeps it open like one.
 //!
-//! - The build has ended with the root of our own pool, or with the make that made its.
-//! - A daemon is a process of another session (setsid(2)) than the build's. Jobs in the background and what nohup(1)
-//!   starts are of the build's; as long as one is there that has the pool, or is told of it, nothing changes.
+//! - The build has ended with the root of our own pool, or with the make that made its pool.
+//! - A daemon is a process of another session (setsid(2)) than the build's. Background jobs and programs started by
+//!   nohup(1) belong to the build; while such a process has the pool open, or was told of it, nothing changes.
 //!
-//! Who still counts a pool reads what is put into it. So make must have ended as a process, and nobody have the pool open
-//! who was not told of it: that may be who has made it in truth. Where make is not known, or may be in a PID namespace
-//! that cannot be seen from here, nobody at all must have had the pool open for writing for a while.
+//! A process that still counts the pool reads the tokens that are put in. So make must have ended as a process, and no
+//! process may have the pool open that was not told of it: it may be the real maker. If make is not known, or may be in
+//! a PID namespace that cannot be seen from here, then no process at all may have had the pool open for writing for
+//! some time.
 
 use core::sync::atomic::Ordering::{Acquire, Release};
 
@@ -24,11 +25,11 @@ use jsshim_engine::{makeflags, proc, space, sys};
 
 use super::state::{Guard, Make};
 
-/// How often it is asked whether the build has ended, in ns.
+/// How often it is checked whether the build has ended, in ns.
 const LOOK_NANOS: u64 = 50_000_000;
-/// The same where somebody of it is there still.
+/// How often while other processes of the build still exist, in ns.
 const OTHERS_NANOS: u64 = 1_000_000_000;
-/// For how long nobody must have had make's pool open for writing where make cannot be seen, in ns.
+/// If make cannot be seen: how long no process may have had its pool open for writing, in ns.
 const UNSEEN_NANOS: u64 = 1_000_000_000;
 
 impl Guard<'_> {
@@ -36,10 +37,10 @@ impl Guard<'_> {
         self.ledger.header.outlived.load(Acquire) != 0
     }
 
-    /// Makes a pool that only daemons have any more as large as the machine.
+    /// Gives a pool that only daemons use the default size.
     pub(super) fn see_to_daemons(&mut self) {
         if self.is_outlived() {
-            // What another guard has begun is as it has left it.
+            // Leave the pool as another guard has left it.
             if self.end.wanted != 0 {
                 self.resize();
             }
@@ -66,11 +67,11 @@ impl Guard<'_> {
         }
     }
 
-    /// Has the build ended that the pool was made for?
+    /// Returns whether the build has ended for which the pool was made.
     fn has_ended(&mut self, now: u64) -> bool {
         let (path, root) = (self.ledger.header.path(), self.ledger.header.root.load(Acquire));
         if root != 0 {
-            // Its name says the same, unless the ledger is broken.
+            // The pool's name says the same, unless the ledger is broken.
             let named = own_pool::maker(path.name()).is_some_and(|(pid, ..)| pid == root);
             return named && !self.root_lives();
         }
@@ -94,9 +95,9 @@ impl Guard<'_> {
         ended && (seen || now.saturating_sub(self.end.since) > UNSEEN_NANOS)
     }
 
-    /// Has nobody the pool open for writing, in whatever PID namespace?
+    /// Returns whether no process has the pool open for writing, in any PID namespace.
     fn is_unwritten(&self) -> bool {
-        // Of a pool that had no writer when it was opened, the end of one is not told.
+        // If the pool had no writer when it was opened, poll does not report a hang-up: open and close a writer first.
         let writer = pipe::open(&self.pool.path, self.pool.id, libc::O_WRONLY);
         writer.into_iter().for_each(sys::close);
         let mut one = [libc::pollfd { fd: self.held, events: 0, revents: 0 }];
@@ -110,7 +111,7 @@ impl Guard<'_> {
         sys::getsid(pid) == Ok(self.ledger.header.session.load(Acquire))
     }
 
-    /// Is a client or job of the build's session left, or one that is yet to say which process it is?
+    /// Returns whether a client or job of the build's session is left, or one that has not recorded its pid yet.
     fn records_of_build(&self) -> bool {
         let is_of_build = |r: &Record| match r.pid.load(Acquire) {
             pid if pid > 0 => self.is_of_build(pid),
@@ -119,8 +120,8 @@ impl Guard<'_> {
         self.ledger.records().any(|(_, r)| r.state() != State::Free && is_of_build(r))
     }
 
-    /// Is there a process of the build's session that has the pool open, or was told of it? Or of another one that has it
-    /// open, and was told of none?
+    /// Returns whether there is a process of the build's session that has the pool open or was told of it, or a process
+    /// of another session that has it open and was told of no pool.
     fn others_of_build(&self) -> bool {
         let (dev, ino, _) = self.pool.id;
         let (me, double) = (sys::getpid(), self.double);
@@ -136,7 +137,8 @@ impl Guard<'_> {
         found
     }
 
-    /// Was a process started with a word of this pool, or with `make` one of make's? Those of two makes may be alike.
+    /// Returns whether a process was started with this pool in `JSSHIM_POOL`; with `make`, also with any pool in
+    /// MAKEFLAGS, since two makes may write the same.
     fn was_told(&self, pid: i32, make: bool) -> bool {
         let names = |word: &[u8]| {
             let told = word.strip_prefix(POOL_NAME).and_then(word::decode);
@@ -147,17 +149,17 @@ impl Guard<'_> {
         proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
     }
 
-    /// From now on the pool is kept as one of our own.
+    /// From now on the pool is kept like one of our own.
     fn take_on(&mut self) -> Option<()> {
         let header = &self.ledger.header;
         if header.root.load(Acquire) == 0 {
             let both = pipe::open(&self.pool.path, self.pool.id, libc::O_RDWR).ok()?;
-            // Under its number, by which others open it.
+            // Keep the descriptor's number, by which other processes open the pool.
             let moved = sys::dup_to(both, self.held, libc::O_CLOEXEC);
             sys::close(both);
             moved.ok()?;
             header.slots.store(self.count_slots()?, Release);
-            // `-l` was that make's.
+            // `-l` was that make's setting.
             header.load_milli.store(0, Release);
         }
         (self.owner, self.make) = (0, Make::Builds);
@@ -166,7 +168,7 @@ impl Guard<'_> {
         Some(())
     }
 
-    /// As many as tokens, and one. `None`: one is on its way.
+    /// The number of tokens plus one. Returns None while a token is on its way.
     fn count_slots(&self) -> Option<u32> {
         let count = || {
             let out = self.ledger.records().filter(|(_, r)| r.has_token(r.now().1)).count();
@@ -177,7 +179,7 @@ impl Guard<'_> {
         (count()? == before).then(|| before.saturating_add(1) as u32)
     }
 
-    /// Puts tokens in, or takes out those that are free. Who is killed in between has put in too few.
+    /// Adds tokens, or removes free ones. A guard killed meanwhile has added too few.
     fn resize(&mut self) {
         let slots = &self.ledger.header.slots;
         loop {

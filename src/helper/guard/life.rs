@@ -16,11 +16,11 @@ use super::budget::tick;
 use super::detach::{close_from, MOST, SCARCE};
 use super::state::Guard;
 
-/// How long a guard that has been asked to make room looks for the next one, in ms.
+/// How long a guard that was asked to make room waits for the next guard, in ms.
 const ROOM_MILLIS: u32 = 300;
 
 impl Guard<'_> {
-    /// Goes on as a child; this process becomes its double. `first`: what that does at the beginning.
+    /// Continues as a child; this process becomes its double. `first`: what the double does first.
     pub(super) fn split(&mut self, first: impl FnOnce()) {
         let mut first = Some(first);
         self.double = loop {
@@ -40,7 +40,7 @@ impl Guard<'_> {
         if self.double_fd >= 0 {
             sys::close(self.double_fd);
         }
-        // Only to be woken at once; where descriptors are scarce, the next tick tells.
+        // The pidfd is only for waking at once; if descriptors are scarce, the next tick notices.
         let scarce = sys::open_files_limit() < SCARCE;
         let double = if scarce { Err(Errno(libc::EMFILE)) } else { sys::pidfd_open(self.double) };
         self.double_fd = double.unwrap_or(-1);
@@ -48,7 +48,8 @@ impl Guard<'_> {
         self.ledger.header.guard.store(sys::getpid(), Release);
     }
 
-    /// After the other one was killed, whose descriptors are here: what it has the pool open by stays.
+    /// Called after the other process was killed; its descriptors are shared with this one. Keeps the descriptor of the
+    /// pool.
     fn take_over(&mut self) {
         let held = self.ledger.header.guard_fd.load(Acquire).min(MOST);
         let spared = [self.file, held, self.root, self.calls];
@@ -70,7 +71,7 @@ impl Guard<'_> {
             self.nameless = self.ledger.is_nameless(self.file, self.path.c());
             let busy = self.round();
             self.see_to_deserted(busy, stats);
-            // If it is not closed after all, somebody has come in, and may take a token any moment.
+            // If the ledger is not closed after all, a client has entered, and may take a token at any moment.
             let done = !busy && !self.root_lives() && !self.neighbours.keep_guard();
             if done && self.ledger.close_if_idle(self.path.c()) {
                 return;
@@ -85,7 +86,7 @@ impl Guard<'_> {
             }
             let pace = if busy { self.watchdog.round(self.ledger) } else { Pace::Rest };
             self.pay();
-            // The end of its double is no end of a job.
+            // The end of its double is not the end of a job.
             let wakes = [self.double_fd, self.calls];
             self.budget.rest(sys::cpu_time().saturating_sub(begun), pace, wakes);
             self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], tick(pace));
@@ -96,8 +97,8 @@ impl Guard<'_> {
         }
     }
 
-    /// Is the ledger as large as it was made? Where somebody has cut it off there is nothing left to look after, and to
-    /// look would be the end.
+    /// Returns whether the ledger has its full size. If it was truncated, nothing is left to do, and reading it would
+    /// end in SIGBUS.
     fn is_whole(&self) -> bool {
         sys::fstat(self.file).is_ok_and(|st| st.st_size == core::mem::size_of::<Ledger>() as i64)
     }
@@ -110,8 +111,8 @@ impl Guard<'_> {
         self.root = sys::pidfd_open(root).unwrap_or(-1);
     }
 
-    /// Asked to, or where it has only helped out, lets another guard have the ledger, from a keeper that waits for its turn. What this one has the pool
-    /// open by stays until then. Returns whether there is another one.
+    /// If asked to, or if this guard has only helped out, passes the ledger to another guard, started by a keeper that
+    /// waits for its turn. Keeps its descriptors of the pool until then. Returns whether there is another guard.
     fn makes_room(&self) -> bool {
         let (header, me) = (&self.ledger.header, sys::getpid());
         let asked = header.resign.compare_exchange(me, 0, AcqRel, Acquire).is_ok();
@@ -127,7 +128,7 @@ impl Guard<'_> {
             }
             sys::sleep_millis(1);
         }
-        // Whoever has the lock now will be the guard.
+        // The holder of the lock will be the guard.
         is_other() || sys::lock_byte(self.file, LIFE) == Err(Errno::AGAIN)
     }
 
@@ -136,14 +137,14 @@ impl Guard<'_> {
         let root = header.root.load(Acquire);
         let lives = match self.root {
             _ if !self.has_root => return false,
-            // It is at its end, and waits for ours.
+            // The root is about to end, and waits for our end.
             _ if header.leaving.load(Acquire) == root => false,
-            // Gone already, or pidfds are not to be had.
+            // It is gone already, or no pidfd is to be had.
             -1 => proc::lives(root),
             pidfd => !proc::has_ended_by(pidfd, root),
         };
         if !lives {
-            // Where descriptors are few, the end takes this one.
+            // If descriptors are scarce, the end of the build needs this one.
             sys::close(self.root);
             (self.has_root, self.root) = (false, -1);
         }

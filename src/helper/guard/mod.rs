@@ -1,7 +1,7 @@
-//! The role `guard`: gives back what dead or sleeping clients cannot, keeps an own pool open, and ends
-//! when nothing is left.
+//! The role `guard`: gives back what dead or sleeping clients cannot, keeps a pool of our own open, and ends when
+//! nothing is left to do.
 //!
-//! Processes that are new in the ledger are noticed at the next tick.
+//! New processes in the ledger are noticed at the next tick.
 
 mod budget;
 mod daemons;
@@ -36,28 +36,28 @@ use jsshim_engine::{proc, space};
 use state::{Guard, Make};
 use statistics::tell;
 
-/// The first descriptor behind the standard ones.
+/// The first descriptor after the standard ones.
 const FIRST: i32 = 3;
 
-/// What a guard was told by the environment.
+/// The guard's settings from the environment.
 #[derive(Clone, Copy)]
 pub struct Told<'a> {
     /// `JSSHIM_COUNT`.
     pub count: Count,
     /// `JSSHIM_STALL`, in ns; 0 is off.
     pub stall: u64,
-    /// The file for the statistics that nobody was left to write; empty: none.
+    /// The file for statistics that no process was left to write; empty: none.
     pub stats: &'a CStr,
 }
 
 /// Runs the guard of the ledger at `path` until it is not needed any more.
-/// `locked`: the second word in its command line was `engine::guard::LOCKED`.
+/// `locked`: the second word of its command line was `engine::guard::LOCKED`.
 pub fn run(path: &CStr, locked: bool, told: Told<'_>) -> ! {
     let file = if locked { sys::fcntl(FILE, libc::F_DUPFD_CLOEXEC, FIRST) } else { Ok(-1) };
     serve(Path::new(path.to_bytes()), file.unwrap_or(-1), told, true)
 }
 
-/// `file` is the ledger, locked already; or -1. `sweeps`: also looks after what others have left.
+/// `file` is the ledger, locked already; or -1. `sweeps`: also cleans up what other builds have left.
 fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
     let stats = told.stats;
     detach(file);
@@ -65,9 +65,9 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
     let opened = if file < 0 { sys::open(path.c(), libc::O_RDWR, 0) } else { Ok(file) };
     let Ok(file) = opened else { sys::exit(1) };
     let header = &ledger.header;
-    // Where there are no locks, the last one that comes stays.
+    // Where there are no locks, the guard that comes last stays.
     let other = sys::lock_byte(file, LIFE) == Err(Errno::AGAIN);
-    // Of another PID namespace nothing can be judged here.
+    // Nothing in a ledger of another PID namespace can be judged here.
     if other || !header.is_at(sys::fstat(file)) || !space::enter(header.space()) {
         sys::exit(0)
     }
@@ -113,7 +113,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         if sweeps && !ledger.is_nameless(file, path.c()) {
             let adopt = |other: &Path| {
                 double::apart(|| {
-                    // This ledger's pool is not the other one's.
+                    // This ledger's pool is not the other ledger's pool.
                     sys::close(KEPT);
                     serve(*other, -1, Told { stats: c"", ..told }, false)
                 });

@@ -1,6 +1,6 @@
-//! The guard's way to the pool. It holds the read end, which keeps no make waiting, and both ends if it is
-//! a pool of our own. Until the ledger is closed it has the pool of a make open for writing: a make that ends
-//! counts its tokens until the last writer has gone, and must not miss one that is still to come back.
+//! The guard's access to the pool. It holds the read end, which keeps no make waiting, and both ends of a pool of our
+//! own. Until the ledger is closed it also has a make's pool open for writing: a make that ends counts its tokens until
+//! the last writer has closed the pool, and must not miss a token that is still to come back.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{Acquire, Release};
@@ -20,9 +20,9 @@ use jsshim_engine::{proc, sys};
 use super::state::{Guard, Make};
 use super::statistics::tell;
 
-/// How often it is asked whether make counts, in ns.
+/// How often it is checked whether make counts, in ns.
 const TICK_NANOS: u64 = 50_000_000;
-/// The same where that takes a look at all processes.
+/// How often if the check must search all processes, in ns.
 const SEARCH_NANOS: u64 = 1_000_000_000;
 
 /// The inode of the PID namespace of a process.
@@ -31,9 +31,9 @@ fn space_of(pid: i32) -> Option<u64> {
 }
 
 impl Guard<'_> {
-    /// Finds a way to the pool: an own pool lives while somebody has it open, and that is us.
+    /// Opens the pool. A pool of our own lives while a process has it open, which is this one.
     pub(super) fn hold(&mut self, path: &Path) -> bool {
-        // One of our own that another PID namespace has made is kept, too.
+        // This includes a pool of our own that another PID namespace has made.
         let ours = own_pool::maker(path.name()).is_some() || self.is_outlived();
         let how = if ours { libc::O_RDWR } else { libc::O_RDONLY };
         let opened = pipe::open_same(path, self.pool.id, how);
@@ -46,22 +46,22 @@ impl Guard<'_> {
         opened.is_ok()
     }
 
-    /// Gives back what those of other PID namespaces had who were killed with their guard.
+    /// Gives back the tokens of processes of other PID namespaces that were killed together with their guard.
     pub(super) fn see_to_deserted(&mut self, busy: bool, stats: &CStr) {
         let Self { neighbours, pool, path, .. } = self;
         neighbours.note(busy);
         neighbours.look(path, pool, &|ledger| tell(ledger, stats));
     }
 
-    /// By this descriptor from now on.
+    /// Uses this descriptor from now on.
     pub(super) fn use_pool(&mut self, held: i32) {
         self.held = held;
         self.ledger.header.guard_fd.store(held, Release);
-        // Not by our number, which changes.
+        // Not by our pid, which changes.
         self.pool = Pool::new(self.pool.id, pipe::fd_path(0, held), Some((held, KEPT)));
     }
 
-    /// The same by a process that has it open: one of the ledger, or any other.
+    /// [`Guard::hold`] through a process that has the pool open: one of the ledger, or any other.
     pub(super) fn hold_by_another(&mut self) -> bool {
         let (id, header) = (self.pool.id, &self.ledger.header);
         let way = |pid| holders::holds_anywhere(pid, id).map(|fd| pipe::fd_path(pid, fd));
@@ -73,8 +73,8 @@ impl Guard<'_> {
         self.hold(&found.unwrap_or(header.path()))
     }
 
-    /// Has a make's pool open for writing until the ledger is closed: each client may take a token, and end without
-    /// a word.
+    /// Keeps a make's pool open for writing until the ledger is closed: each client may take a token, and be killed
+    /// with it.
     pub(super) fn keep_open(&mut self) {
         if self.is_outlived() {
             return self.keep(false);
@@ -96,8 +96,8 @@ impl Guard<'_> {
         }
         let needed = match self.make {
             Make::Builds => true,
-            // What make has not read yet, a client may. A token that goes from one record to another by the pool
-            // can be missed, but not twice.
+            // A client may take what make has not read yet. A token that passes from one record to another through the
+            // pool can be missed once, but not twice.
             Make::Counts => {
                 let out = self.return_all()
                     || self.neighbours.keep_guard()
@@ -110,9 +110,9 @@ impl Guard<'_> {
         self.keep(needed && self.owner != 0);
     }
 
-    /// The pool of another user, say: what the starter has handed down is all there is to give back by, and cannot be
-    /// had again. It is let go where make seems to count: when the pool has been empty for long, nothing is out, and no
-    /// client has a write end, for which make would have to wait.
+    /// Handles a pool that cannot be opened, for example another user's. The descriptor that the starter handed down is
+    /// the only way to give tokens back, and cannot be opened again. It is closed if make seems to count: if the pool
+    /// has been empty for long, no token is out, and no client has a write end, for which make would have to wait.
     fn keep_unopened(&mut self) {
         let counts = !self.out && sys::level(KEPT) == Ok(0);
         let now = sys::now();
@@ -150,22 +150,23 @@ impl Guard<'_> {
             let _ = sys::dup_to(fd, KEPT, libc::O_CLOEXEC);
             sys::close(fd);
         } else if !open {
-            // The number is not for others.
+            // Keep the descriptor's number reserved.
             let _ = sys::dup_to(1, KEPT, libc::O_CLOEXEC);
         }
         self.kept = (open == opened.is_some()).then_some(open);
     }
 
-    /// A make that has ended its build has closed its own write end, and reads until the last one is closed.
+    /// A make that has ended its build has closed its own write end, and reads until the last writer has closed its
+    /// end.
     fn look_at_make(&mut self) -> Make {
         let (dev, ino, _) = self.pool.id;
         let (me, double) = (sys::getpid(), self.double);
         let is_client = |pid| self.ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid);
-        // Where /proc shows other pids, ours are not known there.
+        // If /proc shows other pids, ours are not valid there.
         if !proc::is_ours() {
             return Make::Unseen;
         }
-        // Those of another PID namespace who read the pool are clients of a ledger there.
+        // Processes of another PID namespace that read the pool are clients of a ledger there.
         let space = space_of(me);
         let is_of_ours = |pid| space.is_some() && space_of(pid) == space;
         let of = |pid| match inputs::ends_at(pid, (dev, ino)) {
@@ -182,7 +183,7 @@ impl Guard<'_> {
                 seen => (owner, make) = (pid, seen),
             });
         }
-        // The child of a client has the pool as a make that counts has it, until it is known or execs.
+        // The child of a client has the pool open just as a make that counts, until it is recorded or execs.
         let found = make == Make::Counts && owner != self.owner;
         if found && owner != core::mem::replace(&mut self.counts, owner) {
             return Make::Unseen;
@@ -192,8 +193,8 @@ impl Guard<'_> {
         make
     }
 
-    /// What goes on in the background, and of those who were killed, goes on without: nobody is left who
-    /// could use the slots, and make waits. Returns whether there was anything of that.
+    /// Takes back the tokens of jobs that go on in the background and of killed clients; the jobs go on without. No
+    /// process is left that could use the slots, and make waits. Returns whether there was anything to take back.
     fn return_all(&self) -> bool {
         let mut any = false;
         for (index, record) in self.ledger.records() {
@@ -201,7 +202,7 @@ impl Guard<'_> {
             let h = Handle { index, generation };
             any |= match state {
                 State::Token => self.ledger.end(h, &self.pool),
-                // It would take one of the tokens.
+                // A held job would take one of the tokens.
                 State::Held | State::Waiting => self.ledger.overdraw_held(h, Reason::PoolGone),
                 _ => record.has_token(generation),
             };

@@ -1,4 +1,4 @@
-//! One look at every record: what dead or sleeping clients have left is given back.
+//! One round over all records: gives back what dead or sleeping clients have left.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -10,19 +10,19 @@ use jsshim_engine::{proc, sys};
 
 use super::state::Guard;
 
-/// How long a claim may stay unfinished before its claimer is looked for, in ns. One that lives may take any time.
+/// How long a claim may stay unfinished before its claimer is checked, in ns. A living claimer may take any time.
 const STUCK_NANOS: u64 = 500_000_000;
 /// Deadline for a waiting job to record its pid, in ns.
 const BORN_NANOS: u64 = 5_000_000_000;
 /// How long a token is kept for a pool that cannot be found, in ns.
 const LOST_NANOS: u64 = 2_000_000_000;
 
-/// States in which a record is watched without a process.
+/// States in which a record without a process is watched.
 const CLAIMED: i32 = -1;
 const ENDING: i32 = -2;
 
 impl Guard<'_> {
-    /// Looks at every record once. Returns whether any is in use.
+    /// Checks every record once. Returns whether any is in use.
     pub(super) fn round(&mut self) -> bool {
         let mut busy = false;
         self.out = false;
@@ -32,7 +32,7 @@ impl Guard<'_> {
             let handle = Handle { index, generation };
             match state {
                 State::Free => self.free(index, record),
-                // Whoever was at it is slow, was killed, or could not reach the pool.
+                // The process that made this step is slow, was killed, or could not reach the pool.
                 State::Ending => self.finish(handle, record),
                 State::Client => self.client(handle, record),
                 State::Claim if self.watches.age(handle, CLAIMED) < STUCK_NANOS => {}
@@ -44,8 +44,8 @@ impl Guard<'_> {
         busy
     }
 
-    /// Takes tokens that lie in the pool for jobs that have borrowed and compute; and as many as are missing for those that
-    /// sleep, since jobs below them compute or wait to.
+    /// Takes tokens from the pool for borrowed jobs that compute. If jobs lack slots, also takes that many for borrowed
+    /// jobs that sleep, since jobs below them compute or wait to.
     pub(super) fn pay(&self) {
         while self.ledger.creditor().is_some_and(|h| self.pay_one(h)) {}
         for _ in 0..self.watchdog.missing() {
@@ -58,18 +58,18 @@ impl Guard<'_> {
     /// Returns whether there was a token.
     fn pay_one(&self, h: Handle) -> bool {
         let Some(job) = self.ledger.get(h) else { return false };
-        // Not to where it may read itself.
+        // Not into `landing`, into which the job itself may read.
         if self.pool.take_into(&job.gift, h.generation) != Taken::Yes {
             return false;
         }
-        // It may have come to a slot otherwise, or ended.
+        // The job may have got a slot in another way, or ended.
         if !self.ledger.accept_gift(h) {
             self.pool.give_from(&job.gift, h.generation);
         }
         true
     }
 
-    /// A client settles its slot itself; this is for one that died on the way.
+    /// A client settles its slot itself; this is for clients that died before they did.
     fn settle_needy(&mut self) {
         for (client, needy) in (0u32..).zip(self.needy.iter_mut()) {
             if core::mem::take(needy) {
@@ -80,7 +80,7 @@ impl Guard<'_> {
 
     fn free(&mut self, index: u32, record: &Record) {
         self.watches.forget(index);
-        // Of a process that was killed before it was a client nobody knows: that record is lost to this ledger.
+        // A process that was killed before it was a client is not known: its record is lost to this ledger.
         let client = record.reserved_by().filter(|client| *client != 0);
         if let Some(client) = client.filter(|client| self.is_dead_client(*client)) {
             record.release(client);
@@ -108,13 +108,13 @@ impl Guard<'_> {
         }
     }
 
-    /// Does this process use the ledger? One that has become another program since makes another, where this one has no
-    /// name; one of another PID namespace is another process by this number.
+    /// Returns whether this process uses the ledger. A process that has exec'ed since makes a new ledger if this one
+    /// has no name; in another PID namespace this pid is another process.
     fn has_ledger(&self, pid: i32) -> bool {
         sys::fstat(self.file).is_ok_and(|st| proc::maps(pid, st.st_ino))
     }
 
-    /// Has it any record left, a claim included?
+    /// Returns whether the client has any record left, including a claim.
     fn has_records(&self, client: u32) -> bool {
         self.ledger.records().any(|(_, r)| {
             r.client.load(Acquire) == client && !matches!(r.state(), State::Free | State::Client)
@@ -138,15 +138,15 @@ impl Guard<'_> {
 
     fn job(&mut self, h: Handle, record: &Record) {
         let pid = record.pid.load(Acquire);
-        // No process yet: in the making, unless its client died over it.
+        // No pid yet: the process is being made, unless its client died doing so.
         let unborn = pid <= 0;
         let gone =
             if unborn { self.client_is_dead(record) } else { self.watches.is_dead(h, record, pid) };
         if gone {
-            // What a host that lives has not collected yet comes back by us as well, and is nothing to be told.
+            // The guard also gives back tokens of jobs that a living host has not reaped yet; these are not reported.
             let is_of_dead = record.has_token(h.generation) && self.client_is_dead(record);
-            // There may be one after all, which waits by now and reads the pool. In a broken ledger, too, it says
-            // which it is.
+            // There may be a process after all, which waits by now and reads the pool. It records its pid, even in a
+            // broken ledger.
             let may_wait = unborn && self.watches.age(h, CLAIMED) < BORN_NANOS;
             let not = if may_wait { State::Waiting } else { State::Ending };
             if !self.ledger.end_unless(h, not, &self.pool) {
@@ -161,7 +161,7 @@ impl Guard<'_> {
         }
     }
 
-    /// Does the rest of what a process that was killed in the middle had begun.
+    /// Finishes what a killed process left half done.
     fn complete(&mut self, h: Handle, record: &Record) {
         match record.state() {
             State::Implicit if record.has_token(h.generation) => {

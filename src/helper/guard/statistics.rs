@@ -1,4 +1,4 @@
-//! The statistics of those who were killed.
+//! The statistics of builds that were killed.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Acquire;
@@ -8,7 +8,7 @@ use jsshim_engine::show::lanes::Kind;
 use jsshim_engine::show::numbers::{self, Origin};
 use jsshim_engine::show::trace;
 
-/// Tells the statistics of those who were killed, where a file was asked for.
+/// Writes the statistics of a killed build, if a file is wanted.
 pub(super) fn tell(ledger: &Ledger, file: &CStr) {
     let (h, counts) = (&ledger.header, ledger.header.stats.take());
     if counts.jobs > 0 && !file.is_empty() {
