@@ -2,23 +2,23 @@
 //!
 //! | room | what is in it; it knows the rooms below it, and none above |
 //! |---|---|
-//! | [`client`] | a process that takes slots |
 //! | [`serve`] | a client or server without the shim: libjobserver, and the loop of a build tool |
+//! | [`gate`] | a client waits for a slot before its job exists |
 //! | [`client`] | a process that takes slots |
-//! | [`watchdog`] | what the guard judges: who lives, who sleeps, who waits for whom |
+//! | [`watchdog`] | the guard's judgement: which processes live, which jobs sleep, what they wait for |
 //! | [`guard`] | starting the guard, and the keeper above it |
-//! | [`hold`] | a job that waits: for its first slot, or for the one that it had lent |
-//! | [`join`] | which pool is ours |
-//! | [`ledger`] | the shared record of all clients and jobs, and what is done to it |
-//! | [`pool`] | the pipe, and a byte of it in one hand |
+//! | [`hold`] | the wait of a job: for its first slot, or until its lent slot is free again |
+//! | [`join`] | finding our pool |
+//! | [`ledger`] | the shared record of all clients and jobs, and the operations on it |
+//! | [`pool`] | the pipe, and taking and giving back its bytes |
 //! | [`show`] | lines on stderr, a trace |
-//! | [`program`] | would this exec succeed, and does that program speak the protocol? |
-//! | [`makeflags`] | MAKEFLAGS, read and written |
-//! | [`slots`], [`lending`] | what a job may be, and on whose slot it runs; pure |
+//! | [`program`] | whether an exec would succeed, and whether that program speaks the protocol |
+//! | [`makeflags`] | parsing and writing MAKEFLAGS |
+//! | [`slots`], [`lending`] | the states of a job, and the slot on which it runs; pure |
+//! | [`proc`](mod@proc), [`space`], [`text`], [`room`], [`sys`] | the interface to the system |
+//!
 //! No allocator, no libc call, no lock and no panic: the engine runs in hooks of foreign processes, in forked children
 //! of threaded processes, and in a helper that has no libc.
-//! No allocator, no libc call, no lock and no panic: it runs in hooks of foreign processes, in forked
-//! children of threaded ones, and in a helper that has no libc.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! PID namespaces: in which processes is a pid from shared memory or from a file's name valid?
+//! PID namespaces: the processes in which a pid from shared memory or from a file's name is valid.
 //!
 //! A ledger belongs to one PID namespace, that of its maker: all of its pids, its clients and its guard are in that
 //! namespace. Two namespaces on one pool have two ledgers, which share nothing but the pool. A process that was forked
@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::{proc, sys};
 
-/// The name of the machine's initial PID namespace.
+/// The name of the machine's initial PID namespace, the oldest of all.
 pub const FIRST: u64 = 1;
 /// Its inode (`PROC_PID_INIT_INO` in the kernel), which no other namespace ever gets.
 const FIRST_INODE: u64 = 0xefff_fffc;

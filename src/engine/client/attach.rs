@@ -1,4 +1,4 @@
-//! Opening the ledger of a pool, or making a new one.
+//! Opening the ledger of a pool, if it was made for that pool; or making a new one.
 
 use crate::ledger::access::Ledger;
 use crate::ledger::header::Header;

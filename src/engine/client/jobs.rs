@@ -1,8 +1,8 @@
 //! The jobs of this process by pid, so that a reaped child's job is found without searching the ledger.
 //!
-//! A table of atomics: no lock, usable in signal handlers and from any thread. A slot is 0 or `pid << 32 |
-//! generation-and-index`. Slots are taken by compare-and-swap. Lookups scan the slots ever used, which are as many as
-//! there were jobs at once.
+//! A table of atomics: no lock, usable in signal handlers and from any thread. A slot is 0 or
+//! `pid << 32 | generation-and-index`. Slots are taken by compare-and-swap. Lookups scan the slots ever used, which are
+//! as many as there were jobs at once.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 

@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// Ends the record of the job that this process is, if [`Ledger::let_go`] has released it: no other process would.
+    /// Ends the record of the job that this process is, if `Ledger::let_go` has released it: no other process would.
     pub fn end_if_let_go(&self, job: Handle) {
         if self.ledger().is_let_go(job) {
             self.end(job);

@@ -51,7 +51,7 @@ pub(super) fn make(start: &Start<'_>) -> Option<i32> {
 const KEEPS: i32 = 1;
 const FAILED: i32 = 2;
 
-/// Waits for that report. Returns false if no guard will come of it.
+/// Waits for that report. Returns false if the keeper will start no guard.
 fn await_ready(keeper: i32, ready: &AtomicI32) -> bool {
     // It takes a fraction of that time, unless the keeper was killed or stopped.
     for _ in 0..READY.saturating_mul(20) {

@@ -19,7 +19,7 @@ pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
         if told != Some(false) || child_told != Some(true) {
             return None;
         }
-        // A make that has remade its makefiles exec'ed itself, and so was told by itself.
+        // A make that has remade its makefiles was told of them by itself, before it exec'ed itself.
         let again = || Some(child).filter(|child| *child > 0 && is_make(*child));
         made_by(pid, r, w).or_else(|| made_by(again()?, r, w))
     })

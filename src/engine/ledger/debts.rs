@@ -79,7 +79,7 @@ impl Ledger {
         self.borrower(|r, generation| !r.sleeps(generation) || r.is_parked(generation))
     }
 
-    /// Of the borrowed jobs for which `is` holds, the one that borrowed first.
+    /// The job that borrowed first, among the borrowed jobs for which `is` holds.
     pub fn borrower(&self, is: impl Fn(&Record, u32) -> bool) -> Option<Handle> {
         let all = self.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();

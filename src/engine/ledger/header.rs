@@ -122,7 +122,7 @@ impl Header {
         Some((self.guard.load(Acquire), self.guard_fd.load(Acquire)))
     }
 
-    /// The path by which the pool was found.
+    /// The path by which the pool was found, if it is a valid string.
     pub fn path(&self) -> Path {
         let mut p = Path::default();
         for b in self.path.iter().map(|b| b.load(Relaxed)).take_while(|b| *b != 0) {

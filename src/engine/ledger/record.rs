@@ -42,8 +42,8 @@ pub struct Record {
     pub implicit: AtomicU64,
     /// Mailbox for a token that this older job must get first.
     pub gift: Place,
-    /// Of a client: the job in which it runs ([`super::handle::Handle::compact`]), or 0. Of a held job: 0 or
-    /// [`OPENED`]. Of a running job: see [`Record::sleeps`].
+    /// For a client: the job in which it runs ([`super::handle::Handle::compact`]), or 0. For a held job: 0 or
+    /// [`OPENED`]. For a running job: see [`Record::sleeps`].
     pub home: AtomicU32,
     /// If a guard has checked the process: its pid in the upper half, and its start in the lower half, in clock ticks
     /// as in [`crate::proc::Stat`]. Otherwise 0. By this a later guard notices that the pid belongs to another process
@@ -51,8 +51,8 @@ pub struct Record {
     pub born: AtomicU64,
     /// Since when it has waited, run, or been a client, in ns (`CLOCK_BOOTTIME`).
     pub since: AtomicU64,
-    /// Of a job that does not run: how long it waited in its client before it was held, in ns. Of a running job: how
-    /// long it waited in all. Of a client: its parent's pid when it entered ([`Record::parent`]).
+    /// For a job that does not run: how long it waited in its client before it was held, in ns. For a running job: how
+    /// long it waited in all, in ns. For a client: its parent's pid when it entered ([`Record::parent`]).
     pub queued: AtomicU64,
     name: [AtomicU64; 8],
 }
@@ -124,7 +124,7 @@ impl Record {
         self.places().iter().any(|p| p.is_full(generation))
     }
 
-    /// Of a client: its parent's pid when it entered.
+    /// The pid that a client's parent had when the client entered.
     pub fn parent(&self) -> i32 {
         i32::try_from(self.queued.load(Relaxed)).unwrap_or(0)
     }

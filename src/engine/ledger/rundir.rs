@@ -1,4 +1,4 @@
-//! The run-time directory, where ledgers and own pools lie: it belongs to the user, and no other user can enter it.
+//! The run-time directory, where ledgers and pools of our own lie: it is the user's, and no other user can enter it.
 
 use core::ffi::CStr;
 

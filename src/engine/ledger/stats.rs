@@ -19,7 +19,7 @@ pub const REASONS: usize = 16;
 pub struct Stats {
     jobs: AtomicU32,
     recovered: AtomicU32,
-    /// Starts on slots whose jobs slept.
+    /// Starts on slots whose jobs slept, and how long such jobs had no slot of their own, in ns.
     borrowed: AtomicU32,
     lent: AtomicU64,
     /// The number of jobs that computed above the number of slots, multiplied by the time, in ns.

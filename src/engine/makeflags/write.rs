@@ -47,10 +47,10 @@ pub enum Names {
 
 /// Appends to `out` the value of MAKEFLAGS that announces `auth` instead of what `old` announced.
 ///
-/// Every auth, fds and jobs option of `old` is left out. The new ones come after the other options and before the ` --
-/// `; from there on nothing is changed. With `auth` None they are only left out. The number of jobs is not written:
-/// with `-jN` or without a `-j`, make 3.81 to 4.1 ignore the jobserver. What [`parse`] returns for everything else
-/// stays the same, or gains `letters`.
+/// Every auth, fds and jobs option of `old` is left out. The new ones come after the other options and before the
+/// ` -- `; from there on nothing is changed. With `auth` None they are only left out. The number of jobs is not
+/// written: with `-jN` or without a `-j`, make 3.81 to 4.1 ignore the jobserver. What [`parse`] returns for everything
+/// else stays the same, or gains `letters`.
 ///
 /// Returns false if `out` is too small. Its content is useless then.
 pub fn write(

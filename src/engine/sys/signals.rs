@@ -141,7 +141,7 @@ pub fn discard_pending(set: u64) {
         unsafe { call!(libc::SYS_rt_sigtimedwait, &raw const set, 0usize, &raw const ts, 8usize) };
 }
 
-/// Calls `write` without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
+/// Calls `write`, a write(2), without the signals that could end the process: SIGPIPE, and SIGXFSZ (RLIMIT_FSIZE).
 pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {
     let set = sigset(libc::SIGPIPE) | sigset(libc::SIGXFSZ);
     let before = pending();

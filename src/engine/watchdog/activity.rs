@@ -79,7 +79,7 @@ impl Activity {
         part.tell(record, h.generation, now);
     }
 
-    /// Of the parked jobs, the one that has been parked longest.
+    /// The job that has been parked longest.
     pub fn first_parked(&self, ledger: &Ledger) -> Option<Handle> {
         let parked = ledger.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();

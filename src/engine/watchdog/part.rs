@@ -108,7 +108,7 @@ pub struct Part {
     pub known: bool,
     /// When to judge them next.
     pub next: u64,
-    /// Of a client: the pid of the job in which it runs; 0: it runs in none.
+    /// For a client: the pid of the job in which it runs; 0: it runs in none.
     pub inside: i32,
     /// The checks in this second; at how many of them all processes slept and no clock had moved; the start of the
     /// second; and whether most checks of the second before were such.

@@ -7,8 +7,8 @@ use jsshim_engine::watchdog::Pace;
 const TICK_MILLIS: i64 = 50;
 /// How long while a job waits that may have to start, in ms.
 const SOON_MILLIS: i64 = 10;
-/// The guard may use one part in this many of the CPU time, but makes at least one round per tick. If many jobs end,
-/// not each end is handled separately; the clients handle most of them.
+/// The guard may use one part in this many of the CPU time, but makes at least one round in two ticks. If many jobs
+/// end, not each end is handled separately; the clients handle most of them.
 const SHARE: u64 = 50;
 /// While a job is parked: the pause after a round is at most this many times the time of the round.
 const HURRY: u64 = 12;

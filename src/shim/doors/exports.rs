@@ -28,8 +28,8 @@ macro_rules! hook {
     (=> $name:ident ($($arg:ident: $type:ty),*) -> $ret:ty, [$($body:tt)+]) => {
         #[doc = concat!("Hook of `", stringify!($name), "`; see its manual page.")]
         ///
+        /// # Safety
         /// As for that function.
-        /// As of that function.
         #[no_mangle]
         pub unsafe extern "C" fn $name($($arg: $type),*) -> $ret {
             // SAFETY: the host's arguments.

@@ -1,6 +1,6 @@
 //! The environment of a child, so that the tree below it stays on the pool: this library in LD_PRELOAD, `JSSHIM_POOL`,
-//! and the pool in MAKEFLAGS. Some hosts start their children in an environment of their own making (scons, tup, `env
-//! -i`, sudo); the missing words are added again.
+//! and the pool in MAKEFLAGS. Some hosts start their children in an environment of their own making (scons, tup,
+//! `env -i`, sudo); the missing words are added again.
 //!
 //! If some of these words are left, the environment is assumed to be intended: `env -u LD_PRELOAD` and an empty
 //! LD_PRELOAD are respected, and so is everything with `JSSHIM_ENV=respect`.

@@ -3,7 +3,7 @@
 use super::environ::Scratch;
 use super::limits::STRING_MOST;
 
-/// How a text is quoted for a shell, so that it stays one word.
+/// How a text is quoted for a shell, so that it stays one unchanged word.
 #[derive(Clone, Copy)]
 pub(super) enum Quotes {
     /// `'`: only `'` itself ends it.

@@ -122,7 +122,7 @@ fn has_ended(status: c_int) -> bool {
 /// Any child, as in waitpid(2).
 const ANY: c_int = -1;
 
-/// A wait; if it is for any child, it does not see our own children.
+/// Waits. A wait for any child does not see our own children.
 fn any(is_any: bool, options: c_int, real: impl Fn() -> c_int) -> c_int {
     if !is_any {
         return real();

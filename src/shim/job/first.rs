@@ -65,8 +65,8 @@ pub fn set_process(client: &Client, job: Handle, pid: i32) {
     STATE.jobs.add(now, job);
 }
 
-/// The pid of the job that runs on the implicit slot while there is no ledger, or another value of
-/// [`State::first`](crate::job::state::State::first). The process may have gone on as a sibling of itself.
+/// The pid of the job on the implicit slot while there is no ledger, or another value of `State::first`. If the process
+/// has gone on as a sibling, returns the sibling's pid.
 pub fn seen() -> i32 {
     let seen = STATE.first.load(Acquire);
     let Some(heir) = (seen > 0).then(|| STATE.sites.heir(seen)).flatten() else { return seen };

@@ -1,4 +1,4 @@
-//! Whether the slot of this process's job is lent.
+//! Whether the slot of this process's job is lent: the job that it is, or that contains it.
 
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -29,7 +29,7 @@ use super::state::STATE;
 
 /// Statistics are wanted, and this process has not written them.
 pub static WANTED: AtomicBool = AtomicBool::new(false);
-/// The copy of stderr, or -1.
+/// The copy of stderr, or -1; and its device and inode, since a host may close it and reuse the number.
 static COPY: AtomicI32 = AtomicI32::new(-1);
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
