@@ -16,7 +16,7 @@ use jsshim_engine::sys::{self, Peek};
 const SHOW_MILLIS: u64 = 20;
 /// The same for one that has not had a processor for so long.
 const BUSY_MILLIS: u64 = 200;
-/// How often it is asked meanwhile whether that child has ended, in ms.
+/// How often it is asked meanwhile whether that child has exec'ed or ended, in ms.
 const LOOK_MILLIS: u32 = 1;
 const SITES: usize = 128;
 
@@ -126,10 +126,7 @@ impl Sites {
         let own = self.own.load(Acquire);
         if !own.is_null() {
             // SAFETY: a site of a page that is never unmapped.
-            let site = unsafe { &*own };
-            if site.execs.fetch_add(1, AcqRel) == 0 {
-                sys::wake_word(&site.execs);
-            }
+            unsafe { &*own }.execs.fetch_add(1, AcqRel);
         }
     }
 }
@@ -178,7 +175,7 @@ impl Site {
             if sys::peek(self.last.load(Relaxed)) != Peek::Running {
                 return Shown::Ended;
             }
-            // Its exec wakes this; its end is looked for.
+            // Nobody wakes it: a child that execs may have forbidden itself futex(2).
             let _ = sys::wait_word(&self.execs, 0, LOOK_MILLIS);
         }
         self.seen_to_stay.store(1, Relaxed);
