@@ -1,4 +1,4 @@
-//! A static program with its own entry point: no libc start-up, no loader, no unwinding tables.
+//! A static program with its own entry point: no libc start-up, no loader, no unwinder.
 fn main() {
     for arg in [
         "-nostartfiles",

@@ -44,7 +44,7 @@ pub fn was_killed(child: i32) -> bool {
     }
 }
 
-/// Runs `f` in a process that is not a child of this one.
+/// Runs `f` in an orphan: a new process whose parent has ended.
 pub fn apart(f: impl FnOnce()) {
     // SAFETY: as above.
     match unsafe { sys::fork(0) } {

@@ -24,8 +24,8 @@ impl Client {
         self.sweep(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
-        // Where no guard is needed or to be had, no other process cleans up or handles orphans. A guard that was killed
-        // may be being replaced.
+        // Where no guard is needed or to be had, no other process cleans up or handles orphans. A killed guard may be
+        // about to be replaced.
         let needs = self.ledger().jobs_of(me.index).any(|(_, state, _)| state != State::Implicit);
         if needs {
             self.guard(envp, true);

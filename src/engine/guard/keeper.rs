@@ -84,7 +84,7 @@ impl Keeper {
         orphans as u32
     }
 
-    /// The keeper of this process, if it has one and that lives.
+    /// The keeper of this process, if it has a living one.
     fn own(&self) -> Option<i32> {
         let (me, known) = (sys::getpid(), self.known.load(Acquire));
         let pid = if known as u32 as i32 == me { known.wrapping_shr(32) as i32 } else { find() };

@@ -77,7 +77,7 @@ impl Pool {
         Self { id, path, inherited, fd, giving, guard: AtomicU64::new(0) }
     }
 
-    /// Copies the pool to `at`, without its descriptors.
+    /// Copies the pool to `at`, without the descriptors that it has opened.
     ///
     /// # Safety
     /// `at` must be valid for a write.

@@ -144,7 +144,7 @@ impl Guard<'_> {
             pidfd => !proc::has_ended_by(pidfd, root),
         };
         if !lives {
-            // If descriptors are scarce, the end of the build needs this one.
+            // If descriptors are scarce, the guard's own end needs this one.
             sys::close(self.root);
             (self.has_root, self.root) = (false, -1);
         }
