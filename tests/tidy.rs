@@ -1,10 +1,13 @@
 //! Habits of the sources that no compiler checks.
 
+mod words;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::harness::programs::source;
 use crate::Test;
+use words::{a_reworded_phrase_is_seen, no_reworded_phrase_comes_back};
 
 pub fn tests() -> Vec<Test> {
     crate::tests![
@@ -14,6 +17,8 @@ pub fn tests() -> Vec<Test> {
         no_file_is_long,
         every_package_has_its_licence,
         no_trailing_blanks,
+        no_reworded_phrase_comes_back,
+        a_reworded_phrase_is_seen,
     ]
 }
 
