@@ -127,8 +127,8 @@ fn look_after(client: &Client) {
 
 #[inline(never)]
 fn refuse(errno: i32) {
-    // If `JSSHIM_POOL` names a pool that an ancestor could use, this process is in a sandbox, and so are many others:
-    // no warning.
+    // If `JSSHIM_POOL` is set, an ancestor could use the directory: this process is in a sandbox, and so are many
+    // others. No warning.
     let bound =
         matches!(errno, libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::ENOSYS);
     if bound && STATE.pool().is_some() && !STATE.debug.load(Relaxed) {

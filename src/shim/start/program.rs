@@ -61,8 +61,8 @@ pub(crate) fn has_left_pool() -> bool {
     first.is_some() && first != now && !is_speaker()
 }
 
-/// Returns whether a program that speaks the protocol obeys it here: it is told of the pool that counts, and of nothing
-/// else. A make or ninja with a `-jN` of its own ignores the pool.
+/// Returns whether a program that speaks the protocol obeys it here: it is told of the pool that counts, and not
+/// given a number of jobs. A make or ninja with a `-jN` of its own ignores the pool.
 #[inline(never)]
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
