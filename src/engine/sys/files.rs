@@ -30,13 +30,13 @@ pub fn dup_to(fd: c_int, to: c_int, flags: c_int) -> Result<()> {
 
 /// read(2) into `buf`.
 pub fn read(fd: c_int, buf: &mut [u8]) -> Result<usize> {
-    // SAFETY: the buffer is ours and as long as said.
+    // SAFETY: the buffer is ours and of that length.
     unsafe { call!(libc::SYS_read, fd, buf.as_mut_ptr(), buf.len()) }
 }
 
 /// pread(2) into `buf`.
 pub fn pread(fd: c_int, buf: &mut [u8], at: u64) -> Result<usize> {
-    // SAFETY: the buffer is ours and as long as said.
+    // SAFETY: the buffer is ours and of that length.
     unsafe { call!(libc::SYS_pread64, fd, buf.as_mut_ptr(), buf.len(), at) }
 }
 
@@ -57,7 +57,7 @@ pub unsafe fn read_byte_to(fd: c_int, to: *mut u8) -> Result<usize> {
 
 /// write(2).
 pub fn write(fd: c_int, buf: &[u8]) -> Result<usize> {
-    // SAFETY: the buffer is readable and as long as said.
+    // SAFETY: the buffer is readable and of that length.
     unsafe { call!(libc::SYS_write, fd, buf.as_ptr(), buf.len()) }
 }
 
@@ -296,7 +296,7 @@ pub fn unlock(fd: c_int) {
 
 /// getdents64(2): raw directory records.
 pub fn getdents(fd: c_int, buf: &mut [u8]) -> Result<usize> {
-    // SAFETY: the buffer is ours and as long as said.
+    // SAFETY: the buffer is ours and of that length.
     unsafe { call!(libc::SYS_getdents64, fd, buf.as_mut_ptr(), buf.len()) }
 }
 

@@ -49,7 +49,7 @@ pub fn access(path: &CStr, what: i32) -> Result<()> {
 /// readlink(2).
 pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
     let (at, p) = (libc::AT_FDCWD, path.as_ptr());
-    // SAFETY: the buffer is ours and as long as said.
+    // SAFETY: the buffer is ours and of that length.
     let n = unsafe { call!(libc::SYS_readlinkat, at, p, buf.as_mut_ptr(), buf.len())? };
     buf.get(..n).ok_or(Errno::INVAL)
 }
@@ -71,7 +71,7 @@ pub fn chmod(path: &CStr, mode: u32) -> Result<()> {
 /// # Errors
 /// ENOENT: it is gone, or not below the root directory. Others as getcwd(2).
 pub fn getcwd(buf: &mut [u8]) -> Result<&[u8]> {
-    // SAFETY: the buffer is ours and as long as said.
+    // SAFETY: the buffer is ours and of that length.
     let n = unsafe { call!(libc::SYS_getcwd, buf.as_mut_ptr(), buf.len())? };
     let path = buf.get(..n.saturating_sub(1)).ok_or(Errno::INVAL)?;
     path.starts_with(b"/").then_some(path).ok_or(Errno::NOENT)

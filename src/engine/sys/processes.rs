@@ -57,7 +57,7 @@ pub fn setsid() {
 pub fn affinity() -> Result<u32> {
     let mut bits = [0u64; 128];
     let len = core::mem::size_of_val(&bits);
-    // SAFETY: the array is ours and as long as said.
+    // SAFETY: the array is ours and of that length.
     unsafe { call!(libc::SYS_sched_getaffinity, 0usize, len, bits.as_mut_ptr())? };
     Ok(bits.iter().fold(0u32, |n, b| n.wrapping_add(b.count_ones())))
 }

@@ -143,7 +143,7 @@ pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) 
         None => !seen.ours && seen.flags.is_none() && STATE.has_pool(),
         Some(value) => !value.is_empty() && entry(value).is_none(),
     };
-    // SAFETY: C strings of the process' first environment.
+    // SAFETY: C strings of the process's first environment.
     let says = |s| unsafe { environ::starts_with(s, b"JSSHIM_ENV=respect\0") };
     let respected = || STATE.settings().any(says);
     let restore = lacks_us && preloaded() && !respected();
@@ -167,7 +167,7 @@ fn pool_word(known: *const c_char, seen: &Seen, scrubbed: bool) -> Word {
     if seen.ours || STATE.top.load(Relaxed) {
         return Word::None;
     }
-    // SAFETY: C strings of the process' first environment.
+    // SAFETY: C strings of the process's first environment.
     let starts = |s: *const c_char, name: &[u8]| unsafe { environ::starts_with(s, name) };
     let first = STATE.settings().find(|s| starts(*s, POOL_NAME));
     if let Some(word) = first.filter(|s| !starts(*s, DOUBTED.to_bytes_with_nul())) {
@@ -266,7 +266,7 @@ impl Change {
         });
         // At most as many as there is room for.
         let settings = STATE.settings().filter(|_| self.scrubbed).take(24).filter(|s| {
-            // SAFETY: C strings of the process' first environment, and by the contract.
+            // SAFETY: C strings of the process's first environment, and by the contract.
             unsafe { !(named && environ::starts_with(*s, POOL_NAME) || has(envp, *s)) }
         });
         let words = [preload, flags, pool].into_iter().filter(|s| !s.is_null());

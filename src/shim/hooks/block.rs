@@ -20,7 +20,7 @@ pub unsafe fn one<A, R>(real: impl Fn(A) -> R, a: A) -> R {
     lent::across(|| real(a))
 }
 
-/// Of two.
+/// The body of a function of two arguments.
 ///
 /// # Safety
 /// As that function.
@@ -28,7 +28,7 @@ pub unsafe fn two<A, B, R>(real: impl Fn(A, B) -> R, a: A, b: B) -> R {
     lent::across(|| real(a, b))
 }
 
-/// Of three.
+/// The body of a function of three arguments.
 ///
 /// # Safety
 /// As that function.
@@ -36,7 +36,7 @@ pub unsafe fn three<A, B, C, R>(real: impl Fn(A, B, C) -> R, a: A, b: B, c: C) -
     lent::across(|| real(a, b, c))
 }
 
-/// Of four.
+/// The body of a function of four arguments.
 ///
 /// # Safety
 /// As that function.
@@ -44,7 +44,7 @@ pub unsafe fn four<A, B, C, D, R>(real: impl Fn(A, B, C, D) -> R, a: A, b: B, c:
     lent::across(|| real(a, b, c, d))
 }
 
-/// Of five.
+/// The body of a function of five arguments.
 ///
 /// # Safety
 /// As that function.
@@ -59,7 +59,7 @@ pub unsafe fn five<A, B, C, D, E, R>(
     lent::across(|| real(a, b, c, d, e))
 }
 
-/// Of six.
+/// The body of a function of six arguments.
 ///
 /// # Safety
 /// As that function.

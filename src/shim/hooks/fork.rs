@@ -135,7 +135,7 @@ impl Forking {
         if self.foreign {
             return;
         }
-        // What is under way in the threads of the parent is not in its child.
+        // The child has none of its parent's threads, nor what they were doing.
         vforks::clear();
         super::stdio::forget_streams();
         if self.ticket != Ticket::Pass {
@@ -143,7 +143,7 @@ impl Forking {
         }
         match (self.ticket, STATE.client()) {
             (Ticket::Runs(job), Some(client)) if self.on_token => {
-                // The child of a process that has made its children a PID namespace has another pid there.
+                // If the parent has moved its children into a new PID namespace, the child has another pid there.
                 if sys::getppid() != STATE.pid() {
                     space::enter(client.ledger().header.space());
                 }
@@ -155,11 +155,11 @@ impl Forking {
                 life::hold_here(client, job);
             }
             (Ticket::Held(job), Some(_)) => forked(Some(job)),
-            // A child of a process that is not gated may be: it is another process.
+            // The child may be gated even if its parent is not: it is another process.
             _ => forked(None),
         }
         stats::forked();
-        // Elsewhere only its parent knows what it is called here.
+        // In another PID namespace only the parent knows the pid by which the job is known here.
         if let (Ticket::Runs(job) | Ticket::Held(job), false) = (self.ticket, space::is_elsewhere())
         {
             STATE.set_job(job, self.traced);
@@ -212,7 +212,7 @@ unsafe extern "C" fn start(data: *mut c_void) -> c_int {
     // SAFETY: the struct of `clone_process`, in the child's copy of it.
     let start = unsafe { &*data.cast::<Start>() };
     start.forking.returned(0);
-    // SAFETY: what the host asked for.
+    // SAFETY: the host's function and argument.
     unsafe { (start.run)(start.argument) }
 }
 

@@ -131,7 +131,7 @@ impl Symbol {
     }
 }
 
-/// Goes through the objects that come after this library, until `visit` has seen enough.
+/// Calls `visit` with the objects that come after this library, until it returns true.
 fn after_us(mut visit: impl FnMut(&Object) -> bool) {
     let mut passed = false;
     objects::each(|info| {
@@ -143,7 +143,7 @@ fn after_us(mut visit: impl FnMut(&Object) -> bool) {
     });
 }
 
-/// Looks up all that a forked child may need: there the loader's lock may be held for ever.
+/// Looks up all functions that a forked child may need: there the loader's lock may be held for ever.
 pub fn prepare() {
     static DONE: OnceBool = OnceBool::new();
     // Who sees it too late looks up again.
