@@ -1,5 +1,5 @@
-//! Which values of our variables are understood: the one place that knows them. The library says what is not, where no
-//! pool is known yet, and the launcher; so each gets one line in a build.
+//! The valid values of our variables, in one place. The library warns about invalid ones if no pool is known yet, and
+//! so does the launcher; so each gets one line in a build.
 
 use crate::join::word;
 use crate::makeflags;
@@ -7,13 +7,13 @@ use crate::show::numbers::{asked, Asked};
 use crate::text::Text;
 use crate::watchdog::settings::{limit, Count};
 
-/// `JSSHIM_LOAD`: a number, whole or with a point, in thousandths.
+/// Parses `JSSHIM_LOAD`: an integer or decimal. Returns thousandths.
 pub fn load(value: &[u8]) -> Option<u32> {
     let text: Text<32> = Text::new(b"-l").with(value);
     makeflags::parse(text.bytes()).load_milli
 }
 
-/// What is wrong with the value of this variable, given as `NAME=`; `None`: nothing.
+/// Returns what is wrong with the value of this variable, given as `NAME=`. Returns None if it is valid.
 pub fn complaint(name: &[u8], value: &[u8]) -> Option<&'static [u8]> {
     let (is_good, text): (bool, &'static [u8]) = match name {
         _ if value.is_empty() => return None,

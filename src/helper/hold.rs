@@ -68,7 +68,7 @@ fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
     })
 }
 
-/// For `JSSHIM_DEBUG`: its wait is over. The host has named it.
+/// For `JSSHIM_DEBUG`: reports that the wait is over. The host has named the job.
 fn tell(ledger: &Ledger, spec: &Spec, start: State) {
     if let Some(record) = ledger.get(spec.job) {
         let text = ledger.start_of_held(spec.job, start);

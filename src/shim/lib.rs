@@ -40,7 +40,7 @@ mod start;
 #[link(name = "c")]
 extern "C" {}
 
-/// Runs in every process of the tree, unless a start of a job has come before.
+/// Runs in every process of the tree, unless a process was started before it.
 extern "C" fn constructor(count: c_int, arguments: Strings, environment: Strings) {
     if !start::late::has_begun() {
         start::constructor::run(count, arguments, environment, job::first::record);

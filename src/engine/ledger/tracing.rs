@@ -58,26 +58,26 @@ impl Ledger {
     #[inline(never)]
     fn write_about(&self) {
         let line = trace::about(self.header.id());
-        // Words of which nearly every byte is written as three.
+        // It does not fit if nearly every byte of the words is written as three bytes.
         if line.fits() {
             self.write(line.bytes());
         }
     }
 
-    /// The last process has gone: closes the trace. So it is no trace any more.
+    /// Called when the last process is gone: closes the trace, which is no trace any more then.
     pub fn close_trace(&self) {
         if self.header.asked.what.swap(0, AcqRel) & TRACE != 0 {
             let _ = closing::close(self.header.asked.path().c());
         }
     }
 
-    /// A job has slept for a time in which its slot was lent.
+    /// Reports how long a job slept while its slot was lent.
     pub fn tell_lent(&self, h: Handle, time: (u64, u64)) {
         let pid = self.get(h).map_or(0, |r| r.pid.load(Relaxed));
         self.write(trace::lent(self.header.id(), (h.index, h.generation), pid, time).bytes());
     }
 
-    /// A child has been collected that had used so much memory at most, in kB.
+    /// Reports the peak memory of a child that has been reaped, in kB.
     #[inline(never)]
     pub fn tell_memory(&self, pid: i32, kb: i64) {
         self.write(trace::memory(self.header.id(), pid, kb).bytes());

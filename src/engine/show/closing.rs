@@ -1,8 +1,9 @@
-//! The end of a trace, with which it is JSON for strict readers: the array is closed.
+//! Closing a trace: the end of the JSON array, for strict readers.
 //!
-//! More than one ledger may write to a file, at the same time or one after the other, and each closes it when its last
-//! process has gone. So who closes it makes commas of the ends that others have written before, each on a line of its
-//! own, under a lock that no writer of lines takes: these append, and nothing that is there is moved.
+//! Several ledgers may write to one file, at the same time or one after the other, and each closes it when its last
+//! process is gone. So the process that closes the file replaces the ends that others have written before, each on its
+//! own line, by commas. It holds a lock that no writer of lines takes: writers append only, and existing bytes are
+//! never moved.
 
 use core::ffi::CStr;
 
@@ -10,14 +11,14 @@ use crate::sys::{self, Errno, Result};
 
 use super::trace;
 
-/// What is appended: an event without a comma behind it, and the end.
+/// The bytes to append: an event without a comma after it, and the end.
 const END: &[u8] = b"{\"name\":\"end\",\"ph\":\"M\",\"pid\":0,\"tid\":0,\"args\":{}}\n]\n";
-/// An end that is followed by something, from the line's end before it on.
+/// An end that is followed by something, from the newline before it on.
 const OLD: &[u8] = b"\n]\n";
-/// No more is looked at.
+/// At most this many bytes are searched.
 const MOST: u64 = 1 << 30;
 
-/// Closes a trace; a fifo, or what is none, is left alone.
+/// Closes a trace. A fifo, or a file that is no trace, is left alone.
 ///
 /// # Errors
 /// As open(2), read(2) and write(2).
@@ -35,16 +36,17 @@ fn close_open(fd: i32, path: &CStr) -> Result<()> {
     if !is_file || sys::pread(fd, &mut first, 0)? != 1 || first != *b"[" {
         return Err(Errno(libc::EINVAL));
     }
-    // Goes with the descriptor. Where there are no locks, two that close at once may leave an end too many.
+    // The lock ends with the descriptor. Where there are no locks, two processes that close at once may leave one end
+    // too many.
     let _ = sys::await_byte(fd, 0);
     reopen(fd)?;
     trace::append(path, END, false)
 }
 
-/// Makes commas of the ends so far.
+/// Replaces the ends so far by commas.
 fn reopen(fd: i32) -> Result<()> {
     let mut block = [0; 16_384];
-    // An end may lie on the border of two blocks: the next one begins with the last bytes of this one.
+    // An end may lie across two blocks, so the next block begins with the last bytes of this one.
     let (mut at, shared) = (0u64, OLD.len().saturating_sub(1));
     while at < MOST {
         let read = sys::pread(fd, &mut block, at)?;

@@ -7,7 +7,7 @@
 //! | [`lanes`] | the numbering of slots |
 //! | [`trace`] | the lines of a trace |
 //! | [`numbers`] | statistics |
-//! | [`json`] | texts in both |
+//! | [`json`] | strings in both |
 //! | [`closing`] | the end of a trace |
 
 pub mod closing;

@@ -1,11 +1,11 @@
 //! The trace: events in the JSON array format of chrome://tracing and Perfetto, which needs no `]` at its end and
 //! allows a comma after the last event. So any process may append a line at any time.
 //!
-//! When the last process has gone the array is closed ([`super::closing`]).
+//! When the last process is gone, the array is closed ([`super::closing`]).
 //!
-//! Each line is one write(2) to a file opened with `O_APPEND`: lines of parallel processes do not mix. A job
-//! is written when it ends, as one complete event; where it changed its slot, as one for each. Times are
-//! those of `CLOCK_BOOTTIME`.
+//! Each line is one write(2) to a file opened with `O_APPEND`: lines of parallel processes do not mix. A job is written
+//! when it ends, as one complete event; a job that changed its slot, as one event for each slot. Times are
+//! `CLOCK_BOOTTIME`.
 
 use core::ffi::CStr;
 
@@ -37,7 +37,7 @@ pub struct Event<'a> {
     pub pids: (i32, i32),
     /// The job in which its client runs.
     pub home: Option<(u32, u32)>,
-    /// Of an overdraft: why.
+    /// The reason of an overdraft.
     pub why: &'static str,
     /// How long the job waited before, in ns.
     pub waited: u64,
@@ -92,7 +92,7 @@ pub fn head(id: Id, path: &Path, slots: u32, t: &mut Line) {
     }
 }
 
-/// What is built, where and when: the words of this process, which is the first that asked.
+/// What is built, where and when: the command line of this process, which asked for the trace first.
 pub fn about(id: Id) -> Line {
     let (mut words, mut host) = ([0; 400], [0; 64]);
     let read = |path: Text<32>, to: &mut [u8]| proc::read_file(&path, to).unwrap_or(0);
@@ -114,8 +114,8 @@ pub fn about(id: Id) -> Line {
     t
 }
 
-/// For how long a job slept, so that others could run on its slot. It may have changed its lane meanwhile: so this is
-/// no event of a lane, but one that begins and ends beside them.
+/// How long a job slept while others could run on its slot. The job may have changed its lane meanwhile, so this is not
+/// an event of a lane, but one with a beginning and an end beside the lanes.
 pub fn lent(id: Id, job: (u32, u32), pid: i32, time: (u64, u64)) -> Line {
     let mut t = Line::default();
     for (kind, at) in [(b"b", time.0), (b"e", time.1)] {
@@ -132,7 +132,7 @@ pub fn lent(id: Id, job: (u32, u32), pid: i32, time: (u64, u64)) -> Line {
     t
 }
 
-/// The most memory that a process which has just been collected, or one that it had collected, has used, in kB.
+/// The peak memory of a process that has just been reaped, or of a process that it had reaped, in kB.
 pub fn memory(id: Id, pid: i32, kb: i64) -> Line {
     let mut t = Line::default();
     let slots = Lane { kind: Kind::Slot, number: 0 };
@@ -179,7 +179,7 @@ fn micros(t: &mut Line, nanos: u64) -> &mut Line {
 pub fn create(path: &CStr) -> Result<()> {
     let start = |at: &CStr, how| {
         let fd = open(at, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | how)?;
-        // Others will open it again, and an umask may have taken the owner's own rights away.
+        // Other processes will open it, and the umask may have removed the owner's own rights.
         let mode = sys::fstat(fd).map_or(0o600, |st| st.st_mode & 0o777);
         if mode & 0o600 != 0o600 {
             let _ = sys::fchmod(fd, mode | 0o600);
@@ -220,7 +220,7 @@ pub fn append(path: &CStr, lines: &[u8], create: bool) -> Result<()> {
     written.map(drop)
 }
 
-/// Who names a file in a folder that others can write to does not mean what a link of theirs leads to.
+/// Opens a file. Does not follow another user's link, which others can place in a directory that they may write to.
 pub(super) fn open(path: &CStr, how: i32) -> Result<i32> {
     let how = how | libc::O_NONBLOCK;
     match sys::open(path, how | libc::O_NOFOLLOW, 0o666) {

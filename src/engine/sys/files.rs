@@ -42,7 +42,7 @@ pub fn pread(fd: c_int, buf: &mut [u8], at: u64) -> Result<usize> {
 
 /// pwrite(2): not for a descriptor with `O_APPEND`.
 pub fn pwrite(fd: c_int, buf: &[u8], at: u64) -> Result<usize> {
-    // SAFETY: the buffer is readable and as long as said.
+    // SAFETY: the buffer is readable and of that length.
     unsafe { call!(libc::SYS_pwrite64, fd, buf.as_ptr(), buf.len(), at) }
 }
 

@@ -19,7 +19,7 @@ pub fn date() -> u64 {
     clock(libc::CLOCK_REALTIME) / 1_000_000_000
 }
 
-/// Nanoseconds of processor time that this process has used (`CLOCK_PROCESS_CPUTIME_ID`).
+/// Nanoseconds of CPU time that this process has used (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn cpu_time() -> u64 {
     clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }

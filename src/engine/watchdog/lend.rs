@@ -33,7 +33,7 @@ pub struct Lender {
     came_back: bool,
     /// See [`Lender::missing`].
     missing: u32,
-    /// For the trace, if one is written.
+    /// The lent slots, for the trace; None if no trace is written.
     lent: Option<&'static mut Lent>,
 }
 
@@ -56,10 +56,10 @@ impl Lender {
         self.missing
     }
 
-    /// Tells the trace of the slots that were lent.
+    /// Reports the slots that were lent to the trace.
     pub fn note_lent(&mut self, ledger: &Ledger) {
         if self.lent.is_none() && ledger.header.asked.is_traced() {
-            // SAFETY: zeros are no job.
+            // SAFETY: zeros mean that there are no jobs.
             self.lent = unsafe { sys::map_zeroed() }.ok();
         }
         if let Some(lent) = self.lent.as_deref_mut() {
@@ -67,7 +67,7 @@ impl Lender {
         }
     }
 
-    /// Looks at all running jobs, and starts held ones where slots sleep.
+    /// Checks all running jobs, and starts held jobs on slots whose jobs sleep.
     pub fn round(&mut self, ledger: &Ledger, look: &mut Look) -> Pace {
         let header = &ledger.header;
         let is = |state| ledger.records().any(|(_, r)| r.state() == state);

@@ -1,18 +1,18 @@
-//! Since when which job has slept while its slot was lent: for the trace, which is told of it at the end.
+//! Since when each job has slept while its slot was lent; reported to the trace when it stops.
 
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::slots::State;
 use crate::sys;
 
-/// See the module. All zeros is no job.
+/// The jobs whose slots are lent. All zeros: none.
 pub struct Lent {
-    /// By record: the job ([`Handle::pack`]), and since when, in ns.
+    /// By record index: the job ([`Handle::pack`]), and since when, in ns.
     since: [(u64, u64); RECORDS],
 }
 
 impl Lent {
-    /// Looks which jobs sleep now, if any does (`any`), and tells of those that do no more.
+    /// Determines which jobs sleep now, if any does (`any`), and reports those that sleep no more.
     pub fn note(&mut self, ledger: &Ledger, any: bool) {
         let now = sys::now();
         for (index, record) in ledger.records() {

@@ -76,7 +76,7 @@ impl Watchdog {
         }
     }
 
-    /// No job is left: tells the trace of those that slept at their end.
+    /// Called when no job is left: reports to the trace the jobs that slept at their end.
     pub fn finish(&mut self, ledger: &Ledger) {
         if let Some(lender) = &mut self.lender {
             lender.note_lent(ledger);

@@ -137,7 +137,7 @@ fn same(dir: i32, name: &[u8], whole: &CStr) -> bool {
 /// Returns whether this system runs 32-bit programs. Determined once: before a fork, so that not every child repeats
 /// it.
 pub fn has_foreign() -> bool {
-    /// Whoever looks finds the same, so the child of a vfork may write it.
+    /// Every process finds the same answer, so the child of a vfork may write it.
     static ANY: OnceBool = OnceBool::new();
     ANY.get_or_init(target::has_foreign)
 }

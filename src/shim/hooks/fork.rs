@@ -171,8 +171,8 @@ impl Forking {
     }
 }
 
-/// Does the child of a held job wait inside the fork, since those of this site do not exec? It need not wait where the
-/// child before it has just ended with its slot.
+/// Decides whether the child of a held job must wait inside the fork, because children of this site do not exec. Also
+/// returns the ticket: the job starts at once if the previous child has just ended and its slot is free.
 fn decide(ticket: Ticket, site: Option<&Site>) -> (Ticket, bool) {
     let (Ticket::Held(job), Some(site)) = (ticket, site) else { return (ticket, false) };
     match site.shown() {
@@ -185,7 +185,7 @@ fn decide(ticket: Ticket, site: Option<&Site>) -> (Ticket, bool) {
     }
 }
 
-/// In a forked child: what it has of its parent's is forgotten.
+/// Called in a forked child: forgets what belongs to its parent.
 fn forked(held: Option<Handle>) {
     STATE.forked(held);
     lent::forked();

@@ -11,7 +11,7 @@ use crate::host::errno::fail;
 use crate::job::state::STATE;
 use crate::job::{lent, life, names};
 
-/// All others but waitid(2) are this one.
+/// All waits but waitid(2) are special cases of this one.
 type Wait4 = unsafe extern "C" fn(c_int, *mut c_int, c_int, *mut c_void) -> c_int;
 
 /// The body of wait(2).
@@ -82,10 +82,10 @@ pub unsafe fn wait4(
     }
 }
 
-/// The same wait by wait4(2) where a trace is written, which is told how much memory the child has used.
+/// The same wait by wait4(2) if a trace is written, in which the child's memory is reported.
 ///
 /// # Safety
-/// As wait4(2); the status is no null pointer.
+/// As wait4(2); the status must not be null.
 unsafe fn measured(
     call: (c_int, *mut c_int, c_int, *mut c_void),
     real: impl Fn() -> c_int,
@@ -97,7 +97,7 @@ unsafe fn measured(
     unsafe { measure(call, wait4) }
 }
 
-/// See [`measured`]. Apart, because it needs stack.
+/// The second part of [`measured`]. A function of its own, because it needs stack.
 #[inline(never)]
 unsafe fn measure(
     (pid, status, options, usage): (c_int, *mut c_int, c_int, *mut c_void),
@@ -105,7 +105,7 @@ unsafe fn measure(
 ) -> c_int {
     let mut own = MaybeUninit::<libc::rusage>::zeroed();
     let to = if usage.is_null() { own.as_mut_ptr() } else { usage.cast() };
-    // SAFETY: the host's arguments, or room of our own; read only after a success.
+    // SAFETY: the host's arguments, or memory of our own; read only after a success.
     unsafe {
         let child = wait4(pid, status, options, to.cast());
         if child > 0 && has_ended(*status) {
@@ -207,7 +207,7 @@ unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_
     let mut own = 0;
     let to = if status.is_null() { &raw mut own } else { status };
     let pid = lent::across_wait(|| real(to));
-    // SAFETY: after a success the word is filled in.
+    // SAFETY: filled in by a successful call.
     if pid > 0 && has_ended(unsafe { *to }) {
         life::ended(pid);
     }

@@ -31,7 +31,7 @@ pub struct Next<F> {
 pub struct Symbol {
     /// A C string.
     name: [u8; NAME],
-    /// Every lookup gives the same, so a race is harmless.
+    /// Every lookup gives the same result, so a race is harmless.
     at: OnceNonZeroUsize,
 }
 
@@ -146,7 +146,7 @@ fn after_us(mut visit: impl FnMut(&Object) -> bool) {
 /// Looks up all functions that a forked child may need: there the loader's lock may be held for ever.
 pub fn prepare() {
     static DONE: OnceBool = OnceBool::new();
-    // Who sees it too late looks up again.
+    // A thread that sees it too late repeats the lookup.
     if DONE.get().is_some() {
         return;
     }

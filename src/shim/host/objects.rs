@@ -46,7 +46,7 @@ pub fn is_ours(info: &Info) -> bool {
 /// The path by which the loader found this library; empty if it tells none. Looked up once, and not in a forked
 /// child (`is_fork`), where the loader's lock may be held for ever: [`super::next::prepare`] does it before a fork.
 pub fn own_path(is_fork: bool) -> &'static CStr {
-    /// The loader keeps its string as long as the library; whoever looks finds the same.
+    /// The loader keeps its string as long as the library; every lookup gives the same result.
     static PATH: OnceNonZeroUsize = OnceNonZeroUsize::new();
     if PATH.get().is_none() && !is_fork {
         each(|info| {

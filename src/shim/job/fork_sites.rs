@@ -12,11 +12,11 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use jsshim_engine::proc;
 use jsshim_engine::sys::{self, Peek};
 
-/// How long a fork waits for an earlier child to show what it is for, in ms.
+/// How long a fork waits for an earlier child to exec, in ms.
 const SHOW_MILLIS: u64 = 20;
-/// The same for one that has not had a processor for so long.
+/// How long it waits if that child has not been on a CPU for all that time, in ms.
 const BUSY_MILLIS: u64 = 200;
-/// How often it is asked meanwhile whether that child has exec'ed or ended, in ms.
+/// How often it checks meanwhile whether that child has exec'ed or ended, in ms.
 const LOOK_MILLIS: u32 = 1;
 const SITES: usize = 128;
 
@@ -135,7 +135,7 @@ fn pair(child: i32, heir: i32) -> u64 {
     u64::from(child.unsigned_abs()) << 32 | u64::from(heir.unsigned_abs())
 }
 
-/// What the children of a call site have shown.
+/// What the children of a call site have done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shown {
     /// They exec.
@@ -159,8 +159,8 @@ impl Site {
         self.execs.load(Acquire) > 0
     }
 
-    /// Whether its children exec, as far as they have shown. Where none has, this waits until the last one execs or
-    /// ends, for a moment at most. A site without children is taken for one that execs, which does no harm.
+    /// Returns whether its children exec, as far as known. If no child has exec'ed yet, waits a short time until the
+    /// last one execs or ends. A site without children is taken for one whose children exec, which does no harm.
     pub fn shown(&self) -> Shown {
         let begun = sys::now();
         loop {
@@ -175,7 +175,7 @@ impl Site {
             if sys::peek(self.last.load(Relaxed)) != Peek::Running {
                 return Shown::Ended;
             }
-            // Nobody wakes it: a child that execs may have forbidden itself futex(2).
+            // No wake-up arrives: a child that execs may be under a filter that forbids futex(2).
             let _ = sys::wait_word(&self.execs, 0, LOOK_MILLIS);
         }
         self.seen_to_stay.store(1, Relaxed);

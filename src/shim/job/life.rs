@@ -178,7 +178,7 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     ticket
 }
 
-/// Somebody may have given it a slot.
+/// The job's ticket now: another process may have given it a slot.
 fn held_or_started(client: &Client, job: Handle) -> Ticket {
     match client.ledger().get(job).map(|r| r.state()) {
         Some(Slot::Held) => Ticket::Held(job),
@@ -186,7 +186,7 @@ fn held_or_started(client: &Client, job: Handle) -> Ticket {
     }
 }
 
-/// A child of this process has just ended: the held job may start on its slot.
+/// Called when a child of this process has just ended: the held job may start on its slot.
 pub fn try_again(job: Handle) -> Ticket {
     let Some(client) = STATE.client() else { return Ticket::Held(job) };
     client.sweep(&STATE.jobs);
@@ -194,8 +194,8 @@ pub fn try_again(job: Handle) -> Ticket {
     held_or_started(client, job)
 }
 
-/// Would the job wait in another PID namespace, with nobody to look after it: not itself, nor a guard, which cannot be
-/// started from here?
+/// Returns whether the job would wait in another PID namespace without anyone to watch over it: it cannot itself, and
+/// no guard can be started from here.
 fn is_unguarded_elsewhere(client: &Client) -> bool {
     !client.helper.is_empty() && !client.ledger().has_guard() && space::moves_children()
 }

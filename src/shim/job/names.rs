@@ -1,5 +1,5 @@
-//! What jobs are called in a trace, and how much memory they have used. The hooks that see it say so; without a trace
-//! this is one load.
+//! The names of jobs in a trace, and their memory. The hooks that know them report them; without a trace this costs one
+//! load.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -29,7 +29,7 @@ pub fn is_traced() -> bool {
     traced().is_some()
 }
 
-/// This child has been collected, and has used so much memory at most, in kB.
+/// Reports the peak memory of a child that has been reaped, in kB.
 pub fn memory(pid: i32, kb: i64) {
     if let Some(ledger) = traced() {
         ledger.tell_memory(pid, kb);

@@ -19,8 +19,8 @@ use crate::job::stats;
 
 use super::{dialect, join, program, settings};
 
-/// Remembers where the process is, and does no more unless the environment asks. Where privileges have risen it does not
-/// even that. `record_first`: see [`State::join`](crate::job::state::State::join).
+/// Stores the addresses of arguments and environment, and does no more unless the environment asks for it. Where
+/// privileges have risen it does not even that. `record_first`: see [`State::join`](crate::job::state::State::join).
 pub fn run(count: c_int, arguments: Strings, environment: Strings, record_first: fn(&Client)) {
     if !is_whole(count, arguments, environment) {
         STATE.begin(core::ptr::null(), environ::current());
@@ -33,9 +33,9 @@ pub fn run(count: c_int, arguments: Strings, environment: Strings, record_first:
     look(record_first);
 }
 
-/// Do these three belong together, as execve(2) lays them out: the environment behind the arguments? Nothing is
-/// read, for what does not fit may be no pointer. Of no arguments at all, which Linux has refused since 5.18, libc
-/// must know the same.
+/// Returns whether these three belong together, as execve(2) lays them out: the environment follows the arguments.
+/// Nothing is dereferenced, since a value that does not fit may be no pointer. With no arguments at all, which Linux
+/// has refused since 5.18, libc's `environ` must be the same.
 fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
     let behind = usize::try_from(count).ok().and_then(|n| n.checked_add(1));
     let behind = behind.map(|n| arguments.wrapping_add(n));
@@ -47,7 +47,7 @@ fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
 /// setuid, setgid, file capabilities). Does not call getauxval, which needs glibc 2.16.
 ///
 /// # Safety
-/// It must be the environment as the kernel laid it out: the auxiliary vector follows it.
+/// The environment must be as the kernel laid it out: the auxiliary vector follows it.
 unsafe fn is_secure(environment: Strings) -> bool {
     // SAFETY: by the contract: up to the NULL, then pairs of words up to AT_NULL.
     unsafe {
@@ -72,7 +72,7 @@ unsafe fn is_secure(environment: Strings) -> bool {
 
 const AT_SECURE: usize = libc::AT_SECURE as usize;
 
-/// One walk over the environment. `record_first`: see [`State::join`](crate::job::state::State::join).
+/// Reads the environment once. `record_first`: see [`State::join`](crate::job::state::State::join).
 fn look(record_first: fn(&Client)) {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     let (mut stats, mut trace, mut root) = (false, false, false);

@@ -13,8 +13,8 @@ use crate::job::state::{OFF, STATE};
 
 use super::constructor;
 
-/// Is the caller, which is about to start a process, another one on this memory
-/// ([`foreign`](crate::job::state::State::foreign))?
+/// Returns whether the caller, which is about to start a process, is another process on this memory
+/// ([`foreign`](crate::job::state::State::foreign)).
 #[inline]
 pub fn foreign() -> bool {
     if STATE.pid() == 0 {

@@ -65,7 +65,7 @@ pub(crate) fn settle_modes() {
     GATE.store(gate, Relaxed);
 }
 
-/// Says what is not understood. Below a pool that the environment names, whoever named it has.
+/// Warns about invalid values. If the environment names a pool, the process that named it has warned already.
 #[inline(never)]
 fn complain() {
     check(b"JSSHIM_STALL=", stderr::say);
@@ -76,7 +76,7 @@ fn complain() {
     check(b"JSSHIM_TRACE=", stderr::say);
 }
 
-/// Says it of one of them.
+/// Warns about one variable, if its value is invalid.
 fn check(name: &[u8], say: fn(&[u8])) {
     if let Some(text) = environ::own(name).and_then(|value| known::complaint(name, value)) {
         say(text);
