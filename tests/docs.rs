@@ -323,7 +323,10 @@ fn messages_of_shell(text: &str) -> Vec<String> {
 }
 
 /// Assembly, documents of hooks, words that are looked for, and pages, whose texts explain themselves.
-const NO_MESSAGES: [&str; 9] = [
+const NO_MESSAGES: [&str; 12] = [
+    "src/engine/show/trace.rs",
+    "src/cli/report/model.rs",
+    "src/cli/report/tables.rs",
     "src/shim/host/thread.rs",
     "src/shim/doors",
     "src/helper/start.rs",
