@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
         handlers_that_jump_out_of_a_start,
         handlers_that_jump_out_of_system,
         handlers_that_start_jobs,
+        handlers_while_the_pool_is_looked_for,
         alarms_without_restart,
     ];
     for shell in SHELLS {
@@ -117,6 +118,18 @@ fn handlers_that_jump_out_of_system() {
 fn handlers_that_start_jobs() {
     for doors in ["0-2", "2-2", "3-3", "0-9", "2-3"] {
         on_two_pools(|| host(&["handler-starts", doors]).settles(16));
+    }
+}
+
+/// The same where it takes long to find the pool: each file that the host opens takes 30 ms, and the first handler runs
+/// after 20.
+fn handlers_while_the_pool_is_looked_for() {
+    const SLOW: &str =
+        "strace -o /dev/null -e trace=openat -e inject=openat:delay_enter=30000 -e 'signal=!all'";
+    let program = compiled_with("signals", "signals", &["-Wno-clobbered"]);
+    for doors in ["0-2", "2-3", "3-9"] {
+        let text = format!("exec {SLOW} ${{JSSHIM_LIB:+-E LD_PRELOAD=$JSSHIM_LIB}} {program} handler-starts {doors}");
+        on_two_pools(|| Run::new(&["bash", "-c", &text]).preload_inside().settles(16));
     }
 }
 

@@ -169,11 +169,8 @@ impl State {
         enter: fn(&Client),
     ) -> Option<&Client> {
         // Loaded first: an exchange writes the page even if it fails.
-        let phase = &self.phase;
-        let unseen = phase.load(Relaxed) == UNSEEN;
-        if unseen && phase.compare_exchange(UNSEEN, JOINING, AcqRel, Acquire).is_ok() {
-            self.fill(find, enter);
-        } else {
+        let unseen = self.phase.load(Relaxed) == UNSEEN;
+        if !unseen || !self.join_from(UNSEEN, || self.fill(find, enter)) {
             self.await_join();
         }
         self.client()
@@ -189,14 +186,29 @@ impl State {
     ) -> Option<&Client> {
         let is_old = |client: &Client| core::ptr::eq(client, old);
         let first = self.which.load(Relaxed) == 0 && self.client().is_some_and(is_old);
-        if first && self.phase.compare_exchange(ACTIVE, JOINING, AcqRel, Acquire).is_ok() {
+        let anew = || {
             self.job.store(0, Relaxed);
             self.which.store(1, Relaxed);
             self.fill(find, enter);
-        } else {
+        };
+        if !first || !self.join_from(ACTIVE, anew) {
             self.await_join();
         }
         self.client()
+    }
+
+    /// Moves the phase from `from` to JOINING and fills in the client. Returns whether the phase was `from`. Signals wait
+    /// until that is done: a handler that starts a job in this thread would wait for this thread, in vain.
+    fn join_from(&self, from: u32, fill: impl FnOnce()) -> bool {
+        let mask = sys::sigmask(libc::SIG_BLOCK, u64::MAX);
+        let moved = self.phase.compare_exchange(from, JOINING, AcqRel, Acquire).is_ok();
+        if moved {
+            fill();
+        }
+        if let Ok(mask) = mask {
+            let _ = sys::sigmask(libc::SIG_SETMASK, mask);
+        }
+        moved
     }
 
     /// Called only by the thread that has moved the phase to JOINING.
