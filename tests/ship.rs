@@ -208,7 +208,7 @@ fn the_demo_shows_it() {
         PATH=$PWD/../bin:$PATH scripts/demo >said; cat said >&2
         awk '$1 == \"plain\" { print $2, ($3 > 2), $6 } $1 == \"shim\" { print $2, $3, ($4 >= 0), $6 }' said
         grep -x 'All 46 files of the two runs are the same, byte for byte.' said
-        grep -c '<svg' target/demo/report.html
+        grep -c '<canvas' target/demo/report.html
         PATH=$PWD/../bin:$PATH scripts/demo --plain-only | tail -n1 | cut -d' ' -f1";
     let wanted =
         "45 1 0\n45 2 1 0\nAll 46 files of the two runs are the same, byte for byte.\n1\nplain\n";
