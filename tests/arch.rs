@@ -115,7 +115,7 @@ fn read(path: &str) -> String {
 impl Arch {
     /// The naked functions of the shim and the engine.
     fn assembly(&self) -> String {
-        let shim = read(&format!("shim/arch/{}.rs", self.name));
+        let shim = read(&format!("shim/doors/asm_{}.rs", self.name));
         let engine = read(&format!("engine/sys/{}.rs", self.name));
         let [vfork, fork, execl] = ["vfork", "fork", "execl"]
             .map(|name| asm_after(&shim, &format!("macro_rules! {name} ")));
@@ -139,7 +139,7 @@ impl Arch {
     /// The two that are compiled into Rust functions, as such functions of C.
     fn inline(&self) -> String {
         let engine = read(&format!("engine/sys/{}.rs", self.name));
-        let shim = read(&format!("shim/arch/{}.rs", self.name));
+        let shim = read("shim/host/thread.rs");
         let call = asm_after(&engine, "fn syscall6");
         let mut text =
             "#include <stddef.h>\nlong naked_syscall6(long n, const size_t *a)\n{\n".to_owned();
@@ -164,7 +164,9 @@ impl Arch {
             if self.name == "x86_64" { "\"rcx\", \"r11\", \"memory\"" } else { "\"memory\"" };
         text += &format!("\t__asm__ volatile(\"{lines}\" : \"+r\"({answer}) : {uses} : {lost});\n");
         text += &format!("\treturn {answer};\n}}\n");
-        let pointer = asm_after(&shim, "fn thread_pointer").lines.join("\\n").replace("{}", "%0");
+        let ours = format!("#[cfg(target_arch = \"{}\")]", self.name);
+        let shim = shim.split(&ours).nth(1).expect("a thread pointer");
+        let pointer = asm_after(shim, "fn thread_pointer").lines.join("\\n").replace("{}", "%0");
         let syntax = |s: &str| s.replace('\n', "\\n");
         let (before, after) = (syntax(self.before), syntax(self.after));
         // Intel's syntax names registers without a sign.

@@ -67,7 +67,8 @@ impl Ledger {
     /// Called when the last process is gone: closes the trace, which is no trace any more then.
     pub fn close_trace(&self) {
         if self.header.asked.what.swap(0, AcqRel) & TRACE != 0 {
-            let _ = closing::close(self.header.asked.path().c());
+            let pool = self.header.path();
+            let _ = closing::close(self.header.asked.path().c(), pool.bytes());
         }
     }
 

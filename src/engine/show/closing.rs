@@ -18,23 +18,24 @@ const OLD: &[u8] = b"\n]\n";
 /// At most this many bytes are searched.
 const MOST: u64 = 1 << 30;
 
-/// Closes a trace. A fifo, or a file that is no trace, is left alone.
+/// Closes a trace in which a pool of this path has its lines. A fifo, a file that is no trace, and one that another build
+/// has begun anew under this name, are left alone.
 ///
 /// # Errors
-/// As open(2), read(2) and write(2).
-pub fn close(path: &CStr) -> Result<()> {
+/// As open(2), read(2) and write(2). EINVAL: the file is left alone.
+pub fn close(path: &CStr, pool: &[u8]) -> Result<()> {
     let fd = trace::open(path, libc::O_RDWR)?;
-    let closed = close_open(fd, path);
+    let closed = close_open(fd, path, pool);
     sys::close(fd);
     closed
 }
 
-fn close_open(fd: i32, path: &CStr) -> Result<()> {
+fn close_open(fd: i32, path: &CStr, pool: &[u8]) -> Result<()> {
     let mut first = [0];
     let st = sys::fstat(fd)?;
     let is_file = st.st_mode & libc::S_IFMT == libc::S_IFREG;
-    if !is_file || sys::pread(fd, &mut first, 0)? != 1 || first != *b"[" {
-        return Err(Errno(libc::EINVAL));
+    if !is_file || sys::pread(fd, &mut first, 0)? != 1 || first != *b"[" || !names(fd, pool)? {
+        return Err(Errno::INVAL);
     }
     // The lock ends with the descriptor. Where there are no locks, two processes that close at once may leave one end
     // too many.
@@ -43,17 +44,44 @@ fn close_open(fd: i32, path: &CStr) -> Result<()> {
     trace::append(path, END, false)
 }
 
+/// The end of a pool's path tells one pool from another; it has at most so many bytes.
+const TELLING: usize = 64;
+
+/// Does the file name this pool? The characters of its path that JSON writes otherwise are not compared.
+fn names(fd: i32, pool: &[u8]) -> Result<bool> {
+    let plain = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\');
+    let start = pool.iter().rposition(|b| !plain(b)).map_or(0, |at| at.saturating_add(1));
+    let start = start.max(pool.len().saturating_sub(TELLING));
+    let end = pool.get(start..).unwrap_or(b"");
+    let mut found = end.is_empty();
+    each_match(fd, end, |_| {
+        found = true;
+        Ok(false)
+    })?;
+    Ok(found)
+}
+
 /// Replaces the ends so far by commas.
 fn reopen(fd: i32) -> Result<()> {
+    each_match(fd, OLD, |at| {
+        sys::pwrite(fd, b",", at.saturating_add(1))?;
+        Ok(true)
+    })
+}
+
+/// Calls `f` with each place at which the file has this text, as long as it returns true.
+fn each_match(fd: i32, text: &[u8], mut f: impl FnMut(u64) -> Result<bool>) -> Result<()> {
     let mut block = [0; 16_384];
-    // An end may lie across two blocks, so the next block begins with the last bytes of this one.
-    let (mut at, shared) = (0u64, OLD.len().saturating_sub(1));
-    while at < MOST {
+    // A match may lie across two blocks, so the next block begins with the last bytes of this one.
+    let (mut at, shared) = (0u64, text.len().saturating_sub(1));
+    while at < MOST && !text.is_empty() {
         let read = sys::pread(fd, &mut block, at)?;
         let bytes = block.get(..read).unwrap_or(&[]);
-        let old = (0u64..).zip(bytes.windows(OLD.len())).filter(|(_, part)| *part == OLD);
-        for (place, _) in old {
-            sys::pwrite(fd, b",", at.saturating_add(place).saturating_add(1))?;
+        let matches = (0u64..).zip(bytes.windows(text.len())).filter(|(_, part)| *part == text);
+        for (place, _) in matches {
+            if !f(at.saturating_add(place))? {
+                return Ok(());
+            }
         }
         if read <= shared {
             break;
@@ -77,7 +105,7 @@ mod tests {
         fs::write(&path, first).unwrap();
         for part in parts {
             trace::append(&c, part.as_bytes(), false).unwrap();
-            let _ = close(&c);
+            let _ = close(&c, b"");
         }
         let text = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -114,5 +142,25 @@ mod tests {
     fn what_is_no_trace_is_left_alone() {
         assert_eq!(closed("other", "#!/bin/sh\n", &["x\n]\n"]), "#!/bin/sh\nx\n]\n");
         assert_eq!(closed("nothing", "", &[""]), "");
+    }
+
+    #[test]
+    fn what_another_build_has_begun_anew_is_left_alone() {
+        let path = std::env::temp_dir().join(format!("jsshim-closing-{}", std::process::id()));
+        let c = CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+        let text = "[\n{\"name\":\"slots of /run/x y/pool-7-1-2a\"},\n";
+        let long = format!("/{}/pool-7-1-2a", "d".repeat(200));
+        for (pool, is_closed) in [
+            ("/run/x y/pool-7-1-2a", true),
+            ("/run/\"/pool-7-1-2a", true),
+            ("/run/x y/pool-8-1-2a", false),
+            (&long, false),
+            ("", true),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(close(&c, pool.as_bytes()).is_ok(), is_closed, "{pool}");
+            assert_eq!(fs::read_to_string(&path).unwrap() != text, is_closed, "{pool}");
+        }
+        fs::remove_file(&path).unwrap();
     }
 }
