@@ -29,7 +29,7 @@ static void make(const char *path)
 			die("cp");
 		return;
 	}
-	snprintf(line, sizeof line, "%sexec $JOB -s 400 -k 1 -i RIGHT\n",
+	snprintf(line, sizeof line, "%sexec $JOB -s 900 -k 1 -i RIGHT\n",
 		 strcmp(kind, "script") == 0 ? "#!/bin/sh\n" : "");
 	write_file(path, line);
 }
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 			take_away(dir, path);
 	}
 	if (strcmp(kind, "binary")) {
-		nap(200);
+		nap(600);
 		for (int i = 0; i < n; i++) {
 			snprintf(dir, sizeof dir, "%s/dir%d", cwd, i);
 			snprintf(path, sizeof path, "%s/prog", dir);

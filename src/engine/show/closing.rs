@@ -54,7 +54,7 @@ fn names(fd: i32, pool: &[u8]) -> Result<bool> {
     let start = start.max(pool.len().saturating_sub(TELLING));
     let end = pool.get(start..).unwrap_or(b"");
     let mut found = end.is_empty();
-    each_match(fd, end, |_| {
+    each_match(fd, end, &mut |_| {
         found = true;
         Ok(false)
     })?;
@@ -63,14 +63,15 @@ fn names(fd: i32, pool: &[u8]) -> Result<bool> {
 
 /// Replaces the ends so far by commas.
 fn reopen(fd: i32) -> Result<()> {
-    each_match(fd, OLD, |at| {
+    each_match(fd, OLD, &mut |at| {
         sys::pwrite(fd, b",", at.saturating_add(1))?;
         Ok(true)
     })
 }
 
 /// Calls `f` with each place at which the file has this text, as long as it returns true.
-fn each_match(fd: i32, text: &[u8], mut f: impl FnMut(u64) -> Result<bool>) -> Result<()> {
+#[inline(never)]
+fn each_match(fd: i32, text: &[u8], f: &mut dyn FnMut(u64) -> Result<bool>) -> Result<()> {
     let mut block = [0; 16_384];
     // A match may lie across two blocks, so the next block begins with the last bytes of this one.
     let (mut at, shared) = (0u64, text.len().saturating_sub(1));

@@ -55,8 +55,7 @@ impl<F: Copy> Next<F> {
 
     /// The function, looked up once. Returns None if this libc has no such function.
     pub fn get(&self) -> Option<F> {
-        let at = self.symbol.at.get_or_try_init(|| self.symbol.look_up().ok_or(()));
-        function(at.map_or(0, NonZeroUsize::get))
+        function(self.symbol.address())
     }
 
     /// The function in a version older than the newest.
@@ -116,9 +115,19 @@ impl Symbol {
         CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
     }
 
+    /// 0 if this libc has no such function. One function for all types: the hooks lie close together.
+    #[inline]
+    fn address(&self) -> usize {
+        self.at.get().or_else(|| self.look_up()).map_or(0, NonZeroUsize::get)
+    }
+
+    #[cold]
+    #[inline(never)]
     fn look_up(&self) -> Option<NonZeroUsize> {
         let found = self.next();
-        NonZeroUsize::new(if found.newest != 0 { found.newest } else { found.old })
+        let at = NonZeroUsize::new(if found.newest != 0 { found.newest } else { found.old })?;
+        let _ = self.at.set(at);
+        Some(at)
     }
 
     fn next(&self) -> Definitions {

@@ -191,3 +191,74 @@ impl Site {
         proc::stat(self.last.load(Relaxed)).is_some_and(|s| s.state == b'R' && s.ticks == 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child that stays until it is killed, or ends at once.
+    fn fork(site: &Site, stays: bool) -> i32 {
+        // SAFETY: the child makes system calls only.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            if stays {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
+            }
+            sys::exit(0)
+        }
+        site.forked(pid);
+        pid
+    }
+
+    fn collect(pid: i32) {
+        // SAFETY: a child of this test; no status is asked for.
+        unsafe {
+            libc::kill(pid, libc::SIGKILL);
+            libc::waitpid(pid, core::ptr::null_mut(), 0);
+        }
+    }
+
+    fn site(sites: &Sites) -> &'static Site {
+        let site = sites.of(1).expect("room for one");
+        assert_eq!(site.shown(), Shown::Execs, "nobody has been forked yet");
+        site
+    }
+
+    #[test]
+    fn a_child_that_has_ended_is_no_worker() {
+        let sites = Sites::new();
+        let site = site(&sites);
+        for _ in 0..3 {
+            let pid = fork(site, false);
+            while sys::peek(pid) == Peek::Running {
+                sys::sleep_millis(1);
+            }
+            assert_eq!(site.shown(), Shown::Ended);
+            collect(pid);
+            assert_eq!(site.shown(), Shown::Ended, "it has been reaped, too");
+        }
+    }
+
+    #[test]
+    fn a_child_that_stays_is_a_worker() {
+        let sites = Sites::new();
+        let site = site(&sites);
+        let pid = fork(site, true);
+        assert_eq!(site.shown(), Shown::Stays);
+        collect(pid);
+        assert_eq!(site.shown(), Shown::Stays, "once seen, it is known");
+    }
+
+    #[test]
+    fn one_exec_tells_of_all() {
+        let sites = Sites::new();
+        let site = site(&sites);
+        let pid = fork(site, true);
+        let child = Sites::new();
+        child.forked(Some(site));
+        child.execs();
+        assert_eq!(site.shown(), Shown::Execs);
+        collect(pid);
+    }
+}
