@@ -17,12 +17,15 @@
 //! No std: every exec of a build loads this library. So it needs libc.so.6 alone, has one function as start-up code,
 //! and nothing in it allocates, locks or panics.
 #![cfg_attr(not(test), no_std)]
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::panic
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
 )]
 
 use core::ffi::c_int;
