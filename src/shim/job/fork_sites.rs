@@ -175,8 +175,7 @@ impl Site {
             if sys::peek(self.last.load(Relaxed)) != Peek::Running {
                 return Shown::Ended;
             }
-            // No wake-up arrives: a child that execs may be under a filter that forbids futex(2).
-            let _ = sys::wait_word(&self.execs, 0, LOOK_MILLIS);
+            sys::sleep_millis(LOOK_MILLIS);
         }
         self.seen_to_stay.store(1, Relaxed);
         if self.is_known() {
