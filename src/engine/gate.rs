@@ -55,7 +55,7 @@ impl Watch {
         eager: bool,
     ) -> Option<State> {
         let alone = eager || proc::stat(0).is_some_and(|s| s.threads == 1);
-        if !alone || client.has_held(jobs) {
+        if !alone || client.has_held() {
             return None;
         }
         let started = self.add_pool(client) && self.add_host(client, eager) && self.add_jobs(jobs);
@@ -115,7 +115,7 @@ impl Watch {
         let until = sys::now().saturating_add(MOST_MILLIS.saturating_mul(1_000_000));
         loop {
             client.sweep(jobs);
-            if let Some(state) = client.start_now(job, jobs, || ()) {
+            if let Some(state) = client.start_now(job, || ()) {
                 return Some(state);
             }
             if client.ledger().withholds_tokens() {
@@ -134,7 +134,7 @@ impl Watch {
             if !matches!(polled, Ok(1..)) {
                 // Time over, or a handler of the host ran. One of our jobs may have ended with it.
                 client.sweep(jobs);
-                return client.start_now(job, jobs, || ());
+                return client.start_now(job, || ());
             }
             // A pool that only hangs up is gone.
             let gone = |p: &libc::pollfd| p.revents & libc::POLLIN == 0 && p.revents != 0;

@@ -23,6 +23,11 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Returns whether the process is stopped by a signal or by its tracer.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
     /// The start time on the clock of [`sys::now`], in ns. The kernel's ticks are hundredths of a second wherever
     /// programs see them (USER_HZ, time(7)); the exact start is up to one tick later.
     pub fn start_nanos(&self) -> u64 {

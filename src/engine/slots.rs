@@ -100,19 +100,22 @@ impl State {
     }
 }
 
+/// The generations of a record: 48 bits. At a thousand starts in a second on one record all are used after 8,900 years.
+pub const GENERATIONS: u64 = 0xffff_ffff_ffff;
+
 /// The first word of a record: state and generation together, so that one compare-and-swap changes both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Word(pub u32);
+pub struct Word(pub u64);
 
 impl Word {
     /// The state. Returns None if the shared memory holds an invalid value.
     pub fn state(self) -> Option<State> {
-        State::ALL.iter().copied().find(|s| *s as u32 == self.0 & 0xff)
+        State::ALL.iter().copied().find(|s| *s as u64 == self.0 & 0xff)
     }
 
-    /// How often the record has been used, in 20 bits.
-    pub fn generation(self) -> u32 {
-        self.0 >> 8
+    /// How often the record has been used.
+    pub fn generation(self) -> u64 {
+        self.0 >> 8 & GENERATIONS
     }
 
     /// The word after a legal step. A record that becomes free starts a new generation.
@@ -120,9 +123,9 @@ impl Word {
         if !self.state()?.may_become(to) {
             return None;
         }
-        let step = u32::from(to == State::Free);
-        let generation = self.generation().wrapping_add(step) & 0x000f_ffff;
-        Some(Self(generation << 8 | to as u32))
+        let step = u64::from(to == State::Free);
+        let generation = self.generation().wrapping_add(step) & GENERATIONS;
+        Some(Self(generation << 8 | to as u64))
     }
 }
 
@@ -133,44 +136,44 @@ impl Word {
 /// holds no token, and a ledger in which a byte was overwritten may have lost a token, but never holds one that nobody
 /// took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Token(pub u32);
+pub struct Token(pub u64);
 
 impl Token {
     /// The byte's value while there is none. No known server uses it for tokens, so a byte that landed counts even if
     /// its reader was killed before it could mark it.
     const NOTHING: u8 = 0x9d;
     /// The bits of the kind: two bits, stored twice.
-    const KIND: u32 = 0xc000_0300;
+    const KIND: u64 = 0xc000_0000_0000_0300;
     /// No byte.
-    const EMPTY: u32 = 0;
+    const EMPTY: u64 = 0;
     /// No byte yet; a `read` may put one in.
-    const READING: u32 = 0x4000_0100;
+    const READING: u64 = 0x4000_0000_0000_0100;
     /// A byte that its reader or giver has marked.
-    const FULL: u32 = 0x8000_0200;
+    const FULL: u64 = 0x8000_0000_0000_0200;
     /// No byte, and none may be put in.
-    const SEALED: u32 = 0xc000_0300;
+    const SEALED: u64 = 0xc000_0000_0000_0300;
 
-    fn new(kind: u32, generation: u32, byte: u8) -> Self {
-        Self(kind | generation << 10 & !Self::KIND | u32::from(byte))
+    fn new(kind: u64, generation: u64, byte: u8) -> Self {
+        Self(kind | generation << 10 & !Self::KIND | u64::from(byte))
     }
 
     /// No byte, in this generation.
-    pub fn empty(generation: u32) -> Self {
+    pub fn empty(generation: u64) -> Self {
         Self::new(Self::EMPTY, generation, Self::NOTHING)
     }
 
     /// No byte yet, but a `read` is about to put one in.
-    pub fn reading(generation: u32) -> Self {
+    pub fn reading(generation: u64) -> Self {
         Self::new(Self::READING, generation, Self::NOTHING)
     }
 
     /// No byte, and none may be put in: the job has ended.
-    pub fn sealed(generation: u32) -> Self {
+    pub fn sealed(generation: u64) -> Self {
         Self::new(Self::SEALED, generation, Self::NOTHING)
     }
 
     /// This byte, put in by its giver.
-    pub fn full(generation: u32, byte: u8) -> Self {
+    pub fn full(generation: u64, byte: u8) -> Self {
         Self::new(Self::FULL, generation, byte)
     }
 
@@ -179,7 +182,7 @@ impl Token {
         Self(self.0 & !Self::KIND | Self::FULL)
     }
 
-    fn is(self, kind: u32) -> bool {
+    fn is(self, kind: u64) -> bool {
         self.0 & Self::KIND == kind
     }
 
@@ -194,7 +197,7 @@ impl Token {
     }
 
     /// The generation of the record.
-    pub fn generation(self) -> u32 {
+    pub fn generation(self) -> u64 {
         (self.0 & !Self::KIND) >> 10
     }
 
@@ -255,14 +258,14 @@ mod tests {
 
     #[test]
     fn words_keep_state_and_generation_apart() {
-        let w = Word(0x000f_ffff << 8 | State::Ending as u32);
+        let w = Word(super::GENERATIONS << 8 | State::Ending as u64);
         let free = w.to(State::Free).unwrap();
         assert_eq!((free.state(), free.generation()), (Some(State::Free), 0));
         assert_eq!(Word(0xee).state(), None);
     }
 
     /// Each generation that differs in how its bits lie beside the others.
-    const GENERATIONS: [u32; 5] = [0, 1, 0x3f, 0x40, 0x000f_ffff];
+    const GENERATIONS: [u64; 5] = [0, 1, 0x3f, 0x40, super::GENERATIONS];
 
     #[test]
     fn every_byte_value_is_a_token_once_marked() {
@@ -271,7 +274,7 @@ mod tests {
             assert_eq!(reading.byte(), None);
             for b in 0..=255u8 {
                 // The kernel writes the low byte only.
-                let landed = Token(reading.0 & !0xff | u32::from(b));
+                let landed = Token(reading.0 & !0xff | u64::from(b));
                 assert_eq!(landed.marked().byte(), Some(b));
                 assert_eq!(landed.marked(), Token::full(generation, b));
                 assert_eq!(landed.generation(), generation);
@@ -285,9 +288,9 @@ mod tests {
         assert_eq!(Token(0).byte(), None, "memory of zeros");
         for generation in GENERATIONS {
             let none = [Token::empty(generation), Token::sealed(generation)];
-            for (token, at) in none.into_iter().flat_map(|t| (0..4).map(move |at| (t, at))) {
+            for (token, at) in none.into_iter().flat_map(|t| (0..8).map(move |at| (t, at))) {
                 assert_eq!((token.byte(), token.generation()), (None, generation));
-                for mask in 0..=255u32 {
+                for mask in 0..=255u64 {
                     let broken = Token(token.0 ^ mask << (at * 8));
                     let counts = broken.generation() == generation && broken.byte().is_some();
                     assert!(!counts, "{token:x?} {broken:x?}");
@@ -393,7 +396,7 @@ mod tests {
         }
 
         #[test]
-        fn illegal_steps_are_refused(word in any::<u32>(), to in 0usize..10) {
+        fn illegal_steps_are_refused(word in any::<u64>(), to in 0usize..10) {
             let (word, to) = (Word(word), State::ALL[to]);
             match word.to(to) {
                 None => {}

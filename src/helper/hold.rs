@@ -51,8 +51,8 @@ pub fn run(args: &Args) -> ! {
 /// Tells the host that the program is open; the host waits for that.
 fn tell_opened(ledger: &Ledger, job: Handle) {
     if let Some(record) = ledger.get(job) {
-        record.home.store(OPENED, Release);
-        sys::wake_word(&record.home);
+        record.note.store(OPENED, Release);
+        sys::wake_word(&record.note);
     }
 }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use crate::ledger::access::Ledger;
+use crate::ledger::header::Header;
+use crate::ledger::record::Record;
 use crate::sync::Ordering::AcqRel;
 #[cfg(not(feature = "loom"))]
 use crate::sync::Ordering::Relaxed;
@@ -53,6 +55,9 @@ unsafe impl Sync for Memory {}
 /// What was memory of a ledger: to give it back to the system, and to get it anew, costs more than a run.
 static UNUSED: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
 
+/// No ledger grows here: so much of it is used.
+const USED: usize = size_of::<Header>() + 1024 * size_of::<Record>();
+
 impl Memory {
     fn layout() -> Layout {
         Layout::new::<Ledger>()
@@ -61,7 +66,7 @@ impl Memory {
     fn new(number: u64) -> Self {
         if let Some(mut memory) = UNUSED.lock().ok().and_then(|mut unused| unused.pop()) {
             // SAFETY: it was allocated with this layout, and nobody else has it.
-            unsafe { memory.at.write_bytes(0, Self::layout().size()) };
+            unsafe { memory.at.write_bytes(0, USED) };
             memory.number = number;
             return memory;
         }
@@ -118,6 +123,7 @@ pub struct Process {
     pub parent: i32,
     pub life: Life,
     pub signal: Option<Signal>,
+    pub blocked: bool,
     /// It sends the signal now and then.
     pub timer: bool,
     pub fds: BTreeMap<i32, Open>,
@@ -152,6 +158,7 @@ pub struct Kernel {
 struct Current {
     pid: i32,
     signal: Option<Signal>,
+    blocked: bool,
 }
 
 per_thread! {
@@ -190,10 +197,11 @@ pub fn boot() {
 
 /// The calls of this thread are those of `pid` now; gives whose they were.
 pub fn become_process(pid: i32) -> i32 {
-    let signal = kernel(|k| k.processes.get(&pid).and_then(|p| p.signal.clone()));
+    let known = kernel(|k| k.processes.get(&pid).map(|p| (p.signal.clone(), p.blocked)));
+    let (signal, blocked) = known.unwrap_or_default();
     CURRENT.with(|c| {
         let mut c = c.borrow_mut();
-        c.signal = signal;
+        (c.signal, c.blocked) = (signal, blocked);
         std::mem::replace(&mut c.pid, pid)
     })
 }
@@ -290,7 +298,25 @@ pub fn set_signal(signal: Option<Signal>) {
     });
 }
 
+/// Is the signal blocked in the current process?
+pub fn is_blocked() -> bool {
+    CURRENT.with(|c| c.borrow().blocked)
+}
+
+pub fn block(blocked: bool) {
+    let pid = current();
+    CURRENT.with(|c| c.borrow_mut().blocked = blocked);
+    kernel(|k| {
+        if let Some(p) = k.processes.get_mut(&pid) {
+            p.blocked = blocked;
+        }
+    });
+}
+
 fn sent() -> Option<Signal> {
+    if is_blocked() {
+        return None;
+    }
     // A clone first: the handler makes calls itself.
     let signal = CURRENT.with(|c| c.borrow().signal.clone())?;
     signal.sent.swap(false, AcqRel).then_some(signal)
@@ -310,6 +336,7 @@ impl Kernel {
             parent,
             life: Life::Running,
             signal: None,
+            blocked: false,
             timer: false,
             fds: BTreeMap::new(),
         };

@@ -89,7 +89,7 @@ fn is_place(address: usize) -> bool {
         let at = address.wrapping_sub(m.range().start);
         m.range().contains(&address)
             && at >= size_of::<Header>()
-            && places.contains(&(at % size_of::<Record>()))
+            && places.contains(&((at - size_of::<Header>()) % size_of::<Record>()))
     };
     with_kernel(|k| k.mapped.iter().any(in_record))
 }
@@ -191,17 +191,17 @@ macro_rules! atomic {
 atomic!(AtomicU8, u8, [], swap);
 atomic!(AtomicU16, u16, [], swap);
 atomic!(AtomicU32, u32, [], swap fetch_add fetch_or fetch_max fetch_min);
-atomic!(AtomicU64, u64, [], swap fetch_add fetch_max);
+atomic!(AtomicU64, u64, [], swap fetch_add fetch_and fetch_or fetch_max);
 atomic!(AtomicI32, i32, [], swap);
-atomic!(AtomicUsize, usize, [], swap fetch_max);
+atomic!(AtomicUsize, usize, [], swap fetch_add fetch_sub fetch_max);
 atomic!(AtomicPtr, *mut T, [T], swap);
 
 /// The kernel's own write of a byte that was read: it orders nothing.
 ///
 /// # Safety
-/// `to` must be the low byte of an [`AtomicU32`].
+/// `to` must be the low byte of an [`AtomicU64`].
 pub unsafe fn kernel_writes(to: *mut u8, byte: u8) {
-    let word = at(to.addr(), || real::AtomicU32::new(0));
-    let put = |seen| Some(seen & !0xff | u32::from(byte));
+    let word = at(to.addr(), || real::AtomicU64::new(0));
+    let put = |seen| Some(seen & !0xff | u64::from(byte));
     let _ = word.atomic.fetch_update(Ordering::Relaxed, Ordering::Relaxed, put);
 }

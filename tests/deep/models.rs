@@ -66,7 +66,8 @@ impl Scene {
         };
         let ledger = Ledger::create(LEDGER, &founding).expect("a ledger");
         // Every record has been used, so that each of its atomics is there before the threads are.
-        let used: Vec<_> = (0..=records).map(|_| ledger.claim(0).expect("a record")).collect();
+        let used: Vec<_> =
+            (0..=records).map(|_| ledger.claim(0, LEDGER).expect("a record")).collect();
         used.into_iter().for_each(|h| ledger.free(h));
         let me = ledger.enter(host, LEDGER).expect("a client");
         let header = &ledger.header;
@@ -88,7 +89,7 @@ impl Scene {
 
     /// A job as the hooks make one: it has a slot, or is held.
     fn job(&self, pool: &Pool) -> Handle {
-        let job = self.ledger.claim(self.me.index).expect("a record");
+        let job = self.ledger.claim(self.me.index, LEDGER).expect("a record");
         if self.ledger.take_implicit(job) {
             return job;
         }

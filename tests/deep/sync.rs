@@ -76,9 +76,9 @@ mod plain {
     atomic!(AtomicU8, u8, [], [const], swap);
     atomic!(AtomicU16, u16, [], [const], swap);
     atomic!(AtomicU32, u32, [], [const], swap fetch_add fetch_or fetch_max fetch_min);
-    atomic!(AtomicU64, u64, [], [const], swap fetch_add fetch_max);
+    atomic!(AtomicU64, u64, [], [const], swap fetch_add fetch_and fetch_or fetch_max);
     atomic!(AtomicI32, i32, [], [const], swap);
-    atomic!(AtomicUsize, usize, [], [const], swap fetch_max);
+    atomic!(AtomicUsize, usize, [], [const], swap fetch_add fetch_sub fetch_max);
     atomic!(AtomicPtr, *mut T, [T], [const], swap);
 
     pub fn boot() {
@@ -119,9 +119,9 @@ mod plain {
     ///
     /// # Safety
     /// `at` must be in the memory of a ledger, and aligned.
-    pub unsafe fn peek(at: *mut u32) -> u32 {
+    pub unsafe fn peek(at: *mut u64) -> u64 {
         // SAFETY: by the contract; everything there is atomics.
-        unsafe { real::AtomicU32::from_ptr(at) }.load(Relaxed)
+        unsafe { real::AtomicU64::from_ptr(at) }.load(Relaxed)
     }
 
     /// The kernel's own write of a byte that was read.

@@ -189,6 +189,42 @@ pub fn poll(fds: &mut [libc::pollfd], millis: i64) -> Result<usize> {
     Ok(ready)
 }
 
+/// Sleeps with the signal not blocked, until it comes. Time passes by [`Kernel::tick`] only.
+pub fn ppoll(_: &mut [libc::pollfd], _: Option<u64>, _: Option<u64>) -> Result<usize> {
+    enter();
+    let blocked = kernel::is_blocked();
+    kernel::block(false);
+    let timer = cfg!(not(feature = "loom"));
+    let times = |timer| {
+        kernel(|k| k.processes.get_mut(&kernel::current()).map(|p| p.timer = timer));
+    };
+    times(timer);
+    let slept = kernel::wait_for(|_| None::<usize>);
+    times(false);
+    kernel::block(blocked);
+    slept
+}
+
+pub fn epoll_create() -> Result<c_int> {
+    Err(Errno(libc::ENOSYS))
+}
+
+pub fn epoll_add(_: c_int, _: c_int, _: u64, _: c_int) -> Result<()> {
+    Err(Errno(libc::ENOSYS))
+}
+
+pub fn epoll_remove(_: c_int, _: c_int) -> Result<()> {
+    Err(Errno(libc::ENOSYS))
+}
+
+pub fn epoll_ready(_: c_int, _: &mut [libc::epoll_event]) -> Result<usize> {
+    Err(Errno(libc::ENOSYS))
+}
+
+pub fn epoll_wait(_: c_int, _: &mut [libc::epoll_event], _: i64) -> Result<usize> {
+    Err(Errno(libc::ENOSYS))
+}
+
 pub fn fcntl(fd: c_int, cmd: c_int, arg: c_int) -> Result<c_int> {
     call(|k| {
         let open = k.fd(fd)?;

@@ -187,9 +187,9 @@ impl Client {
 
     /// The index of this process's record, which is made if there is none. Returns None if the table is full.
     pub fn me(&self) -> Option<u32> {
-        let me = self.me.load(Acquire);
+        let me = self.known();
         if me != 0 {
-            return Some(me as u32);
+            return Some(me);
         }
         let fresh = self.enter()?;
         if self.ledger().is_watched() {
@@ -199,14 +199,14 @@ impl Client {
             Ok(_) => Some(fresh.index),
             Err(other) => {
                 self.ledger().free(fresh);
-                Some(other as u32)
+                Some(index_of(other))
             }
         }
     }
 
     /// The index of this process's record, or 0 if there is none yet.
     pub fn known(&self) -> u32 {
-        self.me.load(Acquire) as u32
+        index_of(self.me.load(Acquire))
     }
 
     fn enter(&self) -> Option<Handle> {
@@ -295,4 +295,9 @@ impl Client {
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
     }
+}
+
+/// The index of the record of a packed handle; 0 for 0.
+fn index_of(word: u64) -> u32 {
+    Handle::unpack(word).map_or(0, |h| h.index)
 }

@@ -1,19 +1,80 @@
 //! The jobs of this process by pid, so that a reaped child's job is found without searching the ledger.
 //!
-//! A table of atomics: no lock, usable in signal handlers and from any thread. A slot is 0 or
-//! `pid << 32 | generation-and-index`. Slots are taken by compare-and-swap. Lookups scan the slots ever used, which are
-//! as many as there were jobs at once.
+//! Two tables of atomics: no lock, usable in signal handlers and from any thread. The first entries are in a short table,
+//! which is searched from its start. A process with more jobs has them in a large one, at their pid: nothing there grows
+//! with the number of jobs.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::sync::{AtomicU64, AtomicUsize};
 
-/// The table. The bound and the first slots share a page: after a fork each page written costs a copy.
+/// Entries in the first table.
+const FEW: usize = 64;
+/// So many entries of the large table may hold a pid, from its own place on.
+const NEAR: usize = 64;
+const BITS: usize = u64::BITS as usize;
+
+/// A pid and its job.
+#[repr(C)]
+struct Entry {
+    /// The pid; 0: the entry is free; [`FILLING`]. The upper half changes with each use.
+    key: AtomicU64,
+    job: AtomicU64,
+}
+
+/// In [`Entry::key`]: the job is being written.
+const FILLING: u32 = u32::MAX;
+
+impl Entry {
+    const NEW: Self = Self { key: AtomicU64::new(0), job: AtomicU64::new(0) };
+
+    fn put(&self, pid: i32, job: Handle) -> bool {
+        let seen = self.key.load(Relaxed);
+        let use_of = |pid: u32| (seen & !0xffff_ffff).wrapping_add(1 << 32) | u64::from(pid);
+        if seen as u32 != 0 {
+            return false;
+        }
+        let filling = use_of(FILLING);
+        if self.key.compare_exchange(seen, filling, Acquire, Relaxed).is_err() {
+            return false;
+        }
+        self.job.store(job.pack(), Relaxed);
+        // Release: a reader that sees the pid sees the job, and the ledger's fields written before it.
+        self.key.store(use_of(pid.unsigned_abs()), Release);
+        true
+    }
+
+    fn get(&self) -> Option<(i32, Handle)> {
+        let key = self.key.load(Acquire);
+        let pid = key as u32;
+        let job = Handle::unpack(self.job.load(Acquire)).filter(|_| pid != 0 && pid != FILLING)?;
+        // Another use of the entry may have written its job meanwhile.
+        (self.key.load(Relaxed) == key).then_some((pid as i32, job))
+    }
+
+    /// Frees the entry if it holds `pid`. Returns the job, to exactly one caller.
+    fn take(&self, pid: i32) -> Option<Handle> {
+        let key = self.key.load(Acquire);
+        if key as u32 != pid.unsigned_abs() || pid == 0 {
+            return None;
+        }
+        let job = Handle::unpack(self.job.load(Acquire));
+        let free = key & !0xffff_ffff;
+        job.filter(|_| self.key.compare_exchange(key, free, AcqRel, Relaxed).is_ok())
+    }
+
+    fn clear(&self) {
+        self.key.store(0, Relaxed);
+    }
+}
+
+/// The table. The bound and the first entries share a page: after a fork each page written costs a copy.
 #[repr(C)]
 pub struct Jobs {
     high: AtomicUsize,
-    slots: [AtomicU64; RECORDS],
+    few: [Entry; FEW],
+    many: Many,
 }
 
 impl Default for Jobs {
@@ -25,56 +86,177 @@ impl Default for Jobs {
 impl Jobs {
     /// An empty table.
     pub const fn new() -> Self {
-        Self { high: AtomicUsize::new(0), slots: [const { AtomicU64::new(0) }; RECORDS] }
+        Self { high: AtomicUsize::new(0), few: [const { Entry::NEW }; FEW], many: Many::NEW }
     }
 
-    fn used(&self) -> impl Iterator<Item = &AtomicU64> {
-        self.slots.iter().take(self.high.load(Acquire))
+    fn used(&self) -> impl Iterator<Item = &Entry> {
+        self.few.iter().take(self.high.load(Acquire))
     }
 
     /// Notes that `pid` is this job. Returns false if the table is full; then only the guard handles the job.
     pub fn add(&self, pid: i32, job: Handle) -> bool {
-        let value = pack(pid, job);
-        for (i, slot) in self.slots.iter().enumerate() {
-            // AcqRel: a reader that sees the value sees the ledger's fields written before it.
-            if slot.load(Relaxed) == 0 && slot.compare_exchange(0, value, AcqRel, Relaxed).is_ok() {
+        for (i, entry) in self.few.iter().enumerate() {
+            if entry.put(pid, job) {
                 if self.high.load(Relaxed) <= i {
                     self.high.fetch_max(i.saturating_add(1), AcqRel);
                 }
                 return true;
             }
         }
-        false
+        self.many.add(pid, job)
     }
 
     /// Removes `pid`. Returns its job, to exactly one caller.
     pub fn remove(&self, pid: i32) -> Option<Handle> {
-        self.used().find_map(|slot| {
-            let value = slot.load(Acquire);
-            let (owner, job) = unpack(value)?;
-            let ours = owner == pid && slot.compare_exchange(value, 0, AcqRel, Relaxed).is_ok();
-            ours.then_some(job)
-        })
+        self.used().find_map(|entry| entry.take(pid)).or_else(|| self.many.remove(pid))
     }
 
     /// All jobs.
     pub fn iter(&self) -> impl Iterator<Item = (i32, Handle)> + '_ {
-        self.used().filter_map(|slot| unpack(slot.load(Acquire)))
+        self.used().chain(self.many.used()).filter_map(Entry::get)
+    }
+
+    /// The jobs of a process that has few; of a process with many up to [`FEW`] others of them each time.
+    pub fn some(&self) -> impl Iterator<Item = (i32, Handle)> + '_ {
+        self.used().chain(self.many.some(FEW)).filter_map(Entry::get)
+    }
+
+    /// Returns whether there are so many jobs that [`Jobs::some`] are not all.
+    pub fn are_many(&self) -> bool {
+        self.many.count.load(Relaxed) > 0
     }
 
     /// Removes all jobs: in a forked child they are its parent's.
     pub fn clear(&self) {
-        self.used().for_each(|slot| slot.store(0, Relaxed));
+        self.used().for_each(Entry::clear);
         self.high.store(0, Relaxed);
+        self.many.clear();
     }
 }
 
-fn pack(pid: i32, job: Handle) -> u64 {
-    (pid as u64) << 32 | u64::from(job.compact())
+/// The large table. An entry with a job has its bit set.
+#[repr(C)]
+struct Many {
+    count: AtomicUsize,
+    /// How many jobs were put far from their place.
+    far: AtomicUsize,
+    /// The word of bits at which [`Many::some`] goes on.
+    cursor: AtomicUsize,
+    bits: [AtomicU64; RECORDS / BITS],
+    entries: [Entry; RECORDS],
 }
 
-fn unpack(value: u64) -> Option<(i32, Handle)> {
-    Handle::expand(value as u32).map(|job| ((value >> 32) as i32, job))
+impl Many {
+    const NEW: Self = Self {
+        count: AtomicUsize::new(0),
+        far: AtomicUsize::new(0),
+        cursor: AtomicUsize::new(0),
+        bits: [const { AtomicU64::new(0) }; RECORDS / BITS],
+        entries: [const { Entry::NEW }; RECORDS],
+    };
+
+    /// The first `most` places for this pid.
+    fn places(&self, pid: i32, most: usize) -> impl Iterator<Item = (usize, &Entry)> {
+        let start = pid.unsigned_abs() as usize;
+        (0..most).filter_map(move |i| {
+            let at = start.wrapping_add(i).wrapping_rem(RECORDS);
+            Some((at, self.entries.get(at)?))
+        })
+    }
+
+    fn bit(&self, at: usize) -> Option<(&AtomicU64, u64)> {
+        Some((self.bits.get(at.wrapping_div(BITS))?, 1u64.wrapping_shl(at as u32)))
+    }
+
+    #[inline(never)]
+    fn add(&self, pid: i32, job: Handle) -> bool {
+        let mut places = self.places(pid, RECORDS).enumerate();
+        let Some((i, (at, _))) = places.find(|(_, (_, entry))| entry.put(pid, job)) else {
+            return false;
+        };
+        if let Some((word, bit)) = self.bit(at) {
+            word.fetch_or(bit, AcqRel);
+        }
+        if i >= NEAR {
+            self.far.fetch_add(1, AcqRel);
+        }
+        self.count.fetch_add(1, AcqRel);
+        true
+    }
+
+    fn remove(&self, pid: i32) -> Option<Handle> {
+        if self.count.load(Acquire) == 0 {
+            return None;
+        }
+        let most = if self.far.load(Acquire) == 0 { NEAR } else { RECORDS };
+        let found = |(at, entry): (usize, &Entry)| entry.take(pid).map(|job| (at, job));
+        let (i, (at, job)) = self
+            .places(pid, most)
+            .enumerate()
+            .find_map(|(i, place)| found(place).map(|taken| (i, taken)))?;
+        // Another job may be in the entry by now: then the bit stays, or is set again.
+        if let Some((word, bit)) = self.bit(at) {
+            word.fetch_and(!bit, AcqRel);
+            if self.entries.get(at).is_some_and(|entry| entry.get().is_some()) {
+                word.fetch_or(bit, AcqRel);
+            }
+        }
+        if i >= NEAR {
+            self.far.fetch_sub(1, AcqRel);
+        }
+        self.count.fetch_sub(1, AcqRel);
+        Some(job)
+    }
+
+    /// The entries of these words of bits.
+    fn of<'a>(
+        &'a self,
+        words: impl Iterator<Item = usize> + 'a,
+    ) -> impl Iterator<Item = &'a Entry> {
+        let none = self.count.load(Acquire) == 0;
+        words.take_while(move |_| !none).flat_map(move |at| {
+            let mut left = self.bits.get(at).map_or(0, |word| word.load(Acquire));
+            core::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left.wrapping_sub(1);
+                self.entries.get(at.wrapping_mul(BITS).wrapping_add(bit))
+            })
+        })
+    }
+
+    fn used(&self) -> impl Iterator<Item = &Entry> {
+        self.of(0..self.bits.len())
+    }
+
+    /// Up to `most` entries and the rest of the last one's word, each time the next ones.
+    fn some(&self, most: usize) -> impl Iterator<Item = &Entry> {
+        let (words, start) = (self.bits.len(), self.cursor.load(Relaxed));
+        let mut seen = 0usize;
+        let words = (0..words).map_while(move |i| {
+            let at = start.wrapping_add(i).wrapping_rem(words);
+            if seen >= most {
+                return None;
+            }
+            self.cursor.store(at.wrapping_add(1), Relaxed);
+            let bits = self.bits.get(at)?.load(Relaxed).count_ones();
+            seen = seen.saturating_add(bits as usize);
+            Some(at)
+        });
+        self.of(words)
+    }
+
+    fn clear(&self) {
+        if self.count.load(Relaxed) == 0 {
+            return;
+        }
+        self.used().for_each(Entry::clear);
+        self.bits
+            .iter()
+            .filter(|word| word.load(Relaxed) != 0)
+            .for_each(|word| word.store(0, Relaxed));
+        self.count.store(0, Relaxed);
+        self.far.store(0, Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +269,7 @@ mod tests {
     fn a_full_table_says_so() {
         let jobs = Box::new(Jobs::new());
         let job = Handle { index: 1, generation: 1 };
-        for pid in 1..=RECORDS as i32 {
+        for pid in 1..=(RECORDS + FEW) as i32 {
             assert!(jobs.add(pid, job));
         }
         assert!(!jobs.add(99_999, job));
@@ -97,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in proptest::collection::vec((any::<bool>(), 1i32..40, 1u32..4096, 0u32..1 << 20), 0..200)) {
+        fn it_is_a_map(steps in proptest::collection::vec((any::<bool>(), 1i32..40, 1u32..4096, 0u64..1 << 20), 0..200)) {
             let jobs = Box::new(Jobs::new());
             let mut model = HashMap::new();
             for (add, pid, index, generation) in steps {

@@ -21,7 +21,7 @@ impl Client {
     /// Called when the process ends: gives back what exited jobs had, and frees the client's record unless jobs outlive
     /// it. `envp` is for the guard that handles those jobs.
     pub fn leave(&self, jobs: &Jobs, envp: *const *const core::ffi::c_char) {
-        self.sweep(jobs);
+        self.sweep_all(jobs);
         self.rest(jobs);
         let Some(me) = Handle::unpack(self.me.swap(0, AcqRel)) else { return };
         // Where no guard is needed or to be had, no other process cleans up or handles orphans. A killed guard may be
@@ -76,7 +76,7 @@ impl Client {
 
     /// The clients that this process was as other programs, before an exec.
     pub(super) fn former(&self) -> impl Iterator<Item = Handle> {
-        let (ledger, pid, me) = (self.ledger(), sys::getpid(), self.me.load(Acquire) as u32);
+        let (ledger, pid, me) = (self.ledger(), sys::getpid(), self.known());
         let mut start = None;
         ledger.records().filter_map(move |(index, r)| {
             let (state, generation) = r.now();

@@ -3,7 +3,6 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::ledger::handle::Handle;
-use crate::ledger::record::Record;
 use crate::pool::tokens::Taken;
 use crate::show::stderr;
 use crate::slots::State;
@@ -19,20 +18,15 @@ impl Client {
         if let Some((guard, fd)) = self.ledger().header.kept_by() {
             self.pool.reach_by(guard, fd);
         }
-        self.ledger().claim(me)
+        self.ledger().claim(me, self.ledger_path().c())
     }
 
     /// Gives a claimed job a slot if one is free now: the implicit slot, else a token. Jobs that are held already come
     /// first.
     ///
     /// `before_token` is called before a token is read from the pool: from then on a guard must watch over it.
-    pub fn start_now(
-        &self,
-        job: Handle,
-        jobs: &Jobs,
-        before_token: impl FnOnce(),
-    ) -> Option<State> {
-        if self.has_held(jobs) {
+    pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
+        if self.has_held() {
             return None;
         }
         if self.ledger().take_implicit(job) {
@@ -53,17 +47,15 @@ impl Client {
         None
     }
 
-    /// Returns whether a job of this process is held. A job that another thread is about to make does not count yet.
-    pub fn has_held(&self, jobs: &Jobs) -> bool {
-        let me = self.me.load(Acquire) as u32;
-        let held = |r: &Record| r.state().is_held() && r.client.load(Relaxed) == me;
-        jobs.iter().any(|(_, job)| self.ledger().get(job).is_some_and(held))
+    /// Returns whether a job of this process is held.
+    pub fn has_held(&self) -> bool {
+        self.ledger().first_held(self.known()).is_some()
     }
 
     /// Returns whether a job runs on the implicit slot of this process.
     pub fn is_busy(&self, jobs: &Jobs) -> bool {
-        self.sweep(jobs);
-        let me = self.ledger().record(self.me.load(Acquire) as u32);
+        self.sweep_all(jobs);
+        let me = self.ledger().record(self.known());
         me.is_some_and(|r| r.implicit.load(Acquire) != 0)
     }
 
@@ -94,10 +86,22 @@ impl Client {
         }
     }
 
-    /// Ends the jobs whose process has exited, reaped or not. Returns whether there was any.
+    /// Ends the jobs whose process has exited, reaped or not. Of many jobs it looks at some, each time at others, and
+    /// not at those that wait: the guard looks at all. Returns whether there was any.
     pub fn sweep(&self, jobs: &Jobs) -> bool {
+        let many = jobs.are_many();
+        let has_slot = |job| self.ledger().get(job).is_none_or(|r| !r.state().is_held());
+        self.sweep_these(jobs, jobs.some().filter(|(_, job)| !many || has_slot(*job)))
+    }
+
+    /// [`Client::sweep`] of all jobs.
+    pub(super) fn sweep_all(&self, jobs: &Jobs) {
+        self.sweep_these(jobs, jobs.iter());
+    }
+
+    fn sweep_these(&self, jobs: &Jobs, these: impl Iterator<Item = (i32, Handle)>) -> bool {
         let mut any = false;
-        for (pid, _) in jobs.iter() {
+        for (pid, _) in these {
             if sys::peek(pid) == Peek::Running {
                 continue;
             }

@@ -67,14 +67,33 @@ impl Inputs {
                 return None;
             }
         }
-        let [token, inputs @ ..] = &mut self.fds;
+        let full = self.ready();
+        let [token, ..] = &self.fds;
+        full.filter(|_| token.revents == 0)
+    }
+
+    /// Sleeps for at most `nanos` ns with this signal mask. Returns the input that has data.
+    ///
+    /// # Errors
+    /// EINTR: a signal.
+    pub(super) fn rest(&mut self, nanos: u64, mask: u64) -> sys::Result<Option<i32>> {
+        // No more entries than there are inputs: poll(2) refuses more than RLIMIT_NOFILE.
+        let len = if self.any() { self.len } else { 0 };
+        let inputs = self.fds.get_mut(1..=len).unwrap_or(&mut []);
+        let ready = sys::ppoll(inputs, Some(nanos), Some(mask))?;
+        Ok(if ready > 0 { self.ready() } else { None })
+    }
+
+    /// The input that has data, after a poll. Drops those that only hung up: their writer has ended, and its slot comes
+    /// in another way.
+    fn ready(&mut self) -> Option<i32> {
+        let [_, inputs @ ..] = &mut self.fds;
         let full = inputs.iter().find(|p| p.revents & libc::POLLIN != 0).map(|p| p.fd);
-        // A pipe that only hung up has no data: its writer ended, and the writer's slot comes in another way.
         for p in inputs.iter_mut().filter(|p| p.revents != 0 && p.revents & libc::POLLIN == 0) {
             p.fd = -1;
             self.used = self.used.saturating_sub(1);
         }
-        full.filter(|_| token.revents == 0)
+        full
     }
 
     pub(super) fn lingers(&mut self) -> bool {
@@ -109,7 +128,7 @@ pub(crate) fn fed_by_sibling(ledger: &Ledger, record: &Record, input: i32) -> bo
     let ours_to_read = !socket && ends_at(0, end) == (true, false);
     let me = record.pid.load(Acquire);
     ledger
-        .jobs_of(record.client.load(Acquire))
+        .busy_jobs_of(record.client.load(Acquire))
         // A forked job may run without a slot until its first exec: only one in its wait certainly does not run.
         .filter(|(_, state, _)| *state != State::Waiting)
         .map(|(_, _, job)| job.pid.load(Acquire))

@@ -1,7 +1,10 @@
 //! The wait of a held job: in the helper for a job that execs, inside `fork` for a job that does not.
 //!
-//! The wait is a *blocking* read: the kernel queues blocking readers first come first served and wakes one of them,
-//! where pollers stampede. It has one other way out: the client (or the guard) makes the job the implicit one and sends
+//! One job of a client reads the pool, the first one that waits ([`crate::ledger::order`]); the others sleep until they
+//! are woken. So each client has one place in the pool's queue, however many jobs it has, and a token wakes one process.
+//!
+//! The reader's wait is a *blocking* read: the kernel queues blocking readers first come first served and wakes one of
+//! them, where pollers stampede. It has one other way out: the client (or the guard) makes the job the implicit one and sends
 //! [`WAKE`], whose handler closes the descriptor that is read. So a signal just before the read is not lost: the read
 //! finds the descriptor closed. The descriptor is published before the state is read, and the state is changed before
 //! the signal is sent; one of the two sides always sees the other. A timer sends the signal, too, in case no process
@@ -45,6 +48,10 @@ static READER: AtomicI32 = AtomicI32::new(0);
 /// How often a waiting job checks for itself, in ms: the process that was to wake it may have been killed. In unit
 /// tests it is so long that it cannot hide a lost wake-up.
 const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
+/// How much longer for each waiting job of the ledger, in ms: all together they use the same time, however many they are.
+const LOOK_MORE_MILLIS: u32 = 4;
+/// The longest such time, in ms.
+const LOOK_MOST_MILLIS: u32 = 60_000;
 
 /// How often, and for how many ms each time, it waits for a pool that is gone.
 const GONE_LOOKS: u32 = 3;
@@ -108,16 +115,16 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     let kept = sys::pending() & sys::sigset(WAKE) != 0;
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
     let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(woken)) };
-    let mask = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
-    let timer = sys::start_timer(WAKE, LOOK_MILLIS);
-    TIMER.store(timer.unwrap_or(-1), Release);
+    let mask = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     let mut queue = Queue {
         ledger,
         job,
         record,
         pool,
         inputs: Inputs::new(inputs, pool),
-        deaf: before.is_err() || mask.is_err() || timer.is_err(),
+        mask: mask.unwrap_or(0) & !sys::sigset(WAKE),
+        reads: false,
+        deaf: before.is_err() || mask.is_err(),
         patience: GONE_LOOKS,
     };
     let started = ledger.step(job, State::Waiting).is_none();
@@ -157,6 +164,8 @@ fn finish(ledger: &Ledger, job: Handle, record: &Record, pool: &Pool, why: Reaso
         pool.give_from(&record.landing, job.generation);
         pool.close();
     }
+    // The implicit slot may have become free at the same moment, when this job was neither held nor seen to run.
+    ledger.settle(record.client.load(Acquire), pool);
     record.state()
 }
 
@@ -167,6 +176,10 @@ struct Queue<'a> {
     record: &'a Record,
     pool: &'a Pool,
     inputs: Inputs,
+    /// The host's signal mask, without [`WAKE`].
+    mask: u64,
+    /// It reads the pool: it is the first job of its client that waits, or cannot be woken.
+    reads: bool,
     /// No signal can end a blocking read.
     deaf: bool,
     /// How often it checks again for a pool that is gone.
@@ -174,16 +187,27 @@ struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    /// Reads the pool until there is a byte or a grant. Otherwise returns the reason to start without a slot.
+    /// Waits until there is a byte or a grant. Otherwise returns the reason to start without a slot.
     fn wait(&mut self, guard: &dyn Fn()) -> Reason {
         let client = self.record.client.load(Acquire);
         let mut looked = false;
+        let mut rested = false;
         loop {
             // A killed guard may be a zombie that nobody reaps: then only its lock tells.
             if looked || !self.ledger.has_guard() {
                 guard();
             }
             looked = true;
+            if !self.takes_turn(client, rested) {
+                if !self.ledger.look_after(self.job, client, self.pool) {
+                    return self.lost();
+                }
+                if self.rest() {
+                    return Reason::Partner;
+                }
+                rested = true;
+                continue;
+            }
             if let Some((guard, fd)) = self.ledger.header.kept_by() {
                 self.pool.reach_by(guard, fd);
             }
@@ -196,9 +220,7 @@ impl Queue<'_> {
             };
             READING.store(fd, Release);
             if !self.ledger.look_after(self.job, client, self.pool) {
-                // It was started, or a broken ledger has lost it.
-                let lost = self.record.state() == State::Waiting;
-                return if lost { Reason::Unheld } else { Reason::None };
+                return self.lost();
             }
             if self.ledger.too_loaded() {
                 sys::sleep_millis(LOAD_MILLIS);
@@ -213,15 +235,8 @@ impl Queue<'_> {
     fn look(&mut self, fd: i32, blind: bool) -> Option<Reason> {
         let most = if blind { BLIND_MILLIS } else { -1 };
         if let Some(input) = self.inputs.wait(fd, most) {
-            let fed = fed_by_sibling(self.ledger, self.record, input);
-            let shared = fed && input != 0 && is_read_by_host(self.ledger, self.record, input);
-            if fed && !shared {
+            if self.is_fed(input) {
                 return Some(Reason::Partner);
-            }
-            if shared && self.inputs.lingers() {
-                sys::sleep_millis(SHARED_MILLIS);
-            } else {
-                self.inputs.drop(input);
             }
         }
         let taken = if blind { self.take_blind(fd) } else { take(fd, self.job, self.record) };
@@ -237,6 +252,58 @@ impl Queue<'_> {
             // A wake-up: by a handler, or because the descriptor has been closed.
             Err(Errno::AGAIN | Errno::INTR | Errno::BADF) => None,
             Err(_) => Some(Reason::PoolGone),
+        }
+    }
+
+    /// Returns whether this job reads the pool. It does so from then on. `rested`: it has slept, and does not know why it
+    /// was woken.
+    fn takes_turn(&mut self, client: u32, rested: bool) -> bool {
+        if self.reads {
+            return true;
+        }
+        let is_called = self.ledger.is_turn_of(self.job, client, rested);
+        self.reads = self.deaf || space::is_elsewhere() || is_called;
+        if self.reads {
+            // By this the others see that it reads.
+            let _ = self.record.landing.announce(self.job.generation);
+            let timer = sys::start_timer(WAKE, look_millis(self.ledger));
+            TIMER.store(timer.unwrap_or(-1), Release);
+            let unblocked = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
+            self.deaf |= timer.is_err() || unblocked.is_err();
+        }
+        self.reads
+    }
+
+    /// Sleeps until it is woken, or has input. [`WAKE`] is blocked but here: one that came before ends the sleep at once.
+    /// Returns whether it is the reading end of a pipeline, with data.
+    fn rest(&mut self) -> bool {
+        let nanos = u64::from(look_millis(self.ledger)).saturating_mul(1_000_000);
+        let input = self.inputs.rest(nanos, self.mask);
+        matches!(input, Ok(Some(input)) if self.is_fed(input))
+    }
+
+    /// Returns whether this input makes the job the reading end of a pipeline.
+    fn is_fed(&mut self, input: i32) -> bool {
+        let fed = fed_by_sibling(self.ledger, self.record, input);
+        let shared = fed && input != 0 && is_read_by_host(self.ledger, self.record, input);
+        if fed && !shared {
+            return true;
+        }
+        if shared && self.inputs.lingers() {
+            sys::sleep_millis(SHARED_MILLIS);
+        } else {
+            self.inputs.drop(input);
+        }
+        false
+    }
+
+    /// Why the wait is over: it was started, or a broken ledger has lost it.
+    fn lost(&self) -> Reason {
+        let lost = self.record.state() == State::Waiting;
+        if lost {
+            Reason::Unheld
+        } else {
+            Reason::None
         }
     }
 
@@ -261,6 +328,12 @@ impl Queue<'_> {
             Taken::Gone => Ok(0),
         }
     }
+}
+
+/// How long a waiting job sleeps before it checks for itself, in ms.
+fn look_millis(ledger: &Ledger) -> u32 {
+    let more = ledger.count_waiting().saturating_mul(LOOK_MORE_MILLIS);
+    LOOK_MILLIS.saturating_add(more).min(LOOK_MOST_MILLIS.max(LOOK_MILLIS))
 }
 
 /// A descriptor for reading the pool: blocking on a description of our own, except for a job that must also watch its

@@ -45,11 +45,11 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) {
     let Some(parked) = record.park(job.generation) else { return };
     ledger.call_guard();
     let mut watch = Watch { rounds: 0, missed: 0 };
-    while record.home.load(Acquire) == parked {
-        let waited = sys::wait_word(&record.home, parked, LOOK_MILLIS);
+    while record.note.load(Acquire) == parked {
+        let waited = sys::wait_word(&record.note, parked, LOOK_MILLIS);
         if waited == Err(Errno(libc::ETIMEDOUT)) && !watch.is_seen(ledger, job) {
             // AcqRel: as when the guard does it.
-            let _ = record.home.compare_exchange(parked, 0, AcqRel, Acquire);
+            let _ = record.note.compare_exchange(parked, 0, AcqRel, Acquire);
         }
     }
 }

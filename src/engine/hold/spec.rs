@@ -11,7 +11,7 @@ use crate::sys;
 use crate::text::{hex, number, Path, Text};
 
 /// The prefix of the word. A helper that does not know this version runs the job at once.
-const START: &[u8] = b"hold:v1:";
+const START: &[u8] = b"hold:v2:";
 
 /// A note in the helper's file (elf(5), `Elf64_Nhdr`), by which the library recognises it. It holds what the two must
 /// agree on: the ledger's layout and the word above.
@@ -74,11 +74,11 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// `hold:v1:INDEX:GENERATION:SHELL:READ:WRITE:PROGRAM:LEDGER`, index and generation in hexadecimal.
+    /// `hold:v2:INDEX:GENERATION:SHELL:READ:WRITE:PROGRAM:LEDGER`, index and generation in hexadecimal.
     pub fn encode(&self) -> Text<340> {
         let (r, w) = self.inherited;
         let mut t = Text::new(START);
-        t.put_hex(u64::from(self.job.index)).put(b":").put_hex(u64::from(self.job.generation));
+        t.put_hex(u64::from(self.job.index)).put(b":").put_hex(self.job.generation);
         t.put(if self.shell { b":1:" } else { b":0:" }).put_num(r).put(b":").put_num(w).put(b":");
         t.put_num(self.program).put(b":").put(self.ledger.bytes());
         t
@@ -94,10 +94,7 @@ impl Spec {
         let (w, rest) = number(colon(rest)?)?;
         let (program, rest) = number(colon(rest)?)?;
         let ledger = Path::new(colon(rest)?);
-        let job = Handle {
-            index: u32::try_from(index).ok()?,
-            generation: u32::try_from(generation).ok()?,
-        };
+        let job = Handle { index: u32::try_from(index).ok()?, generation };
         let inherited = (i32::try_from(r).ok()?, i32::try_from(w).ok()?);
         let program = i32::try_from(program).ok()?;
         ledger.fits().then_some(Self { job, shell: shell != 0, inherited, program, ledger })
@@ -111,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_round_trips(index: u32, generation: u32, shell: bool, r: i32, w: i32, program: i32, path in "/[!-~]{1,200}") {
+        fn it_round_trips(index: u32, generation: u64, shell: bool, r: i32, w: i32, program: i32, path in "/[!-~]{1,200}") {
             let spec = Spec {
                 job: Handle { index, generation },
                 shell,

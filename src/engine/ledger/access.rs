@@ -1,8 +1,6 @@
 //! The whole ledger file: its header and its records.
 
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-
-use crate::slots::State;
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::handle::{Handle, RECORDS};
 use super::header::Header;
@@ -16,32 +14,24 @@ pub struct Ledger {
     records: [Record; RECORDS],
 }
 
-const _: () =
-    assert!(core::mem::size_of::<Record>() == 128 && core::mem::size_of::<Header>() == 8192);
+const _: () = assert!(size_of::<Record>() == 192 && size_of::<Header>().is_multiple_of(4096));
 
 impl Ledger {
-    /// Returns the record at this index. Returns None for record 0 and for an index that is out of range.
+    /// Returns the record at this index. Returns None for record 0 and for a record without memory.
     pub fn record(&self, index: u32) -> Option<&Record> {
-        self.records.get(index as usize).filter(|_| index != 0)
+        // Relaxed: who knows of a record knows of its memory.
+        let room = self.header.used.room.load(Relaxed);
+        self.records.get(index as usize).filter(|_| index != 0 && index < room)
+    }
+
+    /// Returns the record of a job that this process, its parent or its client has claimed. Reads nothing: after a fork
+    /// the first read of a page costs a fault.
+    pub fn own_record(&self, h: Handle) -> Option<&Record> {
+        self.records.get(h.index as usize)
     }
 
     /// Returns the record of a handle. Returns None if the record has another generation by now.
     pub fn get(&self, h: Handle) -> Option<&Record> {
         self.record(h.index).filter(|r| r.now().1 == h.generation)
-    }
-
-    /// All records that have ever been used.
-    pub fn records(&self) -> impl Iterator<Item = (u32, &Record)> {
-        let high = self.header.high.load(SeqCst) as usize;
-        (0u32..).zip(self.records.iter()).take(high.saturating_add(1)).skip(1)
-    }
-
-    /// The jobs of a client, with their states.
-    pub fn jobs_of(&self, client: u32) -> impl Iterator<Item = (Handle, State, &Record)> {
-        self.records().filter_map(move |(index, r)| {
-            let (state, generation) = r.now();
-            let ours = state.is_job() && r.client.load(Relaxed) == client;
-            ours.then_some((Handle { index, generation }, state, r))
-        })
     }
 }

@@ -8,41 +8,35 @@ use crate::sync::fence;
 use crate::{space, sys};
 
 use super::access::Ledger;
-use super::handle::{Handle, RECORDS};
+use super::handle::Handle;
 use super::header::OPEN;
 use super::record::Record;
 
 impl Ledger {
-    /// Claims a free record for a job. Returns None if the table is full.
-    pub fn claim(&self, client: u32) -> Option<Handle> {
-        self.claim_as(client, 0)
+    /// Claims a free record for a job. `path` is the ledger's path. Returns None if the table is full.
+    pub fn claim(&self, client: u32, path: &CStr) -> Option<Handle> {
+        self.claim_as(client, 0, path)
     }
 
     /// [`Ledger::claim`], also for a process that enters: then `client` is 0.
-    fn claim_as(&self, client: u32, pid: i32) -> Option<Handle> {
-        let start = self.header.hint.load(Relaxed) as usize;
-        for i in 0..RECORDS {
-            // Record 0 means "none" and is skipped.
-            let index = (start.wrapping_add(i) % RECORDS) as u32;
-            let Some(record) = self.record(index) else {
-                continue;
-            };
-            let Some(word) = record.reserve(client) else {
-                continue;
-            };
-            let claimed = self.claim_reserved(record, word, client, pid);
-            record.release(client);
-            let Some(generation) = claimed else {
-                continue;
-            };
-            self.header.high.fetch_max(index, SeqCst);
-            // Low records are used again first, so that scans stay short: the next search starts here, unless a lower
-            // record has become free meanwhile.
-            let (seen, now) = (start as u32, index);
-            let _ = self.header.hint.compare_exchange(seen, now, Relaxed, Relaxed);
-            return Some(Handle { index, generation });
+    fn claim_as(&self, client: u32, pid: i32, path: &CStr) -> Option<Handle> {
+        loop {
+            // Relaxed: it only grows.
+            let room = self.header.used.room.load(Relaxed);
+            let found = self.header.used.find_free(|index| self.claim_at(index, client, pid));
+            if found.is_some() || !self.grow(room, path) {
+                return found;
+            }
         }
-        None
+    }
+
+    fn claim_at(&self, index: u32, client: u32, pid: i32) -> Option<Handle> {
+        let record = self.record(index)?;
+        let word = record.reserve(client)?;
+        self.header.used.set(index);
+        let claimed = self.claim_reserved(record, word, client, pid);
+        record.release(client);
+        claimed.map(|generation| Handle { index, generation })
     }
 
     /// The second half of a claim. The record names its claimer before it is claimed, so that the guard can always
@@ -53,7 +47,7 @@ impl Ledger {
         word: Word,
         client: u32,
         pid: i32,
-    ) -> Option<u32> {
+    ) -> Option<u64> {
         let claimed = word.to(State::Claim)?;
         record.reset(claimed.generation(), client, pid);
         // SeqCst: the guard that writes `Closing` must see this claim (see the head of `ledger/mod.rs`). Also publishes
@@ -65,7 +59,7 @@ impl Ledger {
     /// Makes this process a client. `path` is the ledger's path. Returns None if the table is full or the ledger is
     /// closing.
     pub fn enter(&self, pid: i32, path: &CStr) -> Option<Handle> {
-        let h = self.claim_as(0, pid)?;
+        let h = self.claim_as(0, pid, path)?;
         let record = self.record(h.index)?;
         record.since.store(sys::now(), Relaxed);
         record.queued.store(u64::from(sys::getppid().unsigned_abs()), Relaxed);
@@ -86,7 +80,7 @@ impl Ledger {
         if space::is_elsewhere() {
             return;
         }
-        let Some(record) = self.record(h.index) else { return };
+        let Some(record) = self.own_record(h) else { return };
         self.exchange_process(h, record, 0, pid);
     }
 

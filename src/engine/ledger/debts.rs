@@ -80,23 +80,13 @@ impl Ledger {
     }
 
     /// The job that borrowed first, among the borrowed jobs for which `is` holds.
-    pub fn borrower(&self, is: impl Fn(&Record, u32) -> bool) -> Option<Handle> {
-        let all = self.records().filter_map(|(index, r)| {
+    pub fn borrower(&self, is: impl Fn(&Record, u64) -> bool) -> Option<Handle> {
+        let all = self.not_waiting().filter_map(|(index, r)| {
             let (state, generation) = r.now();
             let found = state == State::Borrowed && is(r, generation);
             found.then(|| (r.since.load(Relaxed), Handle { index, generation }))
         });
         all.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
-    }
-
-    /// The held job of the same client that has waited longest. Returns None if none has waited longer than `job`.
-    fn older(&self, record: &Record, job: Handle) -> Option<Handle> {
-        let age = |index: u32, r: &Record| (r.since.load(Relaxed), index);
-        let mine = age(job.index, record);
-        self.jobs_of(record.client.load(Relaxed))
-            .filter(|(h, state, r)| state.is_held() && age(h.index, r) < mine)
-            .min_by_key(|(h, _, r)| age(h.index, r))
-            .map(|(h, _, _)| h)
     }
 
     /// Moves the byte that landed in a waiting job's record to the job to which it is due first: a borrowed job that
@@ -132,7 +122,7 @@ impl Ledger {
 
     /// Moves a byte to another job, which starts on it if it is held. Returns false if the byte is still in `from`: the
     /// other job got a slot in another way, or ended.
-    fn hand(&self, from: &Place, generation: u32, h: Handle, pool: &Pool) -> bool {
+    fn hand(&self, from: &Place, generation: u64, h: Handle, pool: &Pool) -> bool {
         let Some(to) = self.get(h) else { return false };
         to.gift.touch(h.generation);
         let Some(byte) = from.take(generation) else { return true };

@@ -70,7 +70,7 @@ impl Ledger {
 }
 
 /// Returns whether a record is in this use, or was freed and not used again.
-fn is_or_was((state, now): (State, u32), generation: u32) -> bool {
-    let freed = Word(generation << 8 | State::Ending as u32).to(State::Free);
+fn is_or_was((state, now): (State, u64), generation: u64) -> bool {
+    let freed = Word(generation << 8 | State::Ending as u64).to(State::Free);
     now == generation || state == State::Free && freed.map(Word::generation) == Some(now)
 }

@@ -11,8 +11,9 @@ use crate::text::Path;
 
 use super::asked::Asked;
 use super::stats::Stats;
+use super::used::Used;
 
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x05");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x06");
 pub(crate) const OPEN: u32 = 1;
 pub(crate) const CLOSING: u32 = 2;
 pub(crate) const CLOSED: u32 = 3;
@@ -32,9 +33,6 @@ pub struct Header {
     pub guard: AtomicI32,
     /// The guard's descriptor of the pool, through which others can open the pool; -1 if it has none.
     pub guard_fd: AtomicI32,
-    /// The highest index ever used.
-    pub(super) high: AtomicU32,
-    pub(super) hint: AtomicU32,
     pub(super) id: [AtomicU64; 3],
     /// For a pool of our own, the pid of the process with which the pool ends; otherwise 0.
     pub root: AtomicI32,
@@ -84,6 +82,8 @@ pub struct Header {
     pub asked: Asked,
     /// What has been counted.
     pub stats: Stats,
+    /// Which records are in use. Its first words are on the header's first page.
+    pub(super) used: Used,
     /// Which lanes are in use.
     pub lanes: Lanes,
 }

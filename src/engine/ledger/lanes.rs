@@ -37,7 +37,7 @@ impl Ledger {
             let found = proc::line_of(sys::getpid()).find_map(|pid| self.job_or_client(pid, me));
             match (found, self.get(me)) {
                 (Some(Above::Job(home)), Some(record)) => {
-                    return record.home.store(home.compact(), Release);
+                    return record.home.store(home.pack(), Release);
                 }
                 (Some(Above::Client), Some(_)) => sys::sleep_millis(1),
                 _ => return,
@@ -80,7 +80,7 @@ impl Ledger {
             if !inside {
                 continue;
             }
-            other.home.store(job.compact(), Release);
+            other.home.store(job.pack(), Release);
             let Some(lane) = other.lane.swap(generation, None) else { continue };
             let owner = Handle { index, generation }.pack();
             if record.lane.change(me.generation, None, Some(lane)) {
@@ -125,7 +125,7 @@ impl Ledger {
     #[inline(never)]
     pub(super) fn lane_of_client(&self, client: u32) -> Option<Lane> {
         let record = self.record(client)?;
-        let home = Handle::expand(record.home.load(Acquire));
+        let home = Handle::unpack(record.home.load(Acquire));
         let shared = home.and_then(|home| self.get(home)?.lane.get(home.generation));
         if let Some(lane) = shared.filter(|lane| lane.kind != Kind::Wait) {
             return Some(lane);
@@ -150,7 +150,7 @@ impl Ledger {
         let Some(depth) = depth.checked_sub(1) else { return };
         for (_, client) in self.records() {
             let inside =
-                client.state() == State::Client && client.home.load(Acquire) == home.compact();
+                client.state() == State::Client && client.home.load(Acquire) == home.pack();
             let job = Handle::unpack(client.implicit.load(Acquire)).filter(|_| inside);
             let Some((job, r)) = job.and_then(|job| Some((job, self.get(job)?))) else { continue };
             let since = r.since.load(Acquire);

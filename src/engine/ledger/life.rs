@@ -15,6 +15,7 @@ use super::access::Ledger;
 use super::header::{Header, CLOSED, CLOSING, MAGIC, OPEN};
 use super::opening::map;
 use super::rundir::Lock;
+use super::used::FIRST_ROOM;
 
 /// The values with which a ledger is made.
 pub struct Founding {
@@ -87,7 +88,7 @@ impl Ledger {
     ) -> Result<&'static Self> {
         // The umask may have removed the owner's own rights.
         sys::fchmod(fd, 0o600)?;
-        sys::reserve(fd, core::mem::size_of::<Self>())?;
+        sys::reserve(fd, Self::size_of(FIRST_ROOM))?;
         let shared = map(fd)?;
         shared.header.found(founding, &sys::fstat(fd)?);
         name(fd).map(|()| shared)
@@ -211,6 +212,7 @@ impl Header {
         self.slots.store(f.slots, Relaxed);
         self.load_milli.store(f.load_milli, Relaxed);
         self.set_path(&f.path);
+        self.used.room.store(FIRST_ROOM, Relaxed);
         self.state.store(OPEN, SeqCst);
         self.magic.store(MAGIC, Release);
     }

@@ -26,6 +26,9 @@ impl Ledger {
 
     /// Called after each step of a record. `since` is the record's time before the step.
     pub(crate) fn stepped(&self, h: Handle, r: &Record, from: State, to: State, since: u64) {
+        if from.is_held() || to == State::Held {
+            self.queued(h, r, to);
+        }
         match to {
             State::Held => {
                 r.queued.store(sys::now().saturating_sub(since), Relaxed);

@@ -1,6 +1,6 @@
 //! Which job gets a client's free implicit slot.
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::pool::tokens::Pool;
 use crate::slots::{next, Next, State, View};
@@ -20,7 +20,12 @@ impl Ledger {
             if taken != 0 && self.is_in_use(owner, client, taken, pool) {
                 return;
             }
-            let views = self.jobs_of(client).map(|(job, state, r)| View {
+            let running = self.busy_jobs_of(client).filter(|(_, state, _)| state.runs());
+            let held = self.first_held(client).and_then(|h| {
+                let record = self.get(h)?;
+                Some((h, record.state(), record))
+            });
+            let views = running.chain(held).map(|(job, state, r)| View {
                 job: job.pack(),
                 state,
                 since: r.since.load(Relaxed),
@@ -74,7 +79,7 @@ impl Ledger {
             record.pid.store(me, Relaxed);
             record.client.store(client, Relaxed);
         }
-        self.header.high.fetch_max(h.index, SeqCst);
+        self.header.used.repair(h.index);
         self.accept_gift(h);
         self.sweep(client, pool);
         self.settle(client, pool);

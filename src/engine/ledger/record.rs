@@ -6,7 +6,7 @@ use crate::pool::place::Place;
 use crate::show::lanes::Shown;
 use crate::show::name::Name;
 use crate::slots::{State, Word};
-use crate::sync::{AtomicI32, AtomicU16, AtomicU32, AtomicU64};
+use crate::sync::{AtomicI32, AtomicU32, AtomicU64};
 use crate::{space, sys};
 
 use super::reason::Reason;
@@ -14,43 +14,51 @@ use super::reason::Reason;
 /// In a client's `implicit`: a job that has no record yet uses the implicit slot.
 pub const UNRECORDED: u64 = u64::MAX;
 
-/// In [`Record::claimer`]: a process that is not a client yet.
-const ENTERS: u16 = u16::MAX;
+/// In [`Record::claimer`]: a process that is not a client yet, or that frees the record.
+const UNKNOWN: u32 = u32::MAX;
 
 /// In [`Record::since`]: the job neither waits nor runs yet.
 pub const UNTIMED: u64 = u64::MAX;
 
-/// In a held job's [`Record::home`]: its helper has opened the program, which may be deleted from now on.
+/// In a held job's [`Record::note`]: its helper has opened the program, which may be deleted from now on.
 pub const OPENED: u32 = 1;
 
-/// A client or a job. The fields that scans read are in the first of two cache lines.
-#[repr(C, align(128))]
+/// A client or a job. The fields that scans read are in the first of three cache lines, the name is in the last one.
+/// A job in a word of another record is its [`super::handle::Handle::pack`]; 0: none.
+#[repr(C, align(64))]
 pub struct Record {
-    pub(crate) word: AtomicU32,
+    pub(crate) word: AtomicU64,
     /// Where the kernel puts a token's byte that this job reads from the pool, or that its client reads for it.
     pub landing: Place,
-    /// The lane that shows it.
-    pub lane: Shown,
-    reason: AtomicU16,
-    /// Who is about to use the record: the index of a client, [`ENTERS`], or 0. See [`Record::reserve`].
-    claimer: AtomicU16,
+    /// Mailbox for a token that this older job must get first.
+    pub gift: Place,
+    /// Since when it has waited, run, or been a client, in ns (`CLOCK_BOOTTIME`).
+    pub since: AtomicU64,
+    /// A client's implicit slot: 0 free, a job, or [`UNRECORDED`].
+    pub implicit: AtomicU64,
     /// The pid; 0 while there is none yet.
     pub pid: AtomicI32,
     /// The index of the record of a job's client.
     pub client: AtomicU32,
-    /// A client's implicit slot: 0 free, a job ([`super::handle::Handle::pack`]), or [`UNRECORDED`].
-    pub implicit: AtomicU64,
-    /// Mailbox for a token that this older job must get first.
-    pub gift: Place,
-    /// For a client: the job in which it runs ([`super::handle::Handle::compact`]), or 0. For a held job: 0 or
-    /// [`OPENED`]. For a running job: see [`Record::sleeps`].
-    pub home: AtomicU32,
+    /// For a held job: 0 or [`OPENED`]. For a running job: see [`Record::sleeps`].
+    pub note: AtomicU32,
+    /// Who is about to use the record: the index of a client, [`UNKNOWN`], or 0. See [`Record::reserve`].
+    claimer: AtomicU32,
+    /// The lane that shows it.
+    pub lane: Shown,
+    /// Why it runs without a slot, and the generation.
+    reason: AtomicU64,
+    /// For a client: the job in which it runs, or 0.
+    pub home: AtomicU64,
+    /// For a client: its first held job, and the job that was held last ([`super::order`]).
+    pub(super) first: AtomicU64,
+    pub(super) last: AtomicU64,
+    /// For a held job: the job of the same client that was held next.
+    pub(super) next: AtomicU64,
     /// If a guard has checked the process: its pid in the upper half, and its start in the lower half, in clock ticks
     /// as in [`crate::proc::Stat`]. Otherwise 0. By this a later guard notices that the pid belongs to another process
     /// now.
     pub born: AtomicU64,
-    /// Since when it has waited, run, or been a client, in ns (`CLOCK_BOOTTIME`).
-    pub since: AtomicU64,
     /// For a job that does not run: how long it waited in its client before it was held, in ns. For a running job: how
     /// long it waited in all, in ns. For a client: its parent's pid when it entered ([`Record::parent`]).
     pub queued: AtomicU64,
@@ -60,7 +68,7 @@ pub struct Record {
 impl Record {
     /// State and generation, read at once. Fields read afterwards may belong to a later use, but then no step under
     /// this generation succeeds.
-    pub fn now(&self) -> (State, u32) {
+    pub fn now(&self) -> (State, u64) {
         // Acquire: what was written before the state was set is seen with it.
         let word = Word(self.word.load(Acquire));
         (word.state().unwrap_or(State::Free), word.generation())
@@ -72,12 +80,12 @@ impl Record {
     }
 
     /// Makes one legal step if the record is still in this generation. Returns the state before the step.
-    pub(crate) fn step(&self, generation: u32, to: State) -> Option<State> {
+    pub(crate) fn step(&self, generation: u64, to: State) -> Option<State> {
         self.step_unless(generation, to, to)
     }
 
     /// [`Record::step`], unless the state is `not`.
-    pub(crate) fn step_unless(&self, generation: u32, not: State, to: State) -> Option<State> {
+    pub(crate) fn step_unless(&self, generation: u64, not: State, to: State) -> Option<State> {
         let mut now = self.word.load(Acquire);
         loop {
             let word = Word(now);
@@ -120,7 +128,7 @@ impl Record {
     }
 
     /// Returns whether the record holds a byte now.
-    pub fn has_token(&self, generation: u32) -> bool {
+    pub fn has_token(&self, generation: u64) -> bool {
         self.places().iter().any(|p| p.is_full(generation))
     }
 
@@ -131,37 +139,37 @@ impl Record {
 
     /// Returns whether this job runs and sleeps, so that its slot is lent ([`crate::lending`]). A parked job counts as
     /// asleep.
-    pub fn sleeps(&self, generation: u32) -> bool {
+    pub fn sleeps(&self, generation: u64) -> bool {
         // Relaxed: a wrong answer was right a moment ago.
-        let seen = self.home.load(Relaxed);
+        let seen = self.note.load(Relaxed);
         [LENT, LIGHT, PARKED].iter().any(|kind| seen == sleep(generation, *kind))
     }
 
     /// Sets [`Record::sleeps`]. Called by the guard, and by the job itself when it has woken up.
-    pub fn set_sleeps(&self, generation: u32, sleeps: bool) {
+    pub fn set_sleeps(&self, generation: u64, sleeps: bool) {
         self.note_sleep(generation, if sleeps { sleep(generation, LENT) } else { 0 });
     }
 
     /// The job sleeps, and will compute little when it wakes up.
-    pub fn set_sleeps_lightly(&self, generation: u32) {
+    pub fn set_sleeps_lightly(&self, generation: u64) {
         self.note_sleep(generation, sleep(generation, LIGHT));
     }
 
-    fn note_sleep(&self, generation: u32, to: u32) {
-        let seen = self.home.load(Relaxed);
-        // An exchange: the record may be in another use by now, and `home` may be that of a client.
+    fn note_sleep(&self, generation: u64, to: u32) {
+        let seen = self.note.load(Relaxed);
+        // An exchange: the record may be in another use by now.
         if seen != to && seen != sleep(generation, PARKED) && self.now().1 == generation {
-            let _ = self.home.compare_exchange(seen, to, Relaxed, Relaxed);
+            let _ = self.note.compare_exchange(seen, to, Relaxed, Relaxed);
         }
     }
 
-    /// The job has woken up, and waits until [`Record::unpark`]. Returns the parked value of `home`. Returns None if
+    /// The job has woken up, and waits until [`Record::unpark`]. Returns the parked value of `note`. Returns None if
     /// its slot is not lent any more.
-    pub fn park(&self, generation: u32) -> Option<u32> {
+    pub fn park(&self, generation: u64) -> Option<u32> {
         let parked = sleep(generation, PARKED);
         for kind in [LENT, LIGHT] {
             // AcqRel: whoever sees it parked sees what it did before.
-            let seen = self.home.compare_exchange(sleep(generation, kind), parked, AcqRel, Acquire);
+            let seen = self.note.compare_exchange(sleep(generation, kind), parked, AcqRel, Acquire);
             if seen.is_ok() || seen == Err(parked) {
                 return Some(parked);
             }
@@ -170,20 +178,20 @@ impl Record {
     }
 
     /// See [`Record::set_sleeps_lightly`].
-    pub fn is_light(&self, generation: u32) -> bool {
-        self.home.load(Relaxed) == sleep(generation, LIGHT)
+    pub fn is_light(&self, generation: u64) -> bool {
+        self.note.load(Relaxed) == sleep(generation, LIGHT)
     }
 
     /// Returns whether the job is parked.
-    pub fn is_parked(&self, generation: u32) -> bool {
-        self.home.load(Relaxed) == sleep(generation, PARKED)
+    pub fn is_parked(&self, generation: u64) -> bool {
+        self.note.load(Relaxed) == sleep(generation, PARKED)
     }
 
     /// Ends the wait of a parked job.
-    pub fn unpark(&self, generation: u32) {
+    pub fn unpark(&self, generation: u64) {
         let parked = sleep(generation, PARKED);
-        if self.home.compare_exchange(parked, 0, AcqRel, Relaxed).is_ok() {
-            sys::wake_word(&self.home);
+        if self.note.compare_exchange(parked, 0, AcqRel, Relaxed).is_ok() {
+            sys::wake_word(&self.note);
         }
     }
 
@@ -207,21 +215,21 @@ impl Record {
     /// Why the job runs without a slot.
     pub fn reason(&self) -> Reason {
         let reason = self.reason.load(Relaxed) & REASON;
-        Reason::ALL.into_iter().find(|r| *r as u16 == reason).unwrap_or(Reason::None)
+        Reason::ALL.into_iter().find(|r| *r as u64 == reason).unwrap_or(Reason::None)
     }
 
     /// Stores why this use of the record runs without a slot.
-    pub(crate) fn set_reason(&self, generation: u32, why: Reason) {
+    pub(crate) fn set_reason(&self, generation: u64, why: Reason) {
         let seen = self.reason.load(Relaxed);
         if seen | REASON == stamp(generation) | REASON {
             // Relaxed: the step that follows publishes it. That step fails if the record is used for another job.
-            let to = stamp(generation) | why as u16;
+            let to = stamp(generation) | why as u64;
             let _ = self.reason.compare_exchange(seen, to, Relaxed, Relaxed);
         }
     }
 
-    /// Reserves a free record for `client` (0: a process that enters). Until [`Record::release`] no other process
-    /// claims it. So a process that is stopped in the middle of a claim, however long, finds the record unused. Returns
+    /// Reserves a free record for `client` (0: a process that enters or frees it). Until [`Record::release`] no other
+    /// process claims it. So a process that is stopped in the middle of a claim, however long, finds the record unused. Returns
     /// the record's word.
     pub(crate) fn reserve(&self, client: u32) -> Option<Word> {
         Word(self.word.load(Relaxed)).to(State::Claim)?;
@@ -243,18 +251,18 @@ impl Record {
         let _ = self.claimer.compare_exchange(claimer(client), 0, Release, Relaxed);
     }
 
-    /// The client that has reserved this record; 0: a process that enters. Returns None if it is not reserved.
+    /// The client that has reserved this record; 0: another process. Returns None if it is not reserved.
     pub fn reserved_by(&self) -> Option<u32> {
         match self.claimer.load(Relaxed) {
             0 => None,
-            ENTERS => Some(0),
-            client => Some(client.into()),
+            UNKNOWN => Some(0),
+            client => Some(client),
         }
     }
 
     /// Prepares the record for a new job of `client`, or for a process `pid` that enters. Only the process that
     /// reserved it calls this.
-    pub(crate) fn reset(&self, generation: u32, client: u32, pid: i32) {
+    pub(crate) fn reset(&self, generation: u64, client: u32, pid: i32) {
         self.places().iter().for_each(|p| p.reset(generation));
         self.reason.store(stamp(generation), Relaxed);
         self.pid.store(pid, Relaxed);
@@ -264,42 +272,46 @@ impl Record {
         self.since.store(UNTIMED, Relaxed);
         self.queued.store(0, Relaxed);
         self.lane.reset(generation);
-        self.home.store(0, Relaxed);
+        self.note.store(0, Relaxed);
+        for none in [&self.home, &self.first, &self.last, &self.next] {
+            none.store(0, Relaxed);
+        }
         let [first, ..] = &self.name;
         first.store(0, Relaxed);
     }
 }
 
 /// The bits of [`Record::reason`] that hold the reason.
-const REASON: u16 = 7;
+const REASON: u64 = 7;
 
-/// The other bits: the low bits of the generation.
-fn stamp(generation: u32) -> u16 {
-    (generation as u16).wrapping_shl(REASON.count_ones())
+/// The other bits: the generation.
+fn stamp(generation: u64) -> u64 {
+    generation.wrapping_shl(REASON.count_ones())
 }
 
-/// In [`Record::home`] of a running job: the job sleeps, and its slot is lent.
+/// In [`Record::note`] of a running job: the job sleeps, and its slot is lent.
 const LENT: u32 = 2;
 /// As [`LENT`], and the job will not compute for long.
 const LIGHT: u32 = 3;
 /// The job has woken up, and waits.
 const PARKED: u32 = 4;
 
-/// One of these kinds with this generation: neither 0 nor [`OPENED`].
-fn sleep(generation: u32, kind: u32) -> u32 {
-    generation.wrapping_shl(3) | kind
+/// One of these kinds with the low bits of this generation: neither 0 nor [`OPENED`]. A word on which processes sleep
+/// has 32 bits (futex(2)); each use of the record begins with 0.
+fn sleep(generation: u64, kind: u32) -> u32 {
+    (generation as u32).wrapping_shl(3) | kind
 }
 
-/// Returns whether this value of a job's [`Record::home`] means that its process must wait before it goes on. Another
+/// Returns whether this value of a job's [`Record::note`] means that its process must wait before it goes on. Another
 /// thread of the process may be waiting already.
 pub fn is_lent(word: u32) -> bool {
     matches!(word & 7, LENT | LIGHT | PARKED)
 }
 
-fn claimer(client: u32) -> u16 {
+fn claimer(client: u32) -> u32 {
     if client == 0 {
-        ENTERS
+        UNKNOWN
     } else {
-        client as u16
+        client
     }
 }

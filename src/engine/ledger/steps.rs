@@ -48,8 +48,8 @@ impl Ledger {
     /// Frees a record that has nothing to give back.
     pub fn free(&self, h: Handle) {
         if self.step(h, State::Ending).is_some() {
-            self.header.hint.fetch_min(h.index, Relaxed);
             self.step(h, State::Free);
+            self.vacate(h.index);
         }
     }
 
@@ -119,8 +119,8 @@ impl Ledger {
         let was_implicit = client
             .is_some_and(|c| c.implicit.compare_exchange(h.pack(), 0, AcqRel, Relaxed).is_ok());
         if given {
-            self.header.hint.fetch_min(h.index, Relaxed);
             record.step(h.generation, State::Free);
+            self.vacate(h.index);
         }
         // The implicit slot is not part of the token: it goes on even if the guard cannot reach the pool.
         if was_implicit {

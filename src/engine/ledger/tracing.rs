@@ -110,7 +110,7 @@ impl Ledger {
     #[inline(never)]
     fn write_event(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
         let client = self.record(r.client.load(Relaxed));
-        let home = client.and_then(|c| Handle::expand(c.home.load(Relaxed)));
+        let home = client.and_then(|c| Handle::unpack(c.home.load(Relaxed)));
         let client = client.map_or(0, |c| c.pid.load(Relaxed));
         let (state, why) = match state {
             State::Implicit => ("implicit", ""),

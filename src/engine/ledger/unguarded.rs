@@ -47,7 +47,8 @@ impl Ledger {
     #[inline(never)]
     pub fn sweep(&self, client: u32, pool: &Pool) {
         let alone = !self.has_guard();
-        for (index, record) in self.records() {
+        let records = if alone { self.records() } else { self.not_waiting() };
+        for (index, record) in records {
             let (state, generation) = record.now();
             let (h, pid) = (Handle { index, generation }, record.pid.load(Acquire));
             if record.client.load(Acquire) != client {

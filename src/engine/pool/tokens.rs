@@ -168,12 +168,12 @@ impl Pool {
     }
 
     /// Takes one token into `record`, without waiting.
-    pub fn take(&self, record: &Record, generation: u32) -> Taken {
+    pub fn take(&self, record: &Record, generation: u64) -> Taken {
         self.take_into(&record.landing, generation)
     }
 
     /// [`Pool::take`] into a place to which no other process reads.
-    pub fn take_into(&self, place: &Place, generation: u32) -> Taken {
+    pub fn take_into(&self, place: &Place, generation: u64) -> Taken {
         if !place.announce(generation) {
             return Taken::Empty;
         }
@@ -223,13 +223,13 @@ impl Pool {
 
     /// Writes the bytes of a record back. Returns false if the pool cannot be reached; the bytes are still there then.
     /// An unmarked byte stays: its reader lives, has not noticed it yet, and will handle it.
-    pub fn give(&self, record: &Record, generation: u32) -> bool {
+    pub fn give(&self, record: &Record, generation: u64) -> bool {
         let mut marked = record.places().into_iter().filter(|p| p.is_marked(generation));
         marked.all(|place| self.give_from(place, generation))
     }
 
     /// [`Pool::give`] for a job that has ended: no byte can arrive afterwards.
-    pub fn give_all(&self, record: &Record, generation: u32) -> bool {
+    pub fn give_all(&self, record: &Record, generation: u64) -> bool {
         let seal = |place: &&Place| loop {
             if !self.write_back(place, generation, Place::seal) {
                 return false;
@@ -242,7 +242,7 @@ impl Pool {
     }
 
     /// Writes the byte of a place back, if it has one; as [`Pool::give`].
-    pub fn give_from(&self, place: &Place, generation: u32) -> bool {
+    pub fn give_from(&self, place: &Place, generation: u64) -> bool {
         self.write_back(place, generation, Place::take)
     }
 
@@ -251,8 +251,8 @@ impl Pool {
     fn write_back(
         &self,
         place: &Place,
-        generation: u32,
-        take: fn(&Place, u32) -> Option<u8>,
+        generation: u64,
+        take: fn(&Place, u64) -> Option<u8>,
     ) -> bool {
         if !place.is_full(generation) {
             return true;

@@ -57,32 +57,32 @@ impl Lane {
 
 /// The lane on which a record is shown, if any. Every change is a compare-and-swap under the caller's generation.
 /// AcqRel: a lane changes hands by it.
-pub struct Shown(AtomicU32);
+pub struct Shown(AtomicU64);
 
 impl Shown {
-    fn word(generation: u32, lane: Option<Lane>) -> u32 {
-        generation << LANE_BITS | u32::from(lane.map_or(0, Lane::pack))
+    fn word(generation: u64, lane: Option<Lane>) -> u64 {
+        generation << LANE_BITS | u64::from(lane.map_or(0, Lane::pack))
     }
 
     /// The bits of a word without its generation. Returns None if the generation is another one.
-    fn rest(word: u32, generation: u32) -> Option<u16> {
+    fn rest(word: u64, generation: u64) -> Option<u16> {
         let rest = word ^ Self::word(generation, None);
         (rest >> LANE_BITS == 0).then_some(rest as u16)
     }
 
     /// The lane in this generation.
-    pub fn get(&self, generation: u32) -> Option<Lane> {
+    pub fn get(&self, generation: u64) -> Option<Lane> {
         Self::rest(self.0.load(Acquire), generation).and_then(Lane::unpack)
     }
 
     /// Changes the lane from `from` to `to`. Returns false if it was not `from` in this generation.
-    pub fn change(&self, generation: u32, from: Option<Lane>, to: Option<Lane>) -> bool {
+    pub fn change(&self, generation: u64, from: Option<Lane>, to: Option<Lane>) -> bool {
         let (from, to) = (Self::word(generation, from), Self::word(generation, to));
         self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()
     }
 
     /// Sets the lane if the generation is still this one. Returns the lane before.
-    pub fn swap(&self, generation: u32, to: Option<Lane>) -> Option<Lane> {
+    pub fn swap(&self, generation: u64, to: Option<Lane>) -> Option<Lane> {
         let to = Self::word(generation, to);
         let mut word = self.0.load(Acquire);
         // The words are compared, not the lanes: in a broken ledger a word may be no valid lane.
@@ -96,7 +96,7 @@ impl Shown {
     }
 
     /// Removes the lane for a new generation.
-    pub fn reset(&self, generation: u32) {
+    pub fn reset(&self, generation: u64) {
         self.0.store(Self::word(generation, None), Relaxed);
     }
 }
@@ -228,8 +228,8 @@ mod tests {
         }
 
         #[test]
-        fn a_word_of_another_use_is_left_alone(generation in 0u32..1 << 18, other in 0u32..1 << 18) {
-            let shown = Shown(AtomicU32::new(0));
+        fn a_word_of_another_use_is_left_alone(generation in 0u64..1 << 18, other in 0u64..1 << 18) {
+            let shown = Shown(AtomicU64::new(0));
             let lane = |number| Some(Lane { kind: Kind::Wait, number });
             shown.reset(generation);
             prop_assert_eq!(shown.swap(generation, lane(3)), None);
@@ -243,8 +243,8 @@ mod tests {
         }
 
         #[test]
-        fn any_word_is_survived(word: u16, rest in 0u32..1 << LANE_BITS) {
-            let shown = Shown(AtomicU32::new(rest));
+        fn any_word_is_survived(word: u16, rest in 0u64..1 << LANE_BITS) {
+            let shown = Shown(AtomicU64::new(rest));
             shown.swap(0, None);
             prop_assert_eq!(shown.0.into_inner(), 0);
             let lanes = lanes();

@@ -32,11 +32,11 @@ pub struct Event<'a> {
     /// Start and end, in ns.
     pub time: (u64, u64),
     /// Index and generation of the job's record.
-    pub job: (u32, u32),
+    pub job: (u32, u64),
     /// The pids of the job and of its client.
     pub pids: (i32, i32),
     /// The job in which its client runs.
-    pub home: Option<(u32, u32)>,
+    pub home: Option<(u32, u64)>,
     /// The reason of an overdraft.
     pub why: &'static str,
     /// How long the job waited before, in ns.
@@ -116,7 +116,7 @@ pub fn about(id: Id) -> Line {
 
 /// How long a job slept while others could run on its slot. The job may have changed its lane meanwhile, so this is not
 /// an event of a lane, but one with a beginning and an end beside the lanes.
-pub fn lent(id: Id, job: (u32, u32), pid: i32, time: (u64, u64)) -> Line {
+pub fn lent(id: Id, job: (u32, u64), pid: i32, time: (u64, u64)) -> Line {
     let mut t = Line::default();
     for (kind, at) in [(b"b", time.0), (b"e", time.1)] {
         t.put(b"{\"name\":\"slot lent\",\"cat\":\"lent\",\"ph\":\"").put(kind).put(b"\",\"id\":\"");
@@ -142,8 +142,8 @@ pub fn memory(id: Id, pid: i32, kb: i64) -> Line {
     t
 }
 
-fn put_job(t: &mut Line, job: (u32, u32)) -> &mut Line {
-    t.put_num(job.0).put(b".").put_num(job.1)
+fn put_job(t: &mut Line, job: (u32, u64)) -> &mut Line {
+    t.put_num(job.0).put(b".").put_num(job.1 as i64)
 }
 
 /// The name of a lane that is used for the first time.

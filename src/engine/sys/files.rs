@@ -92,6 +92,38 @@ pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Re
     unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, set, 8usize) }
 }
 
+/// epoll_create1(2), close-on-exec.
+pub fn epoll_create() -> Result<c_int> {
+    // SAFETY: a number only.
+    unsafe { call!(libc::SYS_epoll_create1, libc::EPOLL_CLOEXEC).map(|fd| fd as c_int) }
+}
+
+/// epoll_ctl(2) with EPOLL_CTL_ADD: for reading, and these flags. `data` is what [`epoll_ready`] tells.
+pub fn epoll_add(epoll: c_int, fd: c_int, data: u64, flags: c_int) -> Result<()> {
+    let event = libc::epoll_event { events: (libc::EPOLLIN | flags) as u32, u64: data };
+    let at = &raw const event;
+    // SAFETY: one struct to read.
+    unsafe { call!(libc::SYS_epoll_ctl, epoll, libc::EPOLL_CTL_ADD, fd, at).map(drop) }
+}
+
+/// epoll_ctl(2) with EPOLL_CTL_DEL.
+pub fn epoll_remove(epoll: c_int, fd: c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    unsafe { call!(libc::SYS_epoll_ctl, epoll, libc::EPOLL_CTL_DEL, fd, 0usize).map(drop) }
+}
+
+/// epoll_pwait(2) without waiting: how many events there were.
+pub fn epoll_ready(epoll: c_int, events: &mut [libc::epoll_event]) -> Result<usize> {
+    epoll_wait(epoll, events, 0)
+}
+
+/// epoll_pwait(2) for at most `millis` ms, with the mask unchanged; `millis` < 0: for ever.
+pub fn epoll_wait(epoll: c_int, events: &mut [libc::epoll_event], millis: i64) -> Result<usize> {
+    let (at, most, millis) = (events.as_mut_ptr(), events.len(), millis as c_int);
+    // SAFETY: the slice is ours for the time of the call.
+    unsafe { call!(libc::SYS_epoll_pwait, epoll, at, most, millis, 0usize, 8usize) }
+}
+
 /// How many bytes a pipe holds (`FIONREAD`, ioctl_fionread(2)).
 pub fn level(fd: c_int) -> Result<usize> {
     let mut n: c_int = 0;

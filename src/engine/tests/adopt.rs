@@ -38,7 +38,7 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     let mut children = [(); 4].map(|()| Command::new("sleep").arg("60").spawn().unwrap());
     let start = |client: &Client, pid: i32| -> Handle {
         let job = client.claim().unwrap();
-        assert!(client.start_now(job, &Jobs::new(), || ()).is_some());
+        assert!(client.start_now(job, || ()).is_some());
         ledger.get(job).unwrap().pid.store(pid, Relaxed);
         job
     };

@@ -83,7 +83,7 @@ fn client(scene: &Scene, seed: usize) {
         dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let roll = (dice >> 33) as usize;
         if roll % 3 < 2 && jobs.len() < 6 {
-            jobs.push(start(ledger, &pool, me.index));
+            jobs.push(start(scene, &pool, me.index));
         } else if !jobs.is_empty() {
             let job = jobs.remove(roll / 3 % jobs.len());
             assert!(ledger.end(job, &pool), "only its client ends it here");
@@ -95,8 +95,9 @@ fn client(scene: &Scene, seed: usize) {
 }
 
 /// As a hook does it: a slot, or held and then granted when one falls free.
-fn start(ledger: &Ledger, pool: &Pool, client: u32) -> Handle {
-    let job = ledger.claim(client).unwrap();
+fn start(scene: &Scene, pool: &Pool, client: u32) -> Handle {
+    let ledger = scene.ledger;
+    let job = ledger.claim(client, scene.path.c()).unwrap();
     if ledger.take_implicit(job) {
         return job;
     }
@@ -167,10 +168,11 @@ fn a_closed_ledger_takes_no_client() {
 fn a_full_ledger_says_so() {
     let scene = Scene::new("full");
     let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
-    let jobs: Vec<_> = std::iter::from_fn(|| scene.ledger.claim(me.index)).collect();
+    let jobs: Vec<_> =
+        std::iter::from_fn(|| scene.ledger.claim(me.index, scene.path.c())).collect();
     assert_eq!(jobs.len(), crate::ledger::handle::RECORDS - 2);
     jobs.into_iter().for_each(|job| scene.ledger.free(job));
-    assert!(scene.ledger.claim(me.index).is_some_and(|job| job.generation == 1));
+    assert!(scene.ledger.claim(me.index, scene.path.c()).is_some_and(|job| job.generation == 1));
     let _ = sys::unlink(scene.path.c());
     scene.ends.into_iter().for_each(sys::close);
 }
@@ -181,7 +183,7 @@ fn a_byte_goes_to_the_sibling_that_is_due() {
     let (ledger, pool) = (scene.ledger, scene.pool());
     let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let [older, younger] = [(); 2].map(|()| {
-        let job = ledger.claim(me.index).unwrap();
+        let job = ledger.claim(me.index, scene.path.c()).unwrap();
         ledger.step(job, State::Held);
         job
     });
@@ -205,7 +207,7 @@ fn a_byte_is_due_first_to_who_has_borrowed_and_computes() {
     let (ledger, pool) = (scene.ledger, scene.pool());
     let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let [lender, other, asleep, awake, held] = [(); 5].map(|()| {
-        let job = ledger.claim(me.index).unwrap();
+        let job = ledger.claim(me.index, scene.path.c()).unwrap();
         ledger.step(job, State::Held);
         job
     });
@@ -245,7 +247,7 @@ fn a_byte_is_due_first_to_who_has_borrowed_and_computes() {
 /// A job that has borrowed, and is said to sleep while others wait.
 fn lent(scene: &Scene) -> Handle {
     let me = scene.ledger.enter(sys::getpid(), scene.path.c()).unwrap();
-    let job = scene.ledger.claim(me.index).unwrap();
+    let job = scene.ledger.claim(me.index, scene.path.c()).unwrap();
     scene.ledger.step(job, State::Held);
     assert!(scene.ledger.borrow(job));
     scene.ledger.get(job).unwrap().set_sleeps(job.generation, true);
@@ -328,7 +330,7 @@ fn a_reader_is_left_alone() {
     let (ledger, pool) = (scene.ledger, scene.pool());
     let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
     let [reads, waits] = [(); 2].map(|()| {
-        let job = ledger.claim(me.index).unwrap();
+        let job = ledger.claim(me.index, scene.path.c()).unwrap();
         ledger.step(job, State::Held);
         ledger.step(job, State::Waiting);
         job
@@ -356,7 +358,7 @@ fn a_claim_that_is_slow_wipes_no_token() {
     let scene = Scene::new("slow-claim");
     let (ledger, pool) = (scene.ledger, scene.pool());
     let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
-    let slow = ledger.claim(me.index).unwrap();
+    let slow = ledger.claim(me.index, scene.path.c()).unwrap();
     ledger.free(slow);
     // The first half.
     let record = ledger.record(slow.index).unwrap();
@@ -364,7 +366,7 @@ fn a_claim_that_is_slow_wipes_no_token() {
     assert_eq!(record.reserved_by(), Some(me.index));
     // Others find another record, whoever they are, and whatever becomes of this one.
     assert_eq!(record.reserve(me.index), None);
-    let jobs = [(); 3].map(|()| ledger.claim(me.index).unwrap());
+    let jobs = [(); 3].map(|()| ledger.claim(me.index, scene.path.c()).unwrap());
     for job in jobs {
         assert_ne!(job.index, slow.index);
         let of = ledger.get(job).unwrap();
@@ -395,10 +397,10 @@ fn a_late_word_is_about_no_other_job() {
     let scene = Scene::new("late-word");
     let (ledger, pool) = (scene.ledger, scene.pool());
     let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
-    let old = ledger.claim(me.index).unwrap();
+    let old = ledger.claim(me.index, scene.path.c()).unwrap();
     let record = ledger.get(old).unwrap();
     assert!(ledger.end(old, &pool));
-    let new = ledger.claim(me.index).unwrap();
+    let new = ledger.claim(me.index, scene.path.c()).unwrap();
     assert_eq!(new.index, old.index);
     record.set_reason(old.generation, crate::ledger::reason::Reason::Unheld);
     assert!(!ledger.is_let_go(new));
@@ -420,7 +422,10 @@ fn a_job_that_waits_in_any_thread_is_woken() {
     let (ledger, pool) = (scene.ledger, scene.pool());
     ledger.header.guard.store(sys::getpid(), std::sync::atomic::Ordering::Release);
     let me = ledger.enter(sys::getpid(), scene.path.c()).unwrap();
-    let (first, held) = (ledger.claim(me.index).unwrap(), ledger.claim(me.index).unwrap());
+    let (first, held) = (
+        ledger.claim(me.index, scene.path.c()).unwrap(),
+        ledger.claim(me.index, scene.path.c()).unwrap(),
+    );
     assert!(ledger.take_implicit(first));
     ledger.step(held, State::Held).unwrap();
     let mut tokens = [0; 16];

@@ -269,7 +269,7 @@ impl Roots<'_> {
 impl Part {
     /// Stores whether it sleeps. A job that woke up just before the store may not have seen it; but it has used CPU
     /// time since then, and is marked as awake.
-    pub fn tell(&mut self, record: &Record, generation: u32, now: u64) {
+    pub fn tell(&mut self, record: &Record, generation: u64, now: u64) {
         let before = self.told;
         self.note(record, generation);
         if self.told && !before && self.tick(now) {
@@ -279,7 +279,7 @@ impl Part {
     }
 
     /// Stores whether it sleeps. Before the job has left its wait the word has another use.
-    fn note(&mut self, record: &Record, generation: u32) {
+    fn note(&mut self, record: &Record, generation: u64) {
         self.told = self.sleeps && record.state().runs();
         match self.sleeps {
             _ if !record.state().runs() => {}

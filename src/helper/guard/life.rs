@@ -3,7 +3,6 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
-use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::header::{LIFE, NEXT};
 use jsshim_engine::ledger::signals;
 use jsshim_engine::proc;
@@ -89,7 +88,7 @@ impl Guard<'_> {
             // The end of its double is not the end of a job.
             let wakes = [self.double_fd, self.calls];
             self.budget.rest(sys::cpu_time().saturating_sub(begun), pace, wakes);
-            self.watches.sleep(&[self.double_fd, self.calls, self.end.wakes()], tick(pace));
+            self.watches.sleep([self.double_fd, self.calls, self.end.wakes()], tick(pace));
             sys::discard_pending(sys::sigset(signals::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());
@@ -100,7 +99,7 @@ impl Guard<'_> {
     /// Returns whether the ledger has its full size. If it was truncated, nothing is left to do, and reading it would
     /// end in SIGBUS.
     fn is_whole(&self) -> bool {
-        sys::fstat(self.file).is_ok_and(|st| st.st_size == core::mem::size_of::<Ledger>() as i64)
+        sys::fstat(self.file).is_ok_and(|st| self.ledger.fits(st.st_size))
     }
 
     pub(super) fn watch_root(&mut self) {

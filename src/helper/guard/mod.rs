@@ -87,6 +87,8 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         watches,
         watchdog: Watchdog::new(told.count, told.stall),
         needy,
+        rounds: 0,
+        untaken: 0,
         adopted: !sweeps,
         nameless: false,
         budget: Budget::new(),

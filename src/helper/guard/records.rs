@@ -17,6 +17,14 @@ const BORN_NANOS: u64 = 5_000_000_000;
 /// How long a token is kept for a pool that cannot be found, in ns.
 const LOST_NANOS: u64 = 2_000_000_000;
 
+/// After so many rounds with tokens that no waiting job takes, the guard looks for stopped readers.
+const UNTAKEN: u32 = 4;
+
+/// A waiting job has nothing to give back: each round checks one in so many, and the first one of each client.
+const TURNS: u32 = 16;
+/// After so many rounds the records that are not in use are checked, too: a process was killed that was about to use one.
+const RESERVED: u32 = 64;
+
 /// States in which a record without a process is watched.
 const CLAIMED: i32 = -1;
 const ENDING: i32 = -2;
@@ -26,22 +34,45 @@ impl Guard<'_> {
     pub(super) fn round(&mut self) -> bool {
         let mut busy = false;
         self.out = false;
-        for (index, record) in self.ledger.records() {
-            let (state, generation) = record.now();
-            busy |= state != State::Free;
-            let handle = Handle { index, generation };
-            match state {
-                State::Free => self.free(index, record),
-                // The process that made this step is slow, was killed, or could not reach the pool.
-                State::Ending => self.finish(handle, record),
-                State::Client => self.client(handle, record),
-                State::Claim if self.watches.age(handle, CLAIMED) < STUCK_NANOS => {}
-                _ => self.job(handle, record),
-            }
-            self.out |= !matches!(record.state(), State::Free | State::Client);
+        self.rounds = self.rounds.wrapping_add(1);
+        let turn = self.rounds.wrapping_rem(TURNS);
+        self.watches.forget_former(self.ledger, turn, TURNS);
+        for (index, record) in self.ledger.not_waiting() {
+            busy |= self.check(index, record);
         }
-        self.settle_needy();
+        for (index, record) in self.ledger.waiting() {
+            busy = true;
+            if index.wrapping_rem(TURNS) == turn {
+                self.check(index, record);
+            }
+        }
+        self.out |= busy && self.ledger.waiting().next().is_some();
+        if self.rounds.is_multiple_of(RESERVED) {
+            for (index, record) in self.ledger.former_records() {
+                if record.state() == State::Free && record.reserved_by().is_some() {
+                    self.free(index, record);
+                }
+            }
+        }
+        self.see_to_clients();
         busy
+    }
+
+    /// Checks one record. Returns whether it is in use.
+    fn check(&mut self, index: u32, record: &Record) -> bool {
+        let (state, generation) = record.now();
+        self.ledger.note_state(index, record, state);
+        let handle = Handle { index, generation };
+        match state {
+            State::Free => self.free(index, record),
+            // The process that made this step is slow, was killed, or could not reach the pool.
+            State::Ending => self.finish(handle, record),
+            State::Client => self.client(handle, record),
+            State::Claim if self.watches.age(handle, CLAIMED) < STUCK_NANOS => {}
+            _ => self.job(handle, record),
+        }
+        self.out |= !matches!(record.state(), State::Free | State::Client);
+        state != State::Free
     }
 
     /// Takes tokens from the pool for borrowed jobs that compute. If jobs lack slots, also takes that many for borrowed
@@ -69,13 +100,33 @@ impl Guard<'_> {
         true
     }
 
-    /// A client settles its slot itself; this is for clients that died before they did.
-    fn settle_needy(&mut self) {
-        for (client, needy) in (0u32..).zip(self.needy.iter_mut()) {
-            if core::mem::take(needy) {
+    /// A client settles its slot itself, and its jobs wake each other; this is for processes that died before they did.
+    fn see_to_clients(&mut self) {
+        let mut waits = false;
+        for (client, _) in self.ledger.not_waiting().filter(|(_, r)| r.state() == State::Client) {
+            let needs = self.needy.get_mut(client as usize).is_some_and(core::mem::take);
+            let first = self.ledger.first_waiting(client);
+            if needs || first.is_some() {
                 self.ledger.settle(client, &self.pool);
             }
+            if let Some(first) = first {
+                self.see_to_reader(client, first);
+                waits = true;
+            }
         }
+        let is_untaken = waits && self.held >= 0 && sys::level(self.held).unwrap_or(0) > 0;
+        self.untaken = if is_untaken { self.untaken.saturating_add(1) } else { 0 };
+    }
+
+    /// Sees to it that the first waiting job of a client reads the pool.
+    fn see_to_reader(&mut self, client: u32, first: Handle) {
+        let Some(record) = self.ledger.get(first) else { return };
+        self.job(first, record);
+        if self.ledger.too_loaded() {
+            return;
+        }
+        let is_stuck = self.untaken >= UNTAKEN && self.ledger.is_reader_stopped(client);
+        self.ledger.call_reader(client, is_stuck);
     }
 
     fn free(&mut self, index: u32, record: &Record) {
@@ -85,6 +136,7 @@ impl Guard<'_> {
         if let Some(client) = client.filter(|client| self.is_dead_client(*client)) {
             record.release(client);
         }
+        self.ledger.vacate(index);
     }
 
     fn finish(&mut self, h: Handle, record: &Record) {
@@ -100,7 +152,7 @@ impl Guard<'_> {
 
     fn client(&mut self, h: Handle, record: &Record) {
         let pid = record.pid.load(Acquire);
-        if self.watches.is_dead(h, record, pid) || self.nameless && !self.has_ledger(pid) {
+        if self.watches.is_dead(h, record, pid, false) || self.nameless && !self.has_ledger(pid) {
             let _ = record.implicit.compare_exchange(UNRECORDED, 0, AcqRel, Acquire);
             if !self.has_records(h.index) {
                 self.ledger.free(h);
@@ -130,7 +182,7 @@ impl Guard<'_> {
         match client.now() {
             (State::Client, generation) => {
                 let pid = client.pid.load(Acquire);
-                self.watches.is_dead(Handle { index, generation }, client, pid)
+                self.watches.is_dead(Handle { index, generation }, client, pid, false)
             }
             _ => true,
         }
@@ -140,8 +192,11 @@ impl Guard<'_> {
         let pid = record.pid.load(Acquire);
         // No pid yet: the process is being made, unless its client died doing so.
         let unborn = pid <= 0;
-        let gone =
-            if unborn { self.client_is_dead(record) } else { self.watches.is_dead(h, record, pid) };
+        let waits = record.state() == State::Waiting;
+        let gone = match unborn {
+            true => self.client_is_dead(record),
+            false => self.watches.is_dead(h, record, pid, waits),
+        };
         if gone {
             // The guard also gives back tokens of jobs that a living host has not reaped yet; these are not reported.
             let is_of_dead = record.has_token(h.generation) && self.client_is_dead(record);

@@ -37,6 +37,10 @@ pub(crate) struct Guard<'a> {
     pub(super) watchdog: Watchdog,
     /// Per client index: whether the client has a job that may need its implicit slot.
     pub(super) needy: &'static mut [bool; RECORDS],
+    /// How many rounds there were.
+    pub(super) rounds: u32,
+    /// Rounds in a row in which there was a token in the pool while jobs waited.
+    pub(super) untaken: u32,
     /// The ledger does not belong to the process that started this one. It may have been made just now, without its
     /// guard yet.
     pub(super) adopted: bool,

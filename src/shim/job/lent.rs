@@ -54,11 +54,11 @@ pub fn is_job(job: Handle) {
 }
 
 fn set(ledger: &Ledger, job: Handle) {
-    let Some(record) = ledger.record(job.index) else { return };
+    let Some(record) = ledger.own_record(job) else { return };
     JOB.store(job.pack(), Relaxed);
     LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
     // Release: whoever sees the word sees the rest.
-    WORD.store((&raw const record.home).cast_mut(), Release);
+    WORD.store((&raw const record.note).cast_mut(), Release);
 }
 
 /// Makes a call in which this process may sleep.

@@ -151,9 +151,9 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     if client.keeper().is_open(client.ledger(), STATE.pid()) {
         guard(client, job);
     }
-    let now = client.start_now(job, &STATE.jobs, || guard_token(client, job)).or_else(|| {
+    let now = client.start_now(job, || guard_token(client, job)).or_else(|| {
         client.sweep(&STATE.jobs);
-        client.start_now(job, &STATE.jobs, || ())
+        client.start_now(job, || ())
     });
     let state = now.or_else(|| match gate {
         Gate::Child => None,
@@ -258,7 +258,7 @@ pub fn await_opened(ticket: Ticket) {
     let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return };
     let is_awaited = || {
         let record = client.ledger().get(job)?;
-        (record.home.load(Acquire) != OPENED).then_some(&record.home)
+        (record.note.load(Acquire) != OPENED).then_some(&record.note)
     };
     // A signal may end a wait early.
     for _ in 0..4 {

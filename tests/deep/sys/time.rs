@@ -27,14 +27,21 @@ pub unsafe fn sigaction(_: c_int, new: &Action) -> Result<Action> {
     Ok(Action::IGNORE)
 }
 
+/// There is one signal.
 pub const fn sigset(_: c_int) -> u64 {
-    0
+    1
 }
 
-/// No signal is ever blocked.
-pub fn sigmask(_: c_int, _: u64) -> Result<u64> {
+pub fn sigmask(how: c_int, set: u64) -> Result<u64> {
     enter();
-    Ok(0)
+    let before = kernel::is_blocked();
+    match how {
+        libc::SIG_BLOCK => kernel::block(before || set & 1 != 0),
+        libc::SIG_UNBLOCK => kernel::block(before && set & 1 == 0),
+        _ => kernel::block(set & 1 != 0),
+    }
+    kernel::deliver();
+    Ok(before.into())
 }
 
 pub fn without_signals<T>(write: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -52,8 +52,8 @@ pub fn broken_ledger(data: &[u8]) {
 }
 
 fn is_full(record: &[u8], at: usize) -> bool {
-    let word = record.get(at..at + 4).and_then(|b| b.try_into().ok());
-    word.is_some_and(|word| Token(u32::from_le_bytes(word)).byte().is_some())
+    let word = record.get(at..at + 8).and_then(|b| b.try_into().ok());
+    word.is_some_and(|word| Token(u64::from_le_bytes(word)).byte().is_some())
 }
 
 fn write(memory: &Memory, at: usize, bytes: &[u8]) {

@@ -66,7 +66,7 @@ struct Job {
 struct Host {
     pid: i32,
     client: Box<MaybeUninit<Client>>,
-    table: Jobs,
+    table: Box<Jobs>,
     jobs: RefCell<Vec<Job>>,
 }
 
@@ -88,7 +88,7 @@ impl Host {
             trace: &|_| (),
         };
         kernel::run_as(pid, || Client::init(&mut client, &setup).map(drop))?.ok()?;
-        Some(Self { pid, client, table: Jobs::new(), jobs: RefCell::default() })
+        Some(Self { pid, client, table: no_jobs(), jobs: RefCell::default() })
     }
 
     fn client(&self) -> &Client {
@@ -114,6 +114,12 @@ pub struct World {
 pub fn time_passes(millis: u64) {
     kernel(|k| k.clock += millis.max(300) * 1_000_000);
     turns::pause();
+}
+
+/// An empty table: it is too large for the stack.
+fn no_jobs() -> Box<Jobs> {
+    // SAFETY: the size is not zero, and zeros are an empty table.
+    unsafe { Box::from_raw(std::alloc::alloc_zeroed(std::alloc::Layout::new::<Jobs>()).cast()) }
 }
 
 /// The helper, until it execs the job.
@@ -246,10 +252,10 @@ impl World {
         self.in_host(host, |h| {
             let c = h.client();
             let Some(handle) = c.claim() else { return };
-            let mut state = c.start_now(handle, &h.table, || self.ensure_guard());
+            let mut state = c.start_now(handle, || self.ensure_guard());
             if state.is_none() {
                 c.sweep(&h.table);
-                state = c.start_now(handle, &h.table, || ());
+                state = c.start_now(handle, || ());
             }
             if state.is_none() {
                 self.ensure_guard();
@@ -408,8 +414,9 @@ impl World {
     /// A token cannot be told from one that was forged, byte for byte. So each place for one is broken
     /// once, and not where the kernel itself may write now.
     pub fn break_byte(&self, at: usize, mask: u8) {
-        let place = at & !3;
-        let is_place = PLACES.contains(&(place % size_of::<Record>()));
+        let place = at & !7;
+        let in_records = place.wrapping_sub(size_of::<Header>());
+        let is_place = PLACES.contains(&(in_records % size_of::<Record>()));
         if at >= size_of::<Header>() && is_place {
             let address = self.memory.address().wrapping_add(place).cast();
             // SAFETY: a place for a token in the ledger.

@@ -1,0 +1,212 @@
+//! The held jobs of a client, in the order in which they were made. One of them reads the pool, the first that waits: so
+//! a token wakes one process of a client, and a client with many held jobs has no more readers than one with few.
+//!
+//! Each record names the job that was held next ([`Record::next`]), and the client's record the first and the last one. A
+//! job that starts or ends out of turn stays in that chain until its record is used again; then the chain is broken, as it
+//! is where a process was killed between two steps. Whoever meets a broken chain searches all jobs: the states alone tell
+//! which jobs are held, the chain is only a quick way to the first of them.
+//!
+//! A job that waits checks for itself now and then whether it is its turn, and the guard looks each round whether a client
+//! with waiting jobs has a reader.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+
+use crate::proc;
+use crate::slots::State;
+use crate::sync::fence;
+
+use super::access::Ledger;
+use super::handle::{Handle, RECORDS};
+use super::record::Record;
+
+/// After so many links a search of all jobs is quicker.
+const LINKS: usize = 64;
+
+/// What follows a job in the chain.
+enum Follows<'a> {
+    /// This held job.
+    Job(Handle, State, &'a Record),
+    /// No held job.
+    None,
+    /// The chain is broken.
+    Unknown,
+}
+
+impl Ledger {
+    fn held_job(&self, client: u32, word: u64) -> Option<(Handle, State, &Record)> {
+        let h = Handle::unpack(word)?;
+        let record = self.record(h.index)?;
+        let (state, generation) = record.now();
+        let is_it = generation == h.generation && state.is_held();
+        (is_it && record.client.load(Relaxed) == client).then_some((h, state, record))
+    }
+
+    /// The held job that follows `job`.
+    fn follows(&self, client: u32, job: u64) -> Follows<'_> {
+        let Some(owner) = self.record(client) else { return Follows::None };
+        let mut at = job;
+        for _ in 0..LINKS {
+            let Some(h) = Handle::unpack(at) else { break };
+            let Some(next) = self.get(h).map(|r| r.next.load(SeqCst)) else { break };
+            // The record may have been used again before `next` was read.
+            if self.get(h).is_none() {
+                break;
+            }
+            if next == 0 {
+                return if owner.last.load(SeqCst) == at {
+                    Follows::None
+                } else {
+                    Follows::Unknown
+                };
+            }
+            if let Some((h, state, record)) = self.held_job(client, next) {
+                return Follows::Job(h, state, record);
+            }
+            at = next;
+        }
+        Follows::Unknown
+    }
+
+    /// Searches all jobs for the held job of a client that was made first, of those for which `is` holds.
+    #[inline(never)]
+    fn search(&self, client: u32, is: impl Fn(State) -> bool) -> Option<Handle> {
+        self.jobs_of(client)
+            .filter(|(_, state, _)| state.is_held() && is(*state))
+            .min_by_key(|(h, _, r)| (r.since.load(Relaxed), h.index))
+            .map(|(h, ..)| h)
+    }
+
+    /// The held job of a client that was made first.
+    pub fn first_held(&self, client: u32) -> Option<Handle> {
+        let owner = self.record(client)?;
+        // A job that begins to wait looks whether another one does; one that waits no more looks for the next one. The
+        // fence: one of the two sees the other.
+        fence(SeqCst);
+        // Each round finds the job, or loses to a process that made progress.
+        for _ in 0..RECORDS {
+            let seen = owner.first.load(SeqCst);
+            if let Some((h, ..)) = self.held_job(client, seen) {
+                return Some(h);
+            }
+            let last = owner.last.load(SeqCst);
+            let next = match self.follows(client, seen) {
+                Follows::Job(h, ..) => Some(h),
+                Follows::None => None,
+                // The usual case: none was held, or the only one is.
+                Follows::Unknown if seen == 0 && self.held_job(client, last).is_none() => None,
+                Follows::Unknown => self.search(client, |_| true),
+            };
+            let to = next.map_or(0, Handle::pack);
+            if to == seen {
+                return None;
+            }
+            // SeqCst: a client that queues a job up sets `last` before it looks at `first`; here it is the other way.
+            let set = owner.first.compare_exchange(seen, to, SeqCst, SeqCst).is_ok();
+            if set && to == 0 && owner.last.load(SeqCst) == last {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The job of a client that reads the pool: the first one that waits.
+    pub fn first_waiting(&self, client: u32) -> Option<Handle> {
+        let first = self.first_held(client)?;
+        let (_, mut state, mut record) = self.held_job(client, first.pack())?;
+        let mut at = first;
+        for _ in 0..LINKS {
+            if state == State::Waiting {
+                return Some(at);
+            }
+            match self.follows(client, at.pack()) {
+                Follows::Job(h, s, r) => (at, state, record) = (h, s, r),
+                Follows::None => return None,
+                Follows::Unknown => break,
+            }
+        }
+        let _ = record;
+        self.search(client, |state| state == State::Waiting)
+    }
+
+    /// Returns whether this waiting job reads the pool. `ask`: also if those before it are stopped (SIGSTOP).
+    pub fn is_turn_of(&self, job: Handle, client: u32, ask: bool) -> bool {
+        let Some(first) = self.first_waiting(client) else { return true };
+        if first == job {
+            return true;
+        }
+        ask && self.is_stopped(first)
+    }
+
+    /// The held job of the same client that was made before this one, if there is one.
+    pub(super) fn older(&self, record: &Record, job: Handle) -> Option<Handle> {
+        let first = self.first_held(record.client.load(Relaxed))?;
+        let age = |h: Handle, r: &Record| (r.since.load(Relaxed), h.index);
+        let is_older = |h: &Handle| self.get(*h).is_some_and(|r| age(*h, r) < age(job, record));
+        Some(first).filter(|h| *h != job).filter(is_older)
+    }
+
+    /// Called after a step to or from a state in which a job is held.
+    pub(super) fn queued(&self, h: Handle, record: &Record, to: State) {
+        match to {
+            State::Held => self.queue_up(h, record),
+            State::Waiting => self.header.used.wait(h.index, true),
+            _ => {
+                self.header.used.wait(h.index, false);
+                self.leave_queue(h, record);
+            }
+        }
+    }
+
+    /// A job is held.
+    #[inline(never)]
+    fn queue_up(&self, h: Handle, record: &Record) {
+        let client = record.client.load(Relaxed);
+        let Some(owner) = self.record(client) else { return };
+        let before = owner.last.swap(h.pack(), SeqCst);
+        if let Some(before) = Handle::unpack(before).and_then(|before| self.get(before)) {
+            let _ = before.next.compare_exchange(0, h.pack(), SeqCst, Relaxed);
+        }
+        if owner.first.compare_exchange(0, h.pack(), SeqCst, SeqCst).is_err() {
+            self.first_held(client);
+        }
+    }
+
+    /// A held job has started or ended: the next one reads the pool.
+    #[inline(never)]
+    fn leave_queue(&self, h: Handle, record: &Record) {
+        let client = record.client.load(Relaxed);
+        let Some(owner) = self.record(client) else { return };
+        let first = owner.first.load(SeqCst);
+        if first == h.pack() {
+            self.first_held(client);
+        } else if let Some((_, _, first)) = self.held_job(client, first) {
+            // It was the second one: the chain need not lead through it any more.
+            let _ =
+                first.next.compare_exchange(h.pack(), record.next.load(SeqCst), SeqCst, Relaxed);
+        }
+        self.call_reader(client, false);
+    }
+
+    /// Wakes the job of a client whose turn it is to read the pool, unless it reads. `next`: wakes the one behind it.
+    pub fn call_reader(&self, client: u32, next: bool) {
+        let Some(first) = self.first_waiting(client) else { return };
+        let called = match self.follows(client, first.pack()) {
+            Follows::Job(behind, ..) if next => behind,
+            _ => first,
+        };
+        if let Some(record) = self.get(called).filter(|r| !r.landing.is_reading(called.generation))
+        {
+            record.wake();
+        }
+    }
+
+    /// Returns whether the job of a client that reads the pool is stopped (SIGSTOP).
+    pub fn is_reader_stopped(&self, client: u32) -> bool {
+        self.first_waiting(client).is_some_and(|first| self.is_stopped(first))
+    }
+
+    fn is_stopped(&self, job: Handle) -> bool {
+        let pid = self.get(job).map_or(0, |r| r.pid.load(Acquire));
+        proc::stat(pid).is_some_and(|s| s.is_stopped())
+    }
+}
