@@ -36,6 +36,7 @@ mod proof;
 mod python;
 mod rooms;
 mod run;
+mod scale;
 mod security;
 mod see;
 mod settings;
@@ -104,7 +105,7 @@ fn ignore_nothing() {
 }
 
 /// In the order in which they start: first what takes long, so that it is not the last to end.
-fn with_real_programs() -> [Vec<Test>; 43] {
+fn with_real_programs() -> [Vec<Test>; 44] {
     [
         docs::tests(),
         suites::tests(),
@@ -117,6 +118,7 @@ fn with_real_programs() -> [Vec<Test>; 43] {
         libjobserver_examples::tests(),
         libjobserver::tests(),
         soak::tests(),
+        scale::tests(),
         see::tests(),
         table::tests(),
         security::tests(),

@@ -342,6 +342,11 @@ pub fn each_word(path: &Path, f: impl FnMut(&[u8])) {
 /// Calls `f` with each part of a file that ends in the byte `end`; a part of more than `N` bytes is cut off. Returns
 /// false if the file cannot be opened.
 pub fn each_part<const N: usize>(path: &Path, end: u8, mut f: impl FnMut(&[u8])) -> bool {
+    parts::<N>(path, end, &mut f)
+}
+
+#[inline(never)]
+fn parts<const N: usize>(path: &Path, end: u8, f: &mut dyn FnMut(&[u8])) -> bool {
     let Ok(fd) = sys::open(path.c(), libc::O_RDONLY, 0) else { return false };
     let (mut word, mut buf): (Text<N>, _) = (Text::default(), [0u8; 512]);
     while let Ok(n @ 1..) = sys::read(fd, &mut buf) {

@@ -41,6 +41,7 @@ pub enum State {
 }
 
 impl State {
+    /// By their numbers.
     const ALL: [Self; 10] = [
         Self::Free,
         Self::Claim,
@@ -110,7 +111,7 @@ pub struct Word(pub u64);
 impl Word {
     /// The state. Returns None if the shared memory holds an invalid value.
     pub fn state(self) -> Option<State> {
-        State::ALL.iter().copied().find(|s| *s as u64 == self.0 & 0xff)
+        State::ALL.get((self.0 & 0xff) as usize).copied()
     }
 
     /// How often the record has been used.
@@ -255,6 +256,14 @@ pub fn next(jobs: impl Iterator<Item = View>) -> Next {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn states_have_their_numbers() {
+        for (number, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, number);
+            assert_eq!(Word(number as u64).state(), Some(state));
+        }
+    }
 
     #[test]
     fn words_keep_state_and_generation_apart() {

@@ -103,8 +103,13 @@ fn stop_looking() {
 /// `inputs` are descriptors for the pipeline rule: a job starts when one of them is a sibling's pipe with data in it.
 /// `guard` starts a guard, if there was one and it has been killed.
 pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &dyn Fn()) -> State {
-    let Some(record) = ledger.get(job) else { return State::Overdraft };
     space::enter(ledger.header.space());
+    let job = match job.lacks_record() {
+        Some(client) => ledger.claim_later(client, sys::getpid()),
+        None => Some(job),
+    };
+    let with_record = |job: Handle| Some((job, ledger.get(job)?));
+    let Some((job, record)) = job.and_then(with_record) else { return State::Overdraft };
     ledger.note_process(job, sys::getpid());
     if !record.state().is_held() {
         // It has a slot already.

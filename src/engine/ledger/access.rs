@@ -18,6 +18,7 @@ const _: () = assert!(size_of::<Record>() == 192 && size_of::<Header>().is_multi
 
 impl Ledger {
     /// Returns the record at this index. Returns None for record 0 and for a record without memory.
+    #[inline(never)]
     pub fn record(&self, index: u32) -> Option<&Record> {
         // Relaxed: who knows of a record knows of its memory.
         let room = self.header.used.room.load(Relaxed);
@@ -31,6 +32,7 @@ impl Ledger {
     }
 
     /// Returns the record of a handle. Returns None if the record has another generation by now.
+    #[inline(never)]
     pub fn get(&self, h: Handle) -> Option<&Record> {
         self.record(h.index).filter(|r| r.now().1 == h.generation)
     }

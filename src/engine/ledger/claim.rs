@@ -12,6 +12,12 @@ use super::handle::Handle;
 use super::header::OPEN;
 use super::record::Record;
 
+/// How many of the last records are for clients only.
+const FOR_CLIENTS: u32 = 64;
+
+/// How often a job that waits for a record looks for itself, in ms.
+const FREED_MILLIS: u32 = 2000;
+
 impl Ledger {
     /// Claims a free record for a job. `path` is the ledger's path. Returns None if the table is full.
     pub fn claim(&self, client: u32, path: &CStr) -> Option<Handle> {
@@ -23,10 +29,44 @@ impl Ledger {
         loop {
             // Relaxed: it only grows.
             let room = self.header.used.room.load(Relaxed);
-            let found = self.header.used.find_free(|index| self.claim_at(index, client, pid));
+            // Clients may have the last records: a process that is no client cannot hold its jobs.
+            let least = if client == 0 { 0 } else { FOR_CLIENTS };
+            let found = self
+                .header
+                .used
+                .find_free(room.saturating_sub(least), |index| self.claim_at(index, client, pid));
             if found.is_some() || !self.grow(room, path) {
                 return found;
             }
+        }
+    }
+
+    /// Claims a record for a job that could not have one before, when one becomes free. `pid` is that of the job's
+    /// process. Returns None if the client has ended.
+    pub fn claim_later(&self, client: u32, pid: i32) -> Option<Handle> {
+        let header = &self.header;
+        let is_there = || self.record(client).is_some_and(|r| r.state() == State::Client);
+        while is_there() {
+            header.starved.store(1, SeqCst);
+            let seen = header.freed.load(SeqCst);
+            if let Some(h) = self.claim(client, c"") {
+                self.note_process(h, pid);
+                self.step(h, State::Held);
+                // There may be room for one more.
+                self.tell_freed();
+                return Some(h);
+            }
+            let _ = sys::wait_word(&header.freed, seen, FREED_MILLIS);
+        }
+        None
+    }
+
+    /// A record has become free: wakes a job that waits for one.
+    pub(super) fn tell_freed(&self) {
+        let header = &self.header;
+        if header.starved.load(SeqCst) != 0 {
+            header.freed.fetch_add(1, SeqCst);
+            sys::wake_one(&header.freed);
         }
     }
 

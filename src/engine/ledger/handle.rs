@@ -15,6 +15,17 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// A job of a client for which there is no record: the ledger is full. Its process waits until it has one
+    /// ([`crate::hold`]). No record has this handle, so that steps of the job change nothing.
+    pub fn without_record(client: u32) -> Self {
+        Self { index: 0, generation: client.into() }
+    }
+
+    /// The client of a job [without record](Self::without_record).
+    pub fn lacks_record(self) -> Option<u32> {
+        (self.index == 0).then_some(self.generation as u32)
+    }
+
     /// Packs the handle into one word, never 0.
     pub fn pack(self) -> u64 {
         self.generation.wrapping_shl(INDEX_BITS) | u64::from(self.index)

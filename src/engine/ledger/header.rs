@@ -67,6 +67,9 @@ pub struct Header {
     pub rounds: AtomicU32,
     /// Slots whose jobs slept at the guard's last check and that no job has taken since.
     pub spare: AtomicU32,
+    /// Not 0: there was a job that waits for a record; and how often a record has become free since then.
+    pub(super) starved: AtomicU32,
+    pub(super) freed: AtomicU32,
     /// The session id of the build for which the pool was made; 0 if that build is outside of this PID namespace.
     pub session: AtomicI32,
     /// Not 0: that build has ended. Only its daemons are left, and the guard keeps the pool for them.

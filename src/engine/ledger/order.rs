@@ -33,6 +33,7 @@ enum Follows<'a> {
 }
 
 impl Ledger {
+    #[inline(never)]
     fn held_job(&self, client: u32, word: u64) -> Option<(Handle, State, &Record)> {
         let h = Handle::unpack(word)?;
         let record = self.record(h.index)?;
@@ -42,6 +43,7 @@ impl Ledger {
     }
 
     /// The held job that follows `job`.
+    #[inline(never)]
     fn follows(&self, client: u32, job: u64) -> Follows<'_> {
         let Some(owner) = self.record(client) else { return Follows::None };
         let mut at = job;
@@ -77,6 +79,7 @@ impl Ledger {
     }
 
     /// The held job of a client that was made first.
+    #[inline(never)]
     pub fn first_held(&self, client: u32) -> Option<Handle> {
         let owner = self.record(client)?;
         // A job that begins to wait looks whether another one does; one that waits no more looks for the next one. The
@@ -110,6 +113,7 @@ impl Ledger {
     }
 
     /// The job of a client that reads the pool: the first one that waits.
+    #[inline(never)]
     pub fn first_waiting(&self, client: u32) -> Option<Handle> {
         let first = self.first_held(client)?;
         let (_, mut state, mut record) = self.held_job(client, first.pack())?;

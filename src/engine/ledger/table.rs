@@ -105,6 +105,7 @@ impl Ledger {
         if record.reserve(0).is_some() {
             self.header.used.clear(index);
             record.release(0);
+            self.tell_freed();
         }
     }
 

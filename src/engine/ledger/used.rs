@@ -74,9 +74,9 @@ impl Used {
         let _ = if waits { word.fetch_or(bit, Relaxed) } else { word.fetch_and(!bit, Relaxed) };
     }
 
-    /// Looks at records that may be free, until one is found for which `f` returns Some.
-    pub(super) fn find_free<R>(&self, f: impl Fn(u32) -> Option<R>) -> Option<R> {
-        let (room, start) = (self.room.load(Relaxed), self.hint.load(Relaxed) as usize);
+    /// Looks at records below `room` that may be free, until one is found for which `f` returns Some.
+    pub(super) fn find_free<R>(&self, room: u32, f: impl Fn(u32) -> Option<R>) -> Option<R> {
+        let start = self.hint.load(Relaxed) as usize;
         let words = (room.div_ceil(BITS) as usize).min(WORDS);
         for at in (start..words).chain(0..start.min(words)) {
             // Record 0 means "none", and is skipped.

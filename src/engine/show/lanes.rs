@@ -106,9 +106,9 @@ impl Shown {
 pub struct Lanes {
     /// The most lanes of each kind that were in use at once.
     high: [AtomicU32; 3],
-    slots: [AtomicU64; 512],
-    overdrafts: [AtomicU64; 64],
-    waits: [AtomicU64; 256],
+    slots: [AtomicU64; 4000],
+    overdrafts: [AtomicU64; 256],
+    waits: [AtomicU64; 1024],
 }
 
 impl Lanes {

@@ -56,6 +56,12 @@ pub fn wake_word(word: &AtomicU32) {
     let _ = unsafe { call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
+/// Wakes one thread that sleeps in [`wait_word`].
+pub fn wake_one(word: &AtomicU32) {
+    // SAFETY: the word is an address only.
+    let _ = unsafe { call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1i32) };
+}
+
 /// munmap(2).
 ///
 /// # Safety

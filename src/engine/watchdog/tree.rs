@@ -4,7 +4,7 @@ use crate::proc;
 use crate::text::number;
 
 /// The most processes in a set.
-const MOST: usize = 4096;
+const MOST: usize = 65_536;
 /// Twice as many places, so that searches are short. A power of two.
 const PLACES: usize = 2 * MOST;
 
@@ -122,8 +122,8 @@ mod tests {
     use std::process::{Command, Stdio};
 
     fn empty() -> Box<Tree> {
-        // SAFETY: zeros are an empty one.
-        unsafe { Box::new(std::mem::zeroed()) }
+        // SAFETY: zeros are an empty tree.
+        unsafe { Box::<Tree>::new_zeroed().assume_init() }
     }
 
     #[test]

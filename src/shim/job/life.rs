@@ -61,8 +61,14 @@ fn begin_recorded() -> Ticket {
         return Ticket::Pass;
     };
     let Some(job) = client.claim() else {
-        STATE.warn(b"the ledger is full; this process is not gated");
-        return Ticket::Pass;
+        let me = client.known();
+        if me == 0 {
+            STATE.warn(b"the ledger is full; this process is not gated");
+            return Ticket::Pass;
+        }
+        let job = Handle::without_record(me);
+        guard(client, job);
+        return Ticket::Held(job);
     };
     slot(client, job, settings::gate_mode())
 }
