@@ -6,9 +6,11 @@ scripts/bench sets what is needed: BENCH (a folder of our own, in which spawn an
 
 import glob
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -351,6 +353,87 @@ def share(times):
     goal(one[2] / after[2], 1.1, "the memory of one build")
 
 
+# Starts jobs until so many are held, and says at each of these numbers what one of the next fifty starts costs itself.
+HOLDER = """import os, resource, signal, sys
+argv = ["/bin/sleep", "1000"]
+pids = []
+def own():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+def start(count):
+    before = own()
+    pids.extend(os.posix_spawn(argv[0], argv, os.environ) for _ in range(count))
+    return (own() - before) / count * 1e6
+for held in map(int, sys.argv[1:]):
+    start(max(0, held - len(pids)))
+    print(start(50), flush=True)
+sys.stdin.read()
+for pid in pids:
+    os.kill(pid, signal.SIGKILL)
+for pid in pids:
+    os.waitpid(pid, 0)
+"""
+
+
+def ticks_of(pids):
+    """Processor time of these processes so far, in s."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat") as f:
+            fields = f.read().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def scale(times):
+    """One host with thousands of held jobs: what a start costs it, and what it costs that they wait."""
+    counts = [0, 100, 1000] + ([10000] if times > 1 else [4000])
+    print("scale: jobs held by one host on two slots; its own processor time for one more, us; medians")
+    rows, guards, held = [], [], []
+    for _ in range(3 * times):
+        with Pool(2) as pool:
+            runtime = tempfile.mkdtemp()
+            env = pool.env(True, JSSHIM_COUNT="processes", JSSHIM_GATE="child", JSSHIM_DIR=runtime)
+            argv = [sys.executable, "-c", HOLDER, *map(str, counts)]
+            # A pipe as standard input: that of a build in CI.
+            process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            rows.append([float(process.stdout.readline()) for _ in counts])
+            waiting = subprocess.run(["pgrep", "-P", str(process.pid), "jsshim-helper"], stdout=subprocess.PIPE, text=True).stdout.split()
+            guard = subprocess.run(["pgrep", "-f", f"^jsshim-helper guard {runtime}/"], stdout=subprocess.PIPE, text=True).stdout.split()
+            before = ticks_of(waiting), ticks_of(guard)
+            time.sleep(10)
+            held.append((ticks_of(waiting) - before[0]) / 10)
+            guards.append((ticks_of(guard) - before[1]) / 10)
+            process.stdin.close()
+            process.wait()
+        shutil.rmtree(runtime)
+    medians = [statistics.median(column) for column in zip(*rows)]
+    for count, micros in zip(counts, medians):
+        print(f"    {count:>6} held  {micros:8.0f} us")
+    print(f"    nothing moves: all held jobs use {statistics.median(held) * 100:.1f} % of a processor, the guard {statistics.median(guards) * 100:.1f} %")
+    goal(max(medians) / medians[0], 1.3, "a start costs the same within 1.3 times")
+    goal(statistics.median(held), 0.03, "held jobs at most 3 % of a processor")
+    goal(statistics.median(guards), 0.01, "the guard at most 1 %")
+
+
+def sharing(times):
+    """A build that wants 64 jobs at once beside one that wants 4, on four slots."""
+    shares = []
+    for _ in range(3 * times):
+        log = f"{BENCH}/log"
+        open(log, "w").close()
+        with Pool(5) as pool:
+            hosts = [host(pool, True, 0, width, 20000, seconds=10, log=log) for width in (64, 4)]
+            for one in hosts:
+                figures(one)
+        jobs = jobs_of(log)
+        counts = [sum(1 for j in jobs if j[0] == h.pid) for h in hosts]
+        shares.append(counts[1] / sum(counts))
+    share = statistics.median(shares)
+    print(f"sharing: 64 and 4 jobs of 20 ms wanted at once, four tokens: the narrow build has {share * 100:.0f} % of the jobs; median of {3 * times}")
+    goal(abs(share - 0.5) / 0.5, 0.15, "each within 15 % of half")
+
+
 if __name__ == "__main__":
-    tables = {f.__name__: f for f in (handover, crowd, growth, slots, fairness, memory, peer, share)}
+    tables = {f.__name__: f for f in (handover, crowd, growth, slots, fairness, memory, peer, share, scale, sharing)}
     tables[sys.argv[1]](int(sys.argv[2]))
