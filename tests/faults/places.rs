@@ -146,33 +146,3 @@ fn no_more_processes() {
         .check(|o| assert!(o.text().contains("Resource temporarily unavailable"), "{}", o.text()))
         .both();
 }
-
-/// Every record that is not in use becomes that of a client, which is the host: as after very many jobs.
-const FILL: &str = r#"
-import glob, mmap, os, struct, sys, time
-found = glob.glob(os.environ['JSSHIM_DIR'] + '/*.ledger')
-if found:
-    with open(found[0], 'r+b') as file:
-        shared = mmap.mmap(file.fileno(), 0)
-    for i in range(1, 4096):
-        word, = struct.unpack_from('=I', shared, 4096 + 64 * i)
-        if word & 0xff == 0:
-            struct.pack_into('=i', shared, 4096 + 64 * i + 12, os.getppid())
-            struct.pack_into('=I', shared, 4096 + 64 * i, word | 2)
-    struct.pack_into('=I', shared, 20, 4095)
-"#;
-
-/// The table of jobs is full: what comes then is not gated, and the host says so once.
-fn full_table() {
-    let script =
-        "$JOB -s 400 -i a & $JOB -s 400 -i b & sleep 0.1; env -u LD_PRELOAD python3 fill.py\n\
-                  for i in 1 2 3 4; do $JOB -s 10 -i $i & done; wait; exit 5";
-    Run::new(&["bash", "-c", script])
-        .pool(Kind::Fifo, 3)
-        .file("fill.py", FILL)
-        .may_overdraw()
-        .may_warn(0..=1)
-        .check(|o| assert_eq!(o.status.code(), Some(5)))
-        .check(|o| assert!(o.stderr.is_empty() || o.stderr.contains("full"), "{}", o.stderr))
-        .both();
-}
