@@ -98,7 +98,7 @@ left
 "#;
 
 pub fn tests() -> Vec<Test> {
-    let mut list = crate::tests![no_more_processes, full_table];
+    let mut list = crate::tests![no_more_processes];
     for place in PLACES {
         let name = format!("faults::places::{}", place.0);
         list.push(crate::test(&name, move || meets(place)));
