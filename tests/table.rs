@@ -38,14 +38,17 @@ const CONDITIONS: [&str; 16] = [
     "reaping",
 ];
 
-/// The slot of the row's child: which other children the host has, the size of the pool, `JSSHIM_GATE`.
-const SLOTS: [(&str, &str, usize, &str); 6] = [
-    ("the only job", "alone", 3, "auto"),
-    ("the only job, later", "joined", 3, "auto"),
-    ("a token", "other", 3, "auto"),
-    ("none, the parent waits", "other", 1, "auto"),
-    ("none, the child is held", "other", 1, "child"),
-    ("none, beside a thread", "threaded", 1, "auto"),
+/// The slot of the row's child: which other children the host has, the size of the pool, `JSSHIM_GATE`, `JSSHIM_WAIT`.
+type Slot = (&'static str, &'static str, usize, &'static str, &'static str);
+
+const SLOTS: [Slot; 7] = [
+    ("the only job", "alone", 3, "auto", ""),
+    ("the only job, later", "joined", 3, "auto", ""),
+    ("a token", "other", 3, "auto", ""),
+    ("none, the parent waits", "other", 1, "auto", "pidfd"),
+    ("none, the parent waits by a self-pipe", "other", 1, "auto", "selfpipe"),
+    ("none, the child is held", "other", 1, "child", ""),
+    ("none, beside a thread", "threaded", 1, "auto", ""),
 ];
 
 /// One thing that is not as without the library. `docs/LIMITS.md` quotes these.
@@ -202,8 +205,8 @@ fn table(args: &[&str]) -> Run {
     Run::new(&[&[program.as_str()], args].concat()).env("TABLE_OLD", &old)
 }
 
-fn compare(condition: &str, (slot, others, pool, gate): &(&str, &str, usize, &str)) {
-    let run = table(&[condition, others]).env("JSSHIM_GATE", gate);
+fn compare(condition: &str, (slot, others, pool, gate, wait): &Slot) {
+    let run = table(&[condition, others]).env("JSSHIM_GATE", gate).env("JSSHIM_WAIT", wait);
     let run = run.pool(Kind::NonBlocking, *pool).any_peak();
     let plain = run.run(false);
     assert!(plain.status.success(), "{:?}\n{}", plain.status, plain.stderr);
@@ -287,8 +290,11 @@ fn only<'a>(a: &'a [String], b: &[String]) -> Vec<&'a String> {
     a.iter().filter(missing).collect()
 }
 
-fn gated(args: &[&str], gate: &str) {
-    let run = || table(args).pool(Kind::Fifo, 2).env("JSSHIM_GATE", gate).may_idle();
+fn gated(args: &[&str], gate: &str, wait: &str) {
+    let run = || {
+        let run = table(args).env("JSSHIM_GATE", gate).env("JSSHIM_WAIT", wait);
+        run.pool(Kind::Fifo, 2).may_idle()
+    };
     if !run().run(false).text().contains("absent") {
         run().both();
     }
@@ -302,11 +308,12 @@ fn every_door_takes_a_slot() {
         let threads = door.strip_suffix(" in threads");
         let args = ["gates", threads.unwrap_or(door), exec, "threads"];
         let args = &args[..if threads.is_some() { 4 } else { 3 }];
-        gated(args, "auto");
-        gated(args, "child");
+        gated(args, "auto", "pidfd");
+        gated(args, "auto", "selfpipe");
+        gated(args, "child", "");
     };
     let mut failed: Vec<_> = GATED.chunks(8).flat_map(|some| failures(some, in_both)).collect();
-    failed.extend(failures(&GATED_BY_THE_PARENT, |door| gated(&["gates", door], "auto")));
+    failed.extend(failures(&GATED_BY_THE_PARENT, |door| gated(&["gates", door], "auto", "")));
     failed.extend(failures(&NOT_GATED, free));
     none(failed);
 }

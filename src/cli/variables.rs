@@ -1,7 +1,7 @@
 //! What is said of the environment, and of how jsshim ends, by `--help` and by the manual page.
 
 /// Each variable, and what it is for.
-pub const VARIABLES: [(&str, &str); 14] = [
+pub const VARIABLES: [(&str, &str); 15] = [
     ("JSSHIM_JOBS=N", "slots of a pool of our own (default: the CPUs this process may use)"),
     ("JSSHIM_DEBUG=1", "a line on stderr for each start, wait and end of a job"),
     ("JSSHIM_SKIP=GLOBS", "programs that are not gated, by name: 'cmake,ld*'"),
@@ -10,6 +10,11 @@ pub const VARIABLES: [(&str, &str); 14] = [
         "JSSHIM_GATE=MODE",
         "auto: the parent waits for a slot (at most 1 s) while nothing else needs it, else the child is held; \
          parent: it waits even if threads or pipes may need it; child: the child is held at once",
+    ),
+    (
+        "JSSHIM_WAIT=MEANS",
+        "by what a parent that waits for a slot notices that a job ends: pidfd, or selfpipe: SIGCHLD, as it does anyway \
+         before Linux 5.3",
     ),
     (
         "JSSHIM_COUNT=WORD",

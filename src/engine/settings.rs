@@ -25,6 +25,10 @@ pub fn complaint(name: &[u8], value: &[u8]) -> Option<&'static [u8]> {
             matches!(value, b"auto" | b"parent" | b"child"),
             b"JSSHIM_GATE is not auto, parent or child; auto is used",
         ),
+        b"JSSHIM_WAIT=" => (
+            matches!(value, b"pidfd" | b"selfpipe"),
+            b"JSSHIM_WAIT is neither pidfd nor selfpipe; it is not used",
+        ),
         b"JSSHIM_COUNT=" => (
             Count::parse(value).is_some(),
             b"JSSHIM_COUNT is neither running nor processes; running is used",
@@ -51,6 +55,7 @@ mod tests {
         for (name, good, bad) in [
             ("JSSHIM_JOBS=", &["1", "65536"][..], &["0", "x", "-1", "3x"][..]),
             ("JSSHIM_GATE=", &["auto", "parent", "child"], &["Parent", "1"]),
+            ("JSSHIM_WAIT=", &["pidfd", "selfpipe"], &["auto", "Pidfd", "1"]),
             ("JSSHIM_COUNT=", &["running", "processes"], &["all"]),
             ("JSSHIM_STALL=", &["off", "0.1", "2", ".5"], &["no", "1s", "-1", "."]),
             ("JSSHIM_LOAD=", &["1", "7.5", "1e3"], &["x", "-1", "."]),

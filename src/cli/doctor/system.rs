@@ -71,7 +71,7 @@ fn kernel(report: &mut Report) {
     let mut lacks = Vec::new();
     match sys::pidfd_open(sys::getpid()) {
         Ok(fd) => sys::close(fd),
-        Err(_) => lacks.push("pidfd_open (ends are noticed by polling)"),
+        Err(_) => lacks.push("pidfd_open (a parent waits by SIGCHLD, the guard polls)"),
     }
     if !splices() {
         lacks.push("splice (another user's pool is not reached)");

@@ -18,6 +18,9 @@ const NEVER: u64 = sys::sigset(libc::SIGSEGV)
     | sys::sigset(32)
     | sys::sigset(33);
 
+/// What is blocked during a call.
+pub const BLOCKED: u64 = !NEVER;
+
 /// [`sys::sigmask`]. It fails only in a sandbox that forbids it, and then each time.
 fn mask(how: i32, set: u64) -> u64 {
     sys::sigmask(how, set).unwrap_or(0)
@@ -28,7 +31,7 @@ fn mask(how: i32, set: u64) -> u64 {
 pub struct Masked {
     /// The caller's mask.
     pub old: u64,
-    /// A SIGCHLD that the caller had blocked, taken off the queue so that the next one can be waited for.
+    /// The first SIGCHLD that was taken off the queue so that the next one can be waited for, but is the caller's.
     taken: Option<libc::siginfo_t>,
 }
 
@@ -36,14 +39,14 @@ impl Masked {
     /// Blocks all signals.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { old: mask(libc::SIG_BLOCK, !NEVER), taken: None }
+        Self { old: mask(libc::SIG_BLOCK, BLOCKED), taken: None }
     }
 
     /// Runs code of the program, with the caller's mask.
     pub fn outside<R>(&mut self, f: impl FnOnce() -> R) -> R {
         mask(libc::SIG_SETMASK, self.old);
         let result = f();
-        self.old = mask(libc::SIG_BLOCK, !NEVER);
+        self.old = mask(libc::SIG_BLOCK, BLOCKED);
         result
     }
 
@@ -53,16 +56,28 @@ impl Masked {
             let before = mask(libc::SIG_UNBLOCK, CHILD);
             mask(libc::SIG_SETMASK, before);
         } else if let Some(info) = sys::take_pending(CHILD) {
-            self.taken = Some(info);
+            self.keep(info);
         }
+    }
+
+    /// Puts this SIGCHLD, which was taken off the queue, back at the end of the call. While one is pending the kernel
+    /// discards later ones, so the first is kept.
+    pub fn keep(&mut self, info: libc::siginfo_t) {
+        self.taken.get_or_insert(info);
     }
 }
 
 impl Drop for Masked {
     fn drop(&mut self) {
-        if let Some(info) = self.taken.filter(|_| sys::pending() & CHILD == 0) {
-            sys::requeue(&info);
-        }
+        let later = self.taken.and_then(|first| {
+            let later = sys::take_pending(CHILD);
+            sys::requeue(&first);
+            later.filter(|_| self.old & CHILD == 0)
+        });
         mask(libc::SIG_SETMASK, self.old);
+        // The caller's handler has run for the first.
+        if let Some(later) = later {
+            sys::requeue(&later);
+        }
     }
 }

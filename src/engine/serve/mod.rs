@@ -24,7 +24,7 @@
 //! | module | one idea |
 //! |---|---|
 //! | `tokens` | the bytes of a pool, taken without ever blocking |
-//! | `wake`, `watched` | the self-pipes and the handler |
+//! | `self_pipe`, `wake`, `watched` | the self-pipes and the handler |
 //! | `mask` | the signal mask of a call |
 //! | `children` | which children of this process are jobs |
 //! | `table`, `server` | jobs and their slots |
@@ -34,6 +34,7 @@
 mod children;
 mod mask;
 mod run;
+mod self_pipe;
 mod server;
 mod table;
 #[cfg(test)]
@@ -45,8 +46,9 @@ mod wake;
 mod watched;
 
 pub use children::starting;
-pub use mask::Masked;
+pub use mask::{Masked, BLOCKED, CHILD};
 pub use run::{run, Next, Outcome, Work};
+pub use self_pipe::SelfPipe;
 pub use server::{Host, Server};
 pub use table::{Job, Jobs, Slot, Table};
 pub use tokens::Tokens;

@@ -14,6 +14,7 @@ use crate::sys::{self, Action, Errno};
 
 use super::children;
 use super::mask::{Masked, CHILD, QUIT};
+use super::self_pipe::SelfPipe;
 use super::watched::Watched;
 
 /// The most servers of one process at a time.
@@ -101,27 +102,25 @@ impl Wake {
             let mut ends = ENDS.iter().enumerate();
             let free = ends.find(|(_, end)| end.load(Relaxed) == 0);
             let (place, end) = free.ok_or(Some(Errno(libc::ENOMEM)))?;
-            let [read, write] = sys::pipe2(libc::O_CLOEXEC | libc::O_NONBLOCK).map_err(Some)?;
+            let pipe = SelfPipe::new().map_err(Some)?;
             if SIGNALS.load(Relaxed) == 0 {
                 match sys::signalfd(CHILD) {
                     Ok(fd) => SIGNALS.store(move_high(fd), Relaxed),
                     Err(_) => {
-                        sys::close(read);
-                        sys::close(write);
+                        pipe.close();
                         return Err(None);
                     }
                 }
             }
             OWNER.store(me, Relaxed);
-            let (fd, write) = (move_high(read), move_high(write));
-            let this = Self { fd, place, owner: me };
+            let this = Self { fd: pipe.read, place, owner: me };
             if let Some(inode) = INODES.get(place) {
-                inode.store(inode_of(fd), Relaxed);
+                inode.store(inode_of(pipe.read), Relaxed);
             }
             if let Some(place) = ANNOUNCED.get(place) {
                 place.store(announced, Relaxed);
             }
-            end.store(write, SeqCst);
+            end.store(pipe.write, SeqCst);
             HIGH.fetch_max(place.saturating_add(1), SeqCst);
             CHILDREN.begin();
             Ok(this)
@@ -161,8 +160,7 @@ impl Wake {
             while INSIDE.load(SeqCst) != 0 {
                 sys::yield_now();
             }
-            sys::close(write);
-            sys::close(read);
+            SelfPipe { read, write }.close();
             CHILDREN.end();
             if CHILDREN.users.load(Relaxed) == 0 {
                 sys::close(SIGNALS.swap(0, Relaxed));

@@ -46,6 +46,16 @@ impl Action {
         Self { handler: f as usize, flags, restorer, mask: if old.runs() { old.mask } else { 0 } }
     }
 
+    /// Runs `f` for a while in which the caller puts what is `old`'s back into the queue. What the kernel does with the
+    /// children, and of which of their changes it tells, stays as it is. On an alternate stack if there is one.
+    pub fn beside(old: &Self, f: Handler) -> Self {
+        let kept = (libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT) as u64;
+        let flags = if old.ignores() { kept } else { old.flags & kept };
+        let flags = flags | (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | arch::SA_RESTORER;
+        let restorer = arch::restorer as *const () as usize;
+        Self { handler: f as usize, flags, restorer, mask: u64::MAX }
+    }
+
     /// Returns whether it runs code.
     pub fn runs(&self) -> bool {
         self.handler != libc::SIG_DFL && self.handler != libc::SIG_IGN
@@ -167,11 +177,38 @@ pub fn take_pending(set: u64) -> Option<libc::siginfo_t> {
     }
 }
 
-/// Puts back a signal that was taken from this process's queue (rt_sigqueueinfo(2)).
+/// Puts back a signal that was taken from this process's queue (rt_sigqueueinfo(2)). In a sandbox that forbids it the
+/// signal comes without its siginfo.
 pub fn requeue(info: &libc::siginfo_t) {
     let pid = super::processes::getpid();
     // SAFETY: a siginfo to read. A process may send any siginfo to itself.
-    let _ = unsafe { call!(libc::SYS_rt_sigqueueinfo, pid, info.si_signo, &raw const *info) };
+    let sent = unsafe { call!(libc::SYS_rt_sigqueueinfo, pid, info.si_signo, &raw const *info) };
+    if sent.is_err() {
+        let _ = super::processes::kill(pid, info.si_signo);
+    }
+}
+
+/// The size of a siginfo.
+pub const SIGINFO: usize = core::mem::size_of::<libc::siginfo_t>();
+
+/// Reads a siginfo that a handler has written to a pipe, if there is one.
+pub fn read_siginfo(fd: c_int) -> Option<libc::siginfo_t> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: room for one siginfo, zeroed; any bytes are a valid one.
+    unsafe {
+        let n = call!(libc::SYS_read, fd, info.as_mut_ptr(), SIGINFO).ok()?;
+        (n == SIGINFO).then(|| info.assume_init())
+    }
+}
+
+/// Returns whether this code runs on an alternate stack (sigaltstack(2)).
+pub fn is_on_alternate_stack() -> bool {
+    let mut now = MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: room for one struct, zeroed.
+    unsafe {
+        call!(libc::SYS_sigaltstack, 0usize, now.as_mut_ptr()).is_ok()
+            && now.assume_init().ss_flags & libc::SS_ONSTACK != 0
+    }
 }
 
 /// signalfd(2), non-blocking and close-on-exec: readable while the poller has one of `set` pending.

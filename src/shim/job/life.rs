@@ -163,7 +163,7 @@ fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     });
     let state = now.or_else(|| match gate {
         Gate::Child => None,
-        mode => wait_at_gate(client, job, mode == Gate::Parent),
+        mode => wait_at_gate(client, job, mode),
     });
     if let Some(state) = state {
         debug::starts(state);
@@ -207,7 +207,8 @@ fn is_unguarded_elsewhere(client: &Client) -> bool {
 }
 
 #[inline(never)]
-fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
+fn wait_at_gate(client: &Client, job: Handle, mode: Gate) -> Option<Slot> {
+    let manner = gate::Manner { eager: mode == Gate::Parent, means: settings::means() };
     client.ledger().waits(job);
     leaving::guarded(
         &mut (gate::Watch::new(), job),
@@ -215,7 +216,7 @@ fn wait_at_gate(client: &Client, job: Handle, eager: bool) -> Option<Slot> {
             watch.close();
             started(Ticket::Runs(*job), -1);
         },
-        |(watch, job)| watch.wait(client, &STATE.jobs, *job, eager),
+        |(watch, job)| watch.wait(client, &STATE.jobs, *job, manner),
     )
 }
 

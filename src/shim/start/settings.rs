@@ -3,6 +3,7 @@
 use core::sync::atomic::AtomicU8;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use jsshim_engine::gate::Means;
 use jsshim_engine::join::{word, Settings};
 use jsshim_engine::pool::cpus;
 use jsshim_engine::program::glob;
@@ -29,6 +30,7 @@ pub enum Gate {
 }
 
 static GATE: AtomicU8 = AtomicU8::new(0);
+static MEANS: AtomicU8 = AtomicU8::new(0);
 
 /// The mode that was read when the process joined.
 pub fn gate_mode() -> Gate {
@@ -36,6 +38,15 @@ pub fn gate_mode() -> Gate {
         1 => Gate::Parent,
         2 => Gate::Child,
         _ => Gate::Auto,
+    }
+}
+
+/// The means that `JSSHIM_WAIT` named when the process joined.
+pub fn means() -> Means {
+    match MEANS.load(Relaxed) {
+        1 => Means::Pidfd,
+        2 => Means::SelfPipe,
+        _ => Means::Any,
     }
 }
 
@@ -63,6 +74,12 @@ pub(crate) fn settle_modes() {
         _ => 0,
     };
     GATE.store(gate, Relaxed);
+    let means = match environ::own(b"JSSHIM_WAIT=") {
+        Some(b"pidfd") => 1,
+        Some(b"selfpipe") => 2,
+        _ => 0,
+    };
+    MEANS.store(means, Relaxed);
 }
 
 /// Warns about invalid values. If the environment names a pool, the process that named it has warned already.
@@ -71,6 +88,7 @@ fn complain() {
     check(b"JSSHIM_STALL=", stderr::say);
     check(b"JSSHIM_COUNT=", stderr::say);
     check(b"JSSHIM_GATE=", stderr::say);
+    check(b"JSSHIM_WAIT=", stderr::say);
     check(b"JSSHIM_LOAD=", stderr::say);
     check(b"JSSHIM_ENV=", stderr::say);
     check(b"JSSHIM_TRACE=", stderr::say);
