@@ -27,20 +27,27 @@ pub fn tests() -> Vec<Test> {
 
 const KINDS: [Kind; 3] = [Kind::Blocking, Kind::NonBlocking, Kind::Fifo];
 
-const POOLS: [(Kind, usize); 4] =
-    [(Kind::Blocking, 1), (Kind::NonBlocking, 2), (Kind::Fifo, 1), (Kind::Fifo, 2)];
+/// And by what a gate notices there that a job ends.
+const POOLS: [(Kind, usize, &str); 4] = [
+    (Kind::Blocking, 1, "pidfd"),
+    (Kind::NonBlocking, 2, "selfpipe"),
+    (Kind::Fifo, 1, "selfpipe"),
+    (Kind::Fifo, 2, "pidfd"),
+];
 
 fn on_each_pool(run: impl Fn() -> Run) {
     on_pools(&POOLS, run);
 }
 
 fn on_two_pools(run: impl Fn() -> Run) {
-    on_pools(&POOLS[1..3], run);
+    let pool = |(kind, slots, _)| ["pidfd", "selfpipe"].map(|means| (kind, slots, means));
+    on_pools(&[POOLS[0], POOLS[2]].map(pool).concat(), run);
 }
 
-fn on_pools(pools: &[(Kind, usize)], run: impl Fn() -> Run) {
-    for &(kind, slots) in pools {
-        run().pool(kind, slots).check(|o| assert_eq!(o.status.code(), Some(5))).both();
+fn on_pools(pools: &[(Kind, usize, &str)], run: impl Fn() -> Run) {
+    for &(kind, slots, means) in pools {
+        let run = run().env("JSSHIM_WAIT", means).pool(kind, slots);
+        run.check(|o| assert_eq!(o.status.code(), Some(5))).both();
     }
 }
 
@@ -99,12 +106,15 @@ fn sigchld_blocked() {
     }
 }
 
-/// More of them than the library has places for anything; afterwards nothing is taken or left open.
+/// More of them than the library has places for anything; afterwards nothing is taken or left open. A gate with pidfds
+/// has found the end of a job before a handler of SIGCHLD runs.
 fn handlers_that_jump_out_of_a_start() {
     for door in ["all", "0", "2", "3"] {
         let run = || host(&["jumps", door]).env("JSSHIM_GATE", "parent").settles(12);
         on_two_pools(run);
     }
+    let run = || host(&["child-jumps", "all"]).env("JSSHIM_GATE", "parent").settles(12);
+    on_pools(&POOLS[1..3], run);
 }
 
 /// The slot of the shell that libc kills then is free.
@@ -119,6 +129,10 @@ fn handlers_that_start_jobs() {
     for doors in ["0-2", "2-2", "3-3", "0-9", "2-3"] {
         on_two_pools(|| host(&["handler-starts", doors]).settles(16));
     }
+    // And a handler of SIGCHLD, which a gate must not keep from it.
+    for doors in ["0-2", "3-3", "2-9"] {
+        on_two_pools(|| host(&["child-starts", doors]).settles(16));
+    }
 }
 
 /// The same where it takes long to find the pool: each file that the host opens takes 30 ms, and the first handler runs
@@ -129,7 +143,7 @@ fn handlers_while_the_pool_is_looked_for() {
     let program = compiled_with("signals", "signals", &["-Wno-clobbered"]);
     for doors in ["0-2", "2-3", "3-9"] {
         let text = format!("exec {SLOW} ${{JSSHIM_LIB:+-E LD_PRELOAD=$JSSHIM_LIB}} {program} handler-starts {doors}");
-        on_two_pools(|| Run::new(&["bash", "-c", &text]).preload_inside().settles(16));
+        on_pools(&POOLS[1..3], || Run::new(&["bash", "-c", &text]).preload_inside().settles(16));
     }
 }
 

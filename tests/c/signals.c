@@ -6,8 +6,10 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <ucontext.h>
 
@@ -216,39 +218,60 @@ static int find(struct dl_phdr_info *info, size_t size, void *data)
 	return 0;
 }
 
-/* Was a system call broken off, and was it one of the library? */
-static int broken_off(const ucontext_t *at, int by_library)
+enum { ANY, OF_LIBRARY };
+
+/* Has rt_sigprocmask(2) put a mask back, from one that blocks all but faults? So does a gate that lets nothing of the
+ * host run while it waits; what else the library does under a mask blocks faults, too. */
+static int restores(int how, const uint64_t *before)
 {
-#ifdef __x86_64__
-	uintptr_t pc = at->uc_mcontext.gregs[REG_RIP];
-	long result = at->uc_mcontext.gregs[REG_RAX];
-#else
-	uintptr_t pc = at->uc_mcontext.pc;
-	long result = at->uc_mcontext.regs[0];
-#endif
-	return result == -EINTR && (!by_library || (pc >= from && pc < to));
+	return how == SIG_SETMASK && before && *before >> (SIGALRM - 1) & 1 && !(*before >> (SIGSEGV - 1) & 1);
 }
 
-static void on_alarm(int signo, siginfo_t *info, void *context)
+/* Was a system call broken off, of the library or of anybody? Or does a gate of the library end? */
+static int broken_off(const ucontext_t *at, int whose)
+{
+#ifdef __x86_64__
+	const greg_t *regs = at->uc_mcontext.gregs;
+	uintptr_t pc = regs[REG_RIP];
+	long result = regs[REG_RAX];
+	int is_mask = regs[REG_R10] == 8, how = regs[REG_RDI];
+	const uint64_t *before = (const uint64_t *)regs[REG_RDX];
+#else
+	/* The first argument has made room for the result. */
+	const unsigned long long *regs = at->uc_mcontext.regs;
+	uintptr_t pc = at->uc_mcontext.pc;
+	long result = regs[0];
+	int is_mask = regs[8] == SYS_rt_sigprocmask, how = SIG_SETMASK;
+	const uint64_t *before = (const uint64_t *)regs[2];
+#endif
+	int in_library = pc >= from && pc < to;
+
+	if (whose == OF_LIBRARY)
+		return in_library && (result == -EINTR || (result == 0 && is_mask && restores(how, before)));
+	return result == -EINTR;
+}
+
+static void on_signal_jump(int signo, siginfo_t *info, void *context)
 {
 	(void)signo, (void)info;
 	/* Elsewhere a jump could lose a child that exists. */
-	if (broken_off(context, 1)) {
+	if (broken_off(context, OF_LIBRARY)) {
 		jumps++;
 		siglongjmp(back, 1);
 	}
 }
 
-/* More jumps than there are places for anything in the library. */
-static void jump(int doors, int count)
+/* By an alarm, or by the end of a job. More jumps than there are places for anything in the library. */
+static void jump(int signo, int doors, int count)
 {
 	int before = descriptors();
 
 	dl_iterate_phdr(find, NULL);
-	act(SIGALRM, SA_RESTART, on_alarm);
+	act(signo, SA_RESTART, on_signal_jump);
 	for (volatile int n = 0; n < count; n++) {
 		sigsetjmp(back, 1);
-		timer(5);
+		if (signo == SIGALRM)
+			timer(5);
 		pids[n] = start(doors < 0 ? n % PIDS : doors, job(n));
 		timer(0);
 		if (n % 2)
@@ -270,7 +293,7 @@ static void on_alarm_leave(int signo, siginfo_t *info, void *context)
 {
 	(void)signo, (void)info;
 	/* All that can be broken off there is its wait for the shell. */
-	if (broken_off(context, 0)) {
+	if (broken_off(context, ANY)) {
 		jumps++;
 		siglongjmp(back, 1);
 	}
@@ -324,12 +347,23 @@ static void on_alarm_start(int signo, siginfo_t *info, void *context)
 	errno = saved;
 }
 
+static void on_child_start(int signo, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	reap();
+	on_alarm_start(signo, info, context);
+	errno = saved;
+}
+
 /* As many by the handler as by the main line, most of them while that one waits in a start. */
-static void handler_starts(int mains, int handlers)
+static void handler_starts(int signo, int mains, int handlers)
 {
 	handlers_door = handlers;
-	act(SIGALRM, 0, on_alarm_start);
-	timer(20);
+	if (signo == SIGCHLD)
+		act(signo, SA_RESTART, on_child_start);
+	else
+		act(signo, 0, on_alarm_start), timer(20);
 	for (int n = 0; n < JOBS; n++) {
 		pids[n] = start(mains, job(n));
 		if (pids[n] < 0)
@@ -340,7 +374,8 @@ static void handler_starts(int mains, int handlers)
 	timer(0);
 	while (ends < 2 * JOBS) {
 		nap(5);
-		reap();
+		if (signo != SIGCHLD)
+			reap();
 	}
 	sum_up();
 }
@@ -374,9 +409,13 @@ int main(int argc, char **argv)
 	else if (!is(mode, "blocked"))
 		blocked(what);
 	else if (!is(mode, "jumps"))
-		jump(is(what, "all") ? atoi(what) : -1, 12);
+		jump(SIGALRM, is(what, "all") ? atoi(what) : -1, 12);
+	else if (!is(mode, "child-jumps"))
+		jump(SIGCHLD, is(what, "all") ? atoi(what) : -1, 12);
 	else if (!is(mode, "handler-starts") && sscanf(what, "%d-%d", &first, &second) == 2)
-		handler_starts(first, second);
+		handler_starts(SIGALRM, first, second);
+	else if (!is(mode, "child-starts") && sscanf(what, "%d-%d", &first, &second) == 2)
+		handler_starts(SIGCHLD, first, second);
 	else if (!is(mode, "leaves-system"))
 		leave_system(atoi(what));
 	else if (!is(mode, "alarms"))
