@@ -67,6 +67,9 @@ const ERRORS: &[(&str, &[i32])] = &[
     ("rt_sigprocmask", &[EPERM]),
     ("rt_sigpending", &[EPERM]),
     ("rt_sigtimedwait", &[EAGAIN, EINTR]),
+    ("rt_sigqueueinfo", &[EPERM, EAGAIN]),
+    ("sigaltstack", &[EPERM]),
+    ("signalfd4", &[EMFILE, EPERM]),
     ("setitimer", &[EPERM]),
 ];
 
@@ -100,7 +103,7 @@ pub fn tests() -> Vec<Test> {
 type Scene = (&'static str, fn(Run) -> Run);
 
 const SCENES: [Scene; 4] = [
-    ("fifo", |run| run.pool(Kind::Fifo, 2)),
+    ("fifo", |run| run.pool(Kind::Fifo, 2).env("JSSHIM_WAIT", "selfpipe")),
     ("pipe_held", |run| run.pool(Kind::NonBlocking, 2).env("JSSHIM_GATE", "child")),
     ("own_pool", |run| run.env("JSSHIM_JOBS", "2")),
     // The pipe of another user cannot be opened anew.

@@ -1,4 +1,5 @@
 /* inject LOG WHAT HOST ARG...: runs a host with a system call of ours made to fail.
+ * inject refuse ERRNO:WHICH HOST ARG...: becomes a host for which, and all below it, a system call does not exist.
  *
  * The library and its helper make their system calls themselves, so that no preloaded injector sees them. Here
  * a seccomp filter hands each such call to this process (seccomp_unotify(2)), which tells ours by the address
@@ -7,7 +8,11 @@
  * WHAT is `count`, or `ROLE:CALL:ERRNO:N`: the N-th such call fails with that number; each one, if N is 0. A role
  * is `lib`, `hold` or `guard`. LOG gets a line `ROLE CALL COUNT` for each kind, and `failed COUNT`.
  *
- * The status is the host's; 95: processes of its tree have outlived it for long. */
+ * The status is the host's; 95: processes of its tree have outlived it for long.
+ *
+ * WHICH is the name of a call, or `4.18`: all calls that are newer than that kernel. They fail with that number, those
+ * of libc and of the host as well: ENOSYS as in an old kernel, EPERM as in a sandbox. But clone3 is never told EPERM,
+ * which glibc takes for an answer, and which no sandbox gives for that reason. */
 #include "inject.h"
 #include <poll.h>
 #include <signal.h>
@@ -55,6 +60,33 @@ static int listen_to_calls(void)
 	if (personality(ADDR_NO_RANDOMIZE) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+/* Nothing is asked here: the kernel answers by itself. */
+static void refuse(const char *what)
+{
+	unsigned first = FIRST_AFTER_4_18;
+	int how = BPF_JGE, n = 0;
+	char name[24];
+
+	if (sscanf(what, "%d:%23[a-z_0-9.]%n", &number, name, &n) != 2 || what[n])
+		die(what);
+	for (int i = 0; i < NEWER; i++)
+		if (strcmp(newer[i].name, name) == 0)
+			first = newer[i].nr, how = BPF_JEQ;
+	if (how == BPF_JGE && strcmp(name, "4.18") != 0)
+		die(name);
+
+	struct sock_filter code[] = {
+		LOAD(nr), BPF_JUMP(BPF_JMP | how | BPF_K, first, 0, 2),
+		IF(BPF_JEQ, SYS_clone3, 2, 0), ANSWER(SECCOMP_RET_ERRNO | number),
+		ANSWER(SECCOMP_RET_ALLOW), ANSWER(SECCOMP_RET_ERRNO | ENOSYS),
+	};
+	struct sock_fprog program = { sizeof code / sizeof *code, code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+	    || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+		die("refuse");
 }
 
 union control {
@@ -197,6 +229,11 @@ int main(int argc, char **argv)
 
 	if (argc < 4)
 		return 94;
+	if (strcmp(argv[1], "refuse") == 0) {
+		refuse(argv[2]);
+		execvp(argv[3], argv + 3);
+		die(argv[3]);
+	}
 	parse(argv[2]);
 	host = start(argv + 3, &listener);
 	status = serve(listener, host);

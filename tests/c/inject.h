@@ -27,9 +27,23 @@ static const struct {
 	CALL(nanosleep), CALL(timer_create), CALL(timer_settime), CALL(timer_delete), CALL(sysinfo), CALL(socket),
 	CALL(setsid), CALL(sched_getaffinity), CALL(kill), CALL(waitid), CALL(pidfd_open), CALL(wait4),
 	CALL(clone), CALL(execve), CALL(rt_sigaction), CALL(rt_sigprocmask), CALL(rt_sigpending),
-	CALL(rt_sigtimedwait), CALL(setitimer), CALL(exit_group),
+	CALL(rt_sigtimedwait), CALL(rt_sigqueueinfo), CALL(sigaltstack), CALL(signalfd4), CALL(setitimer),
+	CALL(exit_group),
 };
 enum { CALLS = sizeof calls / sizeof *calls };
+
+/* From this number on, the same on all machines, calls are newer than Linux 4.18 (5.1 brought the first). */
+enum { FIRST_AFTER_4_18 = 424 };
+
+/* Newer calls, of the engine and of the libc and the programs around it, and statx of 4.11. */
+static const struct {
+	const char *name;
+	unsigned nr;
+} newer[] = {
+	CALL(statx), CALL(pidfd_send_signal), CALL(pidfd_open), CALL(clone3), CALL(close_range), CALL(openat2),
+	CALL(faccessat2), CALL(epoll_pwait2),
+};
+enum { NEWER = sizeof newer / sizeof *newer };
 
 static const char *const roles[] = { "lib", "hold", "guard" };
 enum { LIB, HOLD, GUARD, ROLES };
