@@ -25,6 +25,7 @@ mod harness;
 mod hosts;
 mod idle;
 mod installing;
+mod kernels;
 mod lanes;
 mod launcher;
 mod libjobserver;
@@ -143,6 +144,7 @@ fn with_real_programs() -> [Vec<Test>; 44] {
         xargs::tests(),
         cost::tests(),
         elf::tests(),
+        sleeping(kernels::tests()),
         sleeping(faults::tests()),
         sleeping(stalls::tests()),
         sleeping(guards::tests()),

@@ -183,7 +183,7 @@ fn none(failures: Vec<String>) {
 }
 
 /// All at once, since mostly they wait; says of each that failed what it was.
-fn failures<T: Debug + Sync>(items: &[T], run: impl Fn(&T) + Send + Sync) -> Vec<String> {
+pub fn failures<T: Debug + Sync>(items: &[T], run: impl Fn(&T) + Send + Sync) -> Vec<String> {
     let run = |item| panic::catch_unwind(AssertUnwindSafe(|| run(item)));
     thread::scope(|scope| {
         let start = |item| (item, scope.spawn(move || run(item)));
@@ -197,11 +197,16 @@ fn failures<T: Debug + Sync>(items: &[T], run: impl Fn(&T) + Send + Sync) -> Vec
     })
 }
 
-fn table(args: &[&str]) -> Run {
+/// The program, and the library of old names that it loads.
+pub fn program() -> (String, String) {
     let parts = ["shared", "report", "conditions", "reaps", "spawns", "rows", "gates"];
     let parts = parts.map(|part| script(&format!("c/table/{part}.c")));
     let program = compiled_with("table/main", "table", &parts.each_ref().map(String::as_str));
-    let old = compiled_with("table/old", "old.so", &["-shared", "-fPIC"]);
+    (program, compiled_with("table/old", "old.so", &["-shared", "-fPIC"]))
+}
+
+fn table(args: &[&str]) -> Run {
+    let (program, old) = program();
     Run::new(&[&[program.as_str()], args].concat()).env("TABLE_OLD", &old)
 }
 

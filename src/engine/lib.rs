@@ -2,8 +2,8 @@
 //!
 //! | room | what is in it; it knows the rooms below it, and none above |
 //! |---|---|
-//! | [`serve`] | a client or server without the shim: libjobserver, and the loop of a build tool |
 //! | [`gate`] | a client waits for a slot before its job exists |
+//! | [`serve`] | a client or server without the shim: libjobserver, and the loop of a build tool |
 //! | [`client`] | a process that takes slots |
 //! | [`watchdog`] | the guard's judgement: which processes live, which jobs sleep, what they wait for |
 //! | [`guard`] | starting the guard, and the keeper above it |

@@ -66,6 +66,11 @@ pub mod guard {
 
         pub const KEPT: i32 = 0;
         pub const FILE: i32 = 1;
+        pub const MOST: i32 = 65_536;
+
+        pub fn close_from(first: i32) {
+            let _ = crate::sys::close_range(first);
+        }
 
         pub struct Start<'a> {
             pub ledger: &'a crate::ledger::access::Ledger,

@@ -77,7 +77,7 @@ fn kernel(report: &mut Report) {
         lacks.push("splice (another user's pool is not reached)");
     }
     // No descriptor has this number.
-    if sys::close_from(i32::MAX).is_err() {
+    if sys::close_range(i32::MAX).is_err() {
         lacks.push("close_range (the guard closes one by one)");
     }
     if sys::birth(c"/proc/self/exe") == 0 && sys::birth(c"/tmp") == 0 {

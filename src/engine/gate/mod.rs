@@ -7,7 +7,7 @@
 //!
 //! The end of a job is reported by a pidfd: no signal handler is installed and no mask changed, it does not matter
 //! whether SIGCHLD is handled, ignored, blocked or left alone, and nothing is taken from the host's queue. Where there
-//! are no pidfds (Linux before 5.3, some sandboxes), it is [SIGCHLD and a self-pipe](signals). `JSSHIM_WAIT` chooses.
+//! are no pidfds (Linux before 5.3, some sandboxes), it is SIGCHLD and a self-pipe (`signals`). `JSSHIM_WAIT` chooses.
 
 mod signals;
 

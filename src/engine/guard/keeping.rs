@@ -92,7 +92,7 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     sys::tell_of_parents_end(CALL);
     // The client's inherited descriptor may be the only way to the pool.
     start.pool.hand_down(process::KEPT);
-    let _ = sys::close_from(process::KEPT.saturating_add(1));
+    process::close_from(process::KEPT.saturating_add(1));
     // Descriptor KEPT is reserved for the pool.
     let file = sys::open(start.path.c(), libc::O_RDWR, 0).map(|file| match file {
         process::KEPT => sys::fcntl(file, libc::F_DUPFD_CLOEXEC, process::FILE).unwrap_or(-1),

@@ -9,8 +9,8 @@ use core::sync::atomic::AtomicI32;
 use crate::ledger::access::Ledger;
 use crate::ledger::header::LIFE;
 use crate::pool::tokens::Pool;
-use crate::sys;
 use crate::text::Path;
+use crate::{proc, sys};
 
 /// The guard's descriptor of the pool, open for writing, in place of its standard input. We open it before the guard
 /// starts, so that a make that ends meanwhile does not count the tokens about to be taken as lost.
@@ -33,6 +33,21 @@ pub struct Start<'a> {
     pub helper: &'a CStr,
     /// The environment of the new process.
     pub envp: *const *const c_char,
+}
+
+/// Without close_range(2) and /proc, descriptors above this number are not closed.
+pub const MOST: i32 = 65_536;
+
+/// Closes every descriptor from `first` on, in a process of our own.
+pub fn close_from(first: i32) {
+    let close = |fd| {
+        if fd >= first {
+            sys::close(fd)
+        }
+    };
+    if sys::close_range(first).is_err() && !proc::each_fd(0, close) {
+        (first..sys::open_files_limit().min(MOST as u64) as i32).for_each(sys::close);
+    }
 }
 
 /// How long a starter waits for the guard to have its lock, in ms: a process that checks in between would start another

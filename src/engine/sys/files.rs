@@ -333,7 +333,7 @@ pub fn getdents(fd: c_int, buf: &mut [u8]) -> Result<usize> {
 }
 
 /// close_range(2), Linux 5.9: closes every descriptor from `first` on.
-pub fn close_from(first: c_int) -> Result<()> {
+pub fn close_range(first: c_int) -> Result<()> {
     // SAFETY: the caller gives up those descriptors.
     unsafe { call!(libc::SYS_close_range, first, u32::MAX, 0usize).map(drop) }
 }

@@ -1,14 +1,11 @@
 //! What the guard gives up: session, directory, signals and descriptors of the process that started it.
 
-use jsshim_engine::guard::process::KEPT;
+use jsshim_engine::guard::process::{close_from, KEPT};
 use jsshim_engine::ledger::signals;
 use jsshim_engine::sys;
 
 /// If fewer descriptors than this are allowed, they are used for the pool and the ledger only.
 pub(crate) const SCARCE: u64 = 32;
-
-/// Without close_range(2), descriptors above this number are not closed.
-pub(crate) const MOST: i32 = 65_536;
 
 /// Leaves the session, directory and descriptors of the process that started it. All signals stay blocked: the guard
 /// ends when it has nothing left to do, and a signal that ends a build reaches the build without it.
@@ -29,10 +26,4 @@ pub(super) fn detach(file: i32) {
 /// A descriptor that is readable when the guard is called; or -1.
 pub(super) fn called() -> i32 {
     sys::signalfd(sys::sigset(signals::CALL)).unwrap_or(-1)
-}
-
-pub(super) fn close_from(first: i32) {
-    if sys::close_from(first).is_err() {
-        (first..sys::open_files_limit().min(MOST as u64) as i32).for_each(sys::close);
-    }
 }

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
+use jsshim_engine::guard::process::{close_from, MOST};
 use jsshim_engine::ledger::header::{LIFE, NEXT};
 use jsshim_engine::ledger::signals;
 use jsshim_engine::proc;
@@ -12,7 +13,7 @@ use jsshim_engine::watchdog::Pace;
 use crate::double::{self, Role};
 
 use super::budget::tick;
-use super::detach::{close_from, MOST, SCARCE};
+use super::detach::SCARCE;
 use super::state::Guard;
 
 /// How long a guard that was asked to make room waits for the next guard, in ms.

@@ -35,7 +35,7 @@ pub fn unlock_byte(_: c_int, _: i64) {}
 /// As munmap(2); what is mapped here stays.
 pub unsafe fn unmap(_: *mut u8, _: usize) {}
 
-pub fn close_from(first: c_int) -> Result<()> {
+pub fn close_range(first: c_int) -> Result<()> {
     call(|k| {
         if let Some(process) = k.processes.get_mut(&current()) {
             process.fds.retain(|fd, _| *fd < first);
