@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         folders,
         other_preloads,
         variables_that_are_not_understood,
+        kernels_that_lack_something,
         programs_under_other_names,
         in_a_container,
         a_user_without_rights,
@@ -247,6 +248,14 @@ fn variables_that_are_not_understood() {
     const GATE: (&str, &str, &str) = ("WARN", "variables", "JSSHIM_GATE is not auto, parent");
     const JOB: (&str, &str, &str) = ("WARN", "variables", "did you mean JSSHIM_JOBS?");
     finds(run(text), 1, &[GATE, JOB]);
+}
+
+fn kernels_that_lack_something() {
+    let inject = compiled_with("inject", "inject", &["-static"]);
+    let run = run("exec $INJECT refuse 38:4.18 $CLI doctor").env("INJECT", &inject);
+    const LACKS: &str =
+        "it lacks pidfd_open (a parent waits by SIGCHLD, the guard polls), close_range";
+    finds(run, 0, &[("note", "kernel", LACKS), ("note", "seccomp", "filtered here")]);
 }
 
 fn programs_under_other_names() {

@@ -170,6 +170,7 @@ fn values_that_are_not_understood() {
     for start in ["$CLI -j2 --", "env LD_PRELOAD=$JSSHIM_LIB"] {
         let text = format!(
             "export JSSHIM_GATE=junk JSSHIM_COUNT=junk JSSHIM_STALL=junk JSSHIM_LOAD=junk JSSHIM_ENV=junk JSSHIM_TRACE=yes
+            export JSSHIM_WAIT=junk
             {start} bash -c 'for i in 1 2 3; do bash -c \"$JOB -s 20 & $JOB -s 20 & wait\" & done; wait'; test ! -e yes"
         );
         once(bash(&text).env("JOB", &compiled("job")), move |o| {
@@ -182,6 +183,7 @@ fn values_that_are_not_understood() {
                 "jsshim: JSSHIM_LOAD is not a number; it is not used",
                 "jsshim: JSSHIM_STALL is neither seconds nor off; it is not used",
                 "jsshim: JSSHIM_TRACE is no file; no trace is written",
+                "jsshim: JSSHIM_WAIT is neither pidfd nor selfpipe; it is not used",
             ];
             assert_eq!((o.status.code(), &said[..]), (Some(0), &wanted[..]));
         });

@@ -132,7 +132,7 @@ fn with_real_programs() -> [Vec<Test>; 44] {
         proof::tests(),
         measuring(idle::tests()),
         hosts::tests(),
-        signals::tests(),
+        sleeping(signals::tests()),
         threads::tests(),
         dialects::tests(),
         environment::tests(),

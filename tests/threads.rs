@@ -116,8 +116,11 @@ fn starts_take_little_stack() {
         }
     }
     compare(run(&["alone"]).pool(Kind::Fifo, 4), ALONE);
-    for (slots, gate) in [(4, "auto"), (1, "parent"), (1, "child")] {
-        compare(run(&["beside"]).pool(Kind::Fifo, slots).env("JSSHIM_GATE", gate), BESIDE);
+    for (slots, gate, means) in
+        [(4, "auto", ""), (1, "parent", "pidfd"), (1, "parent", "selfpipe"), (1, "child", "")]
+    {
+        let run = run(&["beside"]).pool(Kind::Fifo, slots);
+        compare(run.env("JSSHIM_GATE", gate).env("JSSHIM_WAIT", means), BESIDE);
     }
     assert!(above.is_empty(), "bytes without and with the library:\n{}", above.join("\n"));
 }
@@ -132,7 +135,9 @@ fn depths(run: &Run, shimmed: bool) -> Vec<(String, usize)> {
 fn handlers_on_a_small_stack() {
     let program = compiled_with("stack", "stack", &["-Wl,-z,now"]);
     for (kind, slots) in POOLS {
-        let run = Run::new(&[&*program, "small"]).pool(kind, slots);
-        run.check(|o| assert_eq!(o.status.code(), Some(5))).both();
+        for means in ["pidfd", "selfpipe"] {
+            let run = Run::new(&[&*program, "small"]).env("JSSHIM_WAIT", means);
+            run.pool(kind, slots).check(|o| assert_eq!(o.status.code(), Some(5))).both();
+        }
     }
 }
