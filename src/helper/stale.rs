@@ -83,12 +83,10 @@ fn find_pool(ledger: &Ledger, file: &Path, space: u64) -> Outcome {
     let mut path = h.path();
     let mut reached = reaches(&path);
     if reached.is_err() && h.is_of_this_boot() {
-        proc::each_process(|pid| {
-            if let (Some(fd), true) = (holders::holds_anywhere(pid, id), reached.is_err()) {
-                path = pipe::fd_path(pid, fd);
-                reached = reaches(&path);
-            }
-        });
+        let is_way = |pid, fd| reaches(&pipe::fd_path(pid, fd)).is_ok();
+        if let Some((pid, fd)) = holders::find(id, is_way) {
+            (path, reached) = (pipe::fd_path(pid, fd), Ok(()));
+        }
     }
     let beside = path.parent().bytes() == file.parent().bytes();
     match reached {

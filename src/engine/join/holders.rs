@@ -39,3 +39,14 @@ pub(crate) fn pair(pid: i32, r: i32, w: i32) -> Option<Id> {
     let ways = stat(r, false)?.st_mode & 0o400 != 0 && stat(w, false)?.st_mode & 0o200 != 0;
     (id(w)? == one && ways).then(|| (one.0, one.1, sys::birth(fd_path(pid, r).c())))
 }
+
+/// The first process that has this pipe open and `suits`, with the descriptor.
+#[inline(never)]
+pub fn find(id: Id, suits: impl Fn(i32, i32) -> bool) -> Option<(i32, i32)> {
+    let mut found = None;
+    proc::each_process(|pid| {
+        let fd = if found.is_none() { holds_anywhere(pid, id) } else { None };
+        found = found.or_else(|| fd.filter(|fd| suits(pid, *fd)).map(|fd| (pid, fd)));
+    });
+    found
+}

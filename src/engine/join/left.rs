@@ -9,7 +9,7 @@ use crate::program::speaker;
 use crate::text::Path;
 use crate::{proc, space, sys};
 
-use super::holders::holds_anywhere;
+use super::holders;
 use super::way::Way;
 use super::word::{decode, Told};
 
@@ -30,11 +30,7 @@ pub(super) fn by_guard(id: Id, dir: Option<&[u8]>) -> Option<Way<'static>> {
 /// The descriptor of any process that has this pipe open.
 #[inline(never)]
 pub(super) fn by_anybody(id: Id) -> Option<Way<'static>> {
-    let mut found = None;
-    proc::each_process(|pid| {
-        found = found.or_else(|| holds_anywhere(pid, id).map(|fd| Way::Fd(pid, fd)));
-    });
-    found
+    holders::find(id, |_, _| true).map(|(pid, fd)| Way::Fd(pid, fd))
 }
 
 /// Returns whether it was a pool of our own whose root has ended.

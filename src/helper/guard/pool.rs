@@ -64,12 +64,13 @@ impl Guard<'_> {
     /// [`Guard::hold`] through a process that has the pool open: one of the ledger, or any other.
     pub(super) fn hold_by_another(&mut self) -> bool {
         let (id, header) = (self.pool.id, &self.ledger.header);
-        let way = |pid| holders::holds_anywhere(pid, id).map(|fd| pipe::fd_path(pid, fd));
         let mut used = self.ledger.records().filter(|(_, r)| r.state() != State::Free);
-        let mut found = used.find_map(|(_, r)| way(r.pid.load(Acquire)));
-        if found.is_none() && header.is_of_this_boot() {
-            proc::each_process(|pid| found = found.or_else(|| way(pid)));
-        }
+        let known = used.find_map(|(_, r)| {
+            let pid = r.pid.load(Acquire);
+            holders::holds_anywhere(pid, id).map(|fd| (pid, fd))
+        });
+        let any = || if header.is_of_this_boot() { holders::find(id, |_, _| true) } else { None };
+        let found = known.or_else(any).map(|(pid, fd)| pipe::fd_path(pid, fd));
         self.hold(&found.unwrap_or(header.path()))
     }
 

@@ -30,6 +30,21 @@ type SpawnFn = unsafe extern "C" fn(
 /// before glibc 2.15 use it.
 const OLD: &CStr = c"GLIBC_2.2.5";
 
+/// What the host wants to run. A held job's helper may take its place.
+#[derive(Clone, Copy)]
+struct Wanted {
+    file: *const c_char,
+    argv: Strings,
+    envp: Strings,
+}
+
+/// What else posix_spawn(3) is given; only libc reads the last two.
+struct Given {
+    pid: *mut c_int,
+    actions: *const c_void,
+    attributes: *const c_void,
+}
+
 /// One call, without the arguments that may be replaced.
 struct Door {
     /// Searches along PATH.
@@ -54,9 +69,9 @@ pub unsafe extern "C" fn posix_spawn_from(
     envp: Strings,
     caller: usize,
 ) -> c_int {
-    let (real, search) = (&behind::posix_spawn, false);
+    let (given, wanted) = (Given { pid, actions, attributes }, Wanted { file: path, argv, envp });
     // SAFETY: the host's arguments.
-    unsafe { spawn_by(real, search, pid, path, actions, attributes, argv, envp, caller) }
+    unsafe { spawn_by(&behind::posix_spawn, false, &given, wanted, caller) }
 }
 
 /// The body of posix_spawnp(3); `caller` is the return address.
@@ -72,21 +87,16 @@ pub unsafe extern "C" fn posix_spawnp_from(
     envp: Strings,
     caller: usize,
 ) -> c_int {
-    let (real, search) = (&behind::posix_spawnp, true);
+    let (given, wanted) = (Given { pid, actions, attributes }, Wanted { file, argv, envp });
     // SAFETY: the host's arguments.
-    unsafe { spawn_by(real, search, pid, file, actions, attributes, argv, envp, caller) }
+    unsafe { spawn_by(&behind::posix_spawnp, true, &given, wanted, caller) }
 }
 
-#[allow(clippy::too_many_arguments)] // they are posix_spawn's
 unsafe fn spawn_by(
     real: &Next<SpawnFn>,
     search: bool,
-    pid: *mut c_int,
-    file: *const c_char,
-    actions: *const c_void,
-    attributes: *const c_void,
-    argv: Strings,
-    envp: Strings,
+    &Given { pid, actions, attributes }: &Given,
+    wanted: Wanted,
     caller: usize,
 ) -> c_int {
     // Determined beforehand: a failed attempt would be visible by the SIGCHLD of its child.
@@ -98,7 +108,7 @@ unsafe fn spawn_by(
     let door = Door { search, actions, shell: old, ours };
     // SAFETY: the host's arguments go on as they are, or as copies of the same shape.
     unsafe {
-        spawn(&door, file, argv, envp, |file, argv, envp| {
+        spawn(&door, wanted, |Wanted { file, argv, envp }| {
             let mut child = 0;
             let error = function
                 .map_or(libc::ENOSYS, |f| f(&mut child, file, actions, attributes, argv, envp));
@@ -136,8 +146,8 @@ pub unsafe fn pidfd_spawn(
     let door = Door { search: false, actions, shell: false, ours: !late::foreign() };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
-        spawn(&door, path, argv, envp, |path, argv, envp| {
-            by_pidfd(pidfd, real(pidfd, path, actions, attributes, argv, envp))
+        spawn(&door, Wanted { file: path, argv, envp }, |Wanted { file, argv, envp }| {
+            by_pidfd(pidfd, real(pidfd, file, actions, attributes, argv, envp))
         })
     })
 }
@@ -165,7 +175,7 @@ pub unsafe fn pidfd_spawnp(
     let door = Door { search: true, actions, shell: false, ours: !late::foreign() };
     // SAFETY: the host's arguments.
     ErrorNumber(unsafe {
-        spawn(&door, file, argv, envp, |file, argv, envp| {
+        spawn(&door, Wanted { file, argv, envp }, |Wanted { file, argv, envp }| {
             by_pidfd(pidfd, real(pidfd, file, actions, attributes, argv, envp))
         })
     })
@@ -181,18 +191,12 @@ unsafe fn by_pidfd(pidfd: *const c_int, error: ErrorNumber) -> (c_int, c_int) {
 }
 
 /// The life of a spawn. `call` makes the child and returns an error number and the pid.
-unsafe fn spawn(
-    door: &Door,
-    file: *const c_char,
-    argv: Strings,
-    envp: Strings,
-    call: impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
-) -> c_int {
+unsafe fn spawn(door: &Door, wanted: Wanted, call: impl Fn(Wanted) -> (c_int, c_int)) -> c_int {
     let ticket = if door.ours { life::begin_here() } else { Ticket::Pass };
     // SAFETY: the host's arguments.
-    unsafe { names::ticket(ticket, argv) };
+    unsafe { names::ticket(ticket, wanted.argv) };
     // SAFETY: the host's arguments.
-    let held = unsafe { door.held(ticket, file, argv, envp) };
+    let held = unsafe { door.held(ticket, wanted) };
     // An error of the host's file actions would occur again. But the helper may be gone by now, or be forbidden to this
     // process (landlock(7)), which cannot be determined beforehand.
     let lost = || STATE.client().is_none_or(|c| !bounds::has_helper(c));
@@ -206,9 +210,9 @@ unsafe fn spawn(
             life::overdraw(job);
         }
         // SAFETY: the host's arguments.
-        let changed = unsafe { door.plain(file, argv, envp) }.map(|x| with(x, &call));
+        let changed = unsafe { door.plain(wanted) }.map(|x| with(x, &call));
         let fits = changed.filter(|(error, _)| *error != libc::E2BIG);
-        fits.unwrap_or_else(|| call(file, argv, envp))
+        fits.unwrap_or_else(|| call(wanted))
     });
     life::started(ticket, if error == 0 { child } else { -1 });
     if by_helper && held.is_some() && error == 0 {
@@ -218,24 +222,15 @@ unsafe fn spawn(
 }
 
 /// Makes the call with arguments in scratch memory.
-fn with(
-    x: Exec,
-    call: &impl Fn(*const c_char, Strings, Strings) -> (c_int, c_int),
-) -> (c_int, c_int) {
-    let result = call(x.path, x.argv, x.envp);
+fn with(x: Exec, call: &impl Fn(Wanted) -> (c_int, c_int)) -> (c_int, c_int) {
+    let result = call(Wanted { file: x.path, argv: x.argv, envp: x.envp });
     Scratch::free(x.scratch.into_raw());
     result
 }
 
 impl Door {
     /// The arguments that spawn a held job through the helper. Returns None if the job is not held, or cannot be.
-    unsafe fn held(
-        &self,
-        ticket: Ticket,
-        file: *const c_char,
-        argv: Strings,
-        envp: Strings,
-    ) -> Option<Exec> {
+    unsafe fn held(&self, ticket: Ticket, Wanted { file, argv, envp }: Wanted) -> Option<Exec> {
         let (Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else { return None };
         if file.is_null() || !bounds::has_helper(client) || !bounds::allow_helper(client) {
             return None;
@@ -254,7 +249,7 @@ impl Door {
     }
 
     /// The arguments of any other spawn, if they differ from the host's.
-    unsafe fn plain(&self, file: *const c_char, argv: Strings, envp: Strings) -> Option<Exec> {
+    unsafe fn plain(&self, Wanted { file, argv, envp }: Wanted) -> Option<Exec> {
         if file.is_null() || !self.ours {
             return None;
         }
