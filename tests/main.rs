@@ -106,7 +106,7 @@ fn ignore_nothing() {
 }
 
 /// In the order in which they start: first what takes long, so that it is not the last to end.
-fn with_real_programs() -> [Vec<Test>; 44] {
+fn with_real_programs() -> [Vec<Test>; 45] {
     [
         docs::tests(),
         suites::tests(),
