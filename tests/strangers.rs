@@ -2,6 +2,7 @@
 //! kind of fault that they showed.
 
 mod arguments;
+mod clocks;
 mod daemons;
 mod guards;
 mod keepers;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Test> {
     let kinds = [
         programs::tests(),
         arguments::tests(),
+        clocks::tests(),
         guards::tests(),
         keepers::tests(),
         namespaces::tests(),

@@ -18,9 +18,13 @@ pub struct Stat {
     pub ticks: u64,
     /// The number of threads.
     pub threads: i32,
-    /// Start time in clock ticks since boot. Together with the pid it identifies a process uniquely.
+    /// Start time in clock ticks since boot, on the clock of [`sys::now`]. Together with the pid it identifies a process
+    /// uniquely.
     pub start: u64,
 }
+
+/// The kernel's ticks are hundredths of a second wherever programs see them (USER_HZ, time(7)).
+const TICK_NANOS: i64 = 10_000_000;
 
 impl Stat {
     /// Returns whether the process is stopped by a signal or by its tracer.
@@ -28,11 +32,16 @@ impl Stat {
         matches!(self.state, b'T' | b't')
     }
 
-    /// The start time on the clock of [`sys::now`], in ns. The kernel's ticks are hundredths of a second wherever
-    /// programs see them (USER_HZ, time(7)); the exact start is up to one tick later.
+    /// The start time on the clock of [`sys::now`], in ns. The exact start is up to one tick later.
     pub fn start_nanos(&self) -> u64 {
-        self.start.saturating_mul(10_000_000)
+        self.start.saturating_mul(TICK_NANOS.unsigned_abs())
     }
+}
+
+/// Returns whether two start times in ticks ([`Stat::start`]) are of one process. Readers in different time namespaces
+/// may be a tick apart.
+pub fn is_same_start(one: u32, other: u32) -> bool {
+    one.abs_diff(other) <= 1
 }
 
 /// Parses a line of /proc/PID/stat. The name in it may contain blanks and parentheses.
@@ -102,7 +111,11 @@ pub fn stat_at(folder: &Path) -> Option<Stat> {
 fn read_stat(path: &Path) -> Option<Stat> {
     let mut buf = [0u8; 512];
     let n = read_file(path, &mut buf)?;
-    parse_stat(buf.get(..n)?)
+    let mut stat = parse_stat(buf.get(..n)?)?;
+    // The kernel has rounded the sum: where the offset is no multiple of a tick, others may find the tick beside it.
+    let ticks = sys::clock_offset().wrapping_div(TICK_NANOS);
+    stat.start = stat.start.wrapping_add_signed(ticks.wrapping_neg());
+    Some(stat)
 }
 
 /// `/proc/PID`, or `/proc/self` for 0.

@@ -27,6 +27,7 @@ pub use engine::*;
 #[path = "../../src/engine"]
 mod engine {
     pub mod client;
+    pub mod clock;
     pub mod hold;
     pub mod join;
     pub mod ledger;

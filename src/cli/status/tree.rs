@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use jsshim_engine::program::target;
-use jsshim_engine::{proc, sys};
+use jsshim_engine::{clock, proc, sys};
 
 use super::model::{Escaped, Process};
 use crate::program;
@@ -24,6 +24,7 @@ pub struct Tree(HashMap<i32, proc::Stat>);
 impl Tree {
     /// As it is now.
     pub fn read() -> Self {
+        clock::settle();
         if !proc::is_ours() {
             return Self::default();
         }

@@ -15,10 +15,10 @@ use crate::ledger::handle::Handle;
 use crate::ledger::life::Founding;
 use crate::ledger::rundir;
 use crate::pool::tokens::Pool;
-use crate::space;
 use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
+use crate::{clock, space};
 
 use super::attach::{ask, attach, is_of};
 
@@ -91,6 +91,7 @@ impl Client {
     /// From the file system: no room, no permission.
     #[inline(never)]
     pub fn init<'a>(place: &'a mut MaybeUninit<Self>, setup: &Setup<'_>) -> Result<&'a Self> {
+        clock::settle();
         let at = place.as_mut_ptr();
         // A process that was forked while a thread of its parent was joining finds the parent's record here.
         setup.me.store(0, Release);
@@ -210,6 +211,7 @@ impl Client {
     }
 
     fn enter(&self) -> Option<Handle> {
+        clock::settle();
         self.come_home()?;
         for _ in 0..ENTRIES {
             if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path().c()) {

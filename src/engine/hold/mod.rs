@@ -30,9 +30,9 @@ use crate::ledger::signals::WAKE;
 use crate::pool::pipe;
 use crate::pool::tokens::{Pool, Taken};
 use crate::slots::State;
-use crate::space;
 use crate::sync::AtomicI32;
 use crate::sys::{self, Errno};
+use crate::{clock, space};
 
 use inputs::{fed_by_sibling, is_read_by_host, readable, Inputs, SHARED_MILLIS};
 
@@ -110,6 +110,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     };
     let with_record = |job: Handle| Some((job, ledger.get(job)?));
     let Some((job, record)) = job.and_then(with_record) else { return State::Overdraft };
+    clock::settle();
     ledger.note_process(job, sys::getpid());
     if !record.state().is_held() {
         // It has a slot already.

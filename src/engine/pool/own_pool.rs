@@ -1,8 +1,8 @@
 //! A pool of our own, if no make above has one: a fifo in the run-time directory.
 
-use crate::space;
 use crate::sys::{self, Errno, Result};
 use crate::text::{hex, number, Path, Text};
+use crate::{clock, space};
 
 use super::pipe;
 use super::tokens::Pool;
@@ -55,6 +55,7 @@ pub fn is_ours(word: &[u8]) -> bool {
 /// As mkfifo(3) and open(2).
 #[inline(never)]
 pub fn make(dir: &Path, slots: u32) -> Result<(Pool, i32)> {
+    clock::settle();
     let mut path = *dir;
     path.put(b"/pool-").put_num(sys::getpid()).put(b"-").put_hex(space::own());
     path.put(b"-").put_hex(sys::now());

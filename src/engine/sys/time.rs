@@ -2,6 +2,8 @@
 
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
+use core::sync::atomic::AtomicI64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::call::Result;
 
@@ -9,9 +11,24 @@ pub(super) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
 }
 
-/// Nanoseconds since boot, including suspended time (`CLOCK_BOOTTIME`).
+/// By how many ns this process's boot clock is ahead of the machine's (`crate::clock`).
+static OFFSET: AtomicI64 = AtomicI64::new(0);
+
+/// Nanoseconds since boot, including suspended time: `CLOCK_BOOTTIME` of the machine's initial time namespace, as far as
+/// the offset to that is known.
 pub fn now() -> u64 {
-    clock(libc::CLOCK_BOOTTIME)
+    clock(libc::CLOCK_BOOTTIME).wrapping_add_signed(clock_offset().wrapping_neg())
+}
+
+/// By how many ns this process's boot clock is ahead of [`now`].
+pub fn clock_offset() -> i64 {
+    // Relaxed: it is written before the process uses a ledger, or by a forked child, which has one thread.
+    OFFSET.load(Relaxed)
+}
+
+/// See [`clock_offset`].
+pub fn set_clock_offset(ns: i64) {
+    OFFSET.store(ns, Relaxed);
 }
 
 /// Seconds since 1970 (`CLOCK_REALTIME`).

@@ -230,7 +230,7 @@ fn is_stranger(record: &Record, pid: i32) -> bool {
     let born = u64::from(pid.unsigned_abs()) << 32 | u64::from(stat.start as u32);
     let seen = record.born.load(Acquire);
     if seen >> 32 == born >> 32 {
-        return seen != born;
+        return !proc::is_same_start(seen as u32, born as u32);
     }
     // The recorded process was another one, of this job or an earlier one; or this check itself is for an earlier job,
     // and comes late.
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(born as u32, proc::stat(pid).unwrap().start as u32);
         // Another guard finds the same, unless the process is another one.
         assert!(!Watches::new().unwrap().is_dead(h, record, pid, false));
-        record.born.store(born - 1, Release);
+        record.born.store(born - 2, Release);
         assert!(Watches::new().unwrap().is_dead(h, record, pid, false));
         // A look at the job before came so late that it noted the process of that.
         record.born.store((u64::from(std::process::id()) << 32) + 1, Release);

@@ -106,7 +106,7 @@ impl Guard<'_> {
     pub(super) fn watch_root(&mut self) {
         let header = &self.ledger.header;
         let (root, born) = (header.root.load(Acquire), header.root_born.load(Acquire));
-        let is_it = |s: proc::Stat| born == 0 || s.start as u32 == born;
+        let is_it = |s: proc::Stat| born == 0 || proc::is_same_start(s.start as u32, born);
         self.has_root = root != 0 && proc::stat(root).is_none_or(is_it);
         self.root = sys::pidfd_open(root).unwrap_or(-1);
     }

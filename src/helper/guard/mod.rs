@@ -32,7 +32,7 @@ use jsshim_engine::text::Path;
 use jsshim_engine::watchdog::alive::Watches;
 use jsshim_engine::watchdog::settings::Count;
 use jsshim_engine::watchdog::Watchdog;
-use jsshim_engine::{proc, space};
+use jsshim_engine::{clock, proc, space};
 use state::{Guard, Make};
 use statistics::tell;
 
@@ -72,6 +72,7 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
         sys::exit(0)
     }
     proc::settle();
+    clock::settle();
     let id = header.id();
     let owner = if header.root.load(Acquire) == 0 { maker(&header.path()) } else { 0 };
     let Ok(watches) = Watches::new() else { sys::exit(1) };
