@@ -14,6 +14,9 @@ pub fn tests() -> Vec<Test> {
         a_root_without_the_library_by_python,
         a_root_without_the_library_by_perl,
         a_root_without_the_library_by_unshare,
+        a_root_without_the_library_by_bwrap,
+        a_root_without_the_library_by_a_raw_fork,
+        an_environment_that_bwrap_clears,
         a_root_with_others_to_preload,
         a_library_that_another_user_cannot_reach,
         a_library_that_is_gone,
@@ -88,6 +91,64 @@ fn a_root_without_the_library_by_unshare() {
     let text = "mount --rbind $ROOT $ROOT && cd $ROOT && pivot_root . mnt && \
         exec chroot . /bin/sh -c \"$INSIDE\"";
     each_way(&["unshare", "-m", "bash", "-c", text]);
+}
+
+/// Its child is made by a raw clone(2), which no library sees, and so is the first process of a flatpak module.
+fn a_root_without_the_library_by_bwrap() {
+    let root = tool("root-", "");
+    let root = ["--bind", root.trim_end_matches('/'), "/", "--dev", "/dev", "--proc", "/proc"];
+    let text = ["/bin/sh", "-c", INSIDE];
+    for how in [
+        &["--unshare-user-try"][..],
+        &["--unshare-pid"],
+        &["--unshare-pid", "--as-pid-1"],
+        &["--unshare-all"],
+    ] {
+        each_way(&[&["bwrap"], how, &root[..], &text].concat());
+    }
+    // Within one that has it.
+    let outer = ["bwrap", "--dev-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "bwrap"];
+    each_way(&[&outer[..], &root, &text].concat());
+}
+
+/// The same by hand, with pivot_root's plainer sister.
+fn a_root_without_the_library_by_a_raw_fork() {
+    const CHROOTS: &str = "
+import ctypes, os, platform
+libc = ctypes.CDLL(None)
+fork = {'x86_64': lambda: libc.syscall(57), 'aarch64': lambda: libc.syscall(220, 17, 0, 0, 0, 0)}[platform.machine()]
+pids = []
+for _ in range(3):
+    pid = fork()
+    if pid == 0:
+        os.chroot(os.environ['ROOT'])
+        os.chdir('/')
+        os.execv('/bin/sh', ['sh', '-c', os.environ['INSIDE']])
+    pids.append(pid)
+for pid in pids: os.waitpid(pid, 0)
+os.write(1, b'[] end\\n')
+";
+    each_way(&[&python(), "-c", CHROOTS]);
+}
+
+/// What is scrubbed by a child of a raw clone is put back, too.
+fn an_environment_that_bwrap_clears() {
+    let names = ["PATH", "JOB", "JSSHIM_TEST_JOBS", "JSSHIM_TEST_ID"];
+    let set: String = names.map(|name| format!(" --setenv {name} \"${name}\"")).concat();
+    let clear = format!("--dev-bind / / --clearenv {set}");
+    let jobs = "sh -c 'for i in 1 2 3 4; do $JOB -s 60 & done; wait; exit 5'";
+    for how in ["", "--unshare-pid --proc /proc"] {
+        let text =
+            format!("bwrap {how} {clear} {jobs} & bwrap {how} {clear} {jobs} & wait; wait %1");
+        let run = || Run::new(&["bash", "-c", &text]);
+        run().pool(Kind::Fifo, 2).both();
+        run().cli(3).both();
+        run().env("JSSHIM_JOBS", "2").slots(2).both();
+    }
+    // But not against the user's will.
+    let text = format!("bwrap {clear} {jobs}");
+    let run = Run::new(&["bash", "-c", &text]).env("JSSHIM_ENV", "respect");
+    run.pool(Kind::Fifo, 2).slots(4).any_peak().both();
 }
 
 /// Only our word goes.

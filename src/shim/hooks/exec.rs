@@ -214,7 +214,10 @@ unsafe fn exec<'a>(
             }
             Some(place)
         }
-        Role::Stranger => return run(envp),
+        // Before the constructor, or inert.
+        Role::Stranger if STATE.pid() == 0 => return run(envp),
+        // The child of a raw clone, such as bwrap's: nothing here is about it, but its environment is.
+        Role::Stranger => None,
     };
     // SAFETY: the host's arguments.
     let changed =
