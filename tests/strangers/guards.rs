@@ -63,6 +63,7 @@ pub fn tests() -> Vec<Test> {
         a_stopped_guard_below_a_collector,
         a_guard_that_is_killed_below_a_collector,
         a_collector_that_lives_on_keeps_no_zombies,
+        a_killed_guard_that_nobody_reaps,
         an_old_child_is_no_stranger,
         little_stack,
         another_users_host_is_killed,
@@ -281,6 +282,28 @@ print([stat(pid) for pid in pids])
     };
     run().pool(Kind::Fifo, 2).both();
     run().env("JSSHIM_JOBS", "2").slots(2).both();
+}
+
+/// The first process of many containers waits for nobody but its own child: a killed guard keeps its pid. Its clients
+/// know that it has ended, and clean up themselves.
+fn a_killed_guard_that_nobody_reaps() {
+    let first =
+        "import subprocess, sys; sys.exit(subprocess.run(['bash', '-c', sys.argv[1]]).returncode)";
+    for (pool, host) in [
+        ("", "$JOB -w go & $JOB -w go & wait; wait"),
+        ("", "$JOB -w go & $JOB -w go & wait; wait; $JOB -s 1 & $JOB -s 1 & wait"),
+        ("JSSHIM_JOBS=3", "$JOB -w go & $JOB -w go & wait; wait"),
+    ] {
+        let text = format!(
+            "{POOL}{pool} LD_PRELOAD=$JSSHIM_LIB bash host.sh & started 2; sleep 0.1; kill -KILL $(helpers)
+            until [ $(cat /proc/[0-9]*/status | grep -c '^State:.Z') = 2 ]; do sleep 0.02; done
+            touch go; wait; empty; ls $JSSHIM_DIR"
+        );
+        let mut argv: Vec<String> = NAMESPACE.iter().map(|s| (*s).to_owned()).collect();
+        argv.extend([python(), "-c".into(), first.into(), text]);
+        let run = Run::new(&argv).file("host.sh", host).preload_inside();
+        run.pool(Kind::Fifo, 3).any_peak().check(says("")).once();
+    }
 }
 
 /// An orphan of a job is a stranger without the library, too, and comes all the same.

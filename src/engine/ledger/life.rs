@@ -160,7 +160,7 @@ impl Ledger {
     pub fn is_inhabited(&self) -> bool {
         self.records().filter(|(_, r)| r.state() != State::Free).any(|(_, r)| {
             let pid = r.pid.load(Acquire);
-            pid > 0 && sys::kill(pid, 0) != Err(Errno::SRCH)
+            pid > 0 && !proc::has_ended(pid)
         })
     }
 

@@ -4,7 +4,6 @@ use core::sync::atomic::Ordering::Acquire;
 
 use crate::pool::tokens::Pool;
 use crate::slots::State;
-use crate::sys::{self, Errno};
 use crate::{proc, space};
 
 use super::access::Ledger;
@@ -20,7 +19,8 @@ impl Ledger {
             return true;
         }
         let guard = self.header.guard.load(Acquire);
-        guard > 0 && sys::kill(guard, 0) != Err(Errno::SRCH)
+        // Where the first process of a container reaps nobody, a killed guard keeps its pid.
+        guard > 0 && !proc::has_ended(guard)
     }
 
     /// Ends the jobs that outlive their client, where there is no guard. A job that waits for a slot starts without

@@ -203,7 +203,7 @@ pub fn try_again(job: Handle) -> Ticket {
 /// Returns whether the job would wait in another PID namespace without anyone to watch over it: it cannot itself, and
 /// no guard can be started from here.
 fn is_unguarded_elsewhere(client: &Client) -> bool {
-    !client.helper.is_empty() && !client.ledger().has_guard() && space::moves_children()
+    !client.helper.is_empty() && space::moves_children() && !client.ledger().has_guard()
 }
 
 #[inline(never)]

@@ -20,7 +20,7 @@ use jsshim_engine::show::numbers::{self, Asked, Origin};
 use jsshim_engine::show::trace;
 use jsshim_engine::slots::State as Slot;
 use jsshim_engine::text::{Path, Text};
-use jsshim_engine::{space, sys};
+use jsshim_engine::{proc, space, sys};
 
 use crate::start::program;
 use crate::start::settings::{self, given_dir};
@@ -181,7 +181,7 @@ fn leaves_last(ledger: &Ledger, me: u32) -> bool {
             && r.state() == Slot::Client
             && r.queued.load(Acquire) != LEAVING
             && ledger.is_top(index)
-            && sys::kill(r.pid.load(Acquire), 0) != Err(sys::Errno::SRCH)
+            && !proc::has_ended(r.pid.load(Acquire))
     };
     !ledger.records().any(others)
 }
