@@ -372,7 +372,7 @@ fn a_deep_run_time_directory() {
         .may_warn(if len > 200 { 1..=1 } else { 0..=0 })
         .check(move |o| {
             assert_eq!(
-                o.stderr.contains("JSSHIM_DIR is too long"),
+                o.stderr.contains("JSSHIM_DIR is no absolute path of at most 200 bytes"),
                 len > 200 && !o.stderr.is_empty()
             );
         })

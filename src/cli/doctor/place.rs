@@ -91,10 +91,10 @@ fn is_helper(path: &Path) -> bool {
 /// The directory of ledgers and pools. One that is made for the look is taken away again.
 pub fn run_dir(report: &mut Report) {
     let told = variable("JSSHIM_DIR");
-    if told.as_ref().is_some_and(|d| rundir::is_too_long(d.as_bytes())) {
+    if told.as_ref().is_some_and(|d| rundir::is_unfit(d.as_bytes())) {
         report.warn(
             "directory",
-            "the path in JSSHIM_DIR is too long; the usual run-time directory is used",
+            "JSSHIM_DIR is no absolute path of at most 200 bytes; the usual run-time directory is used",
         );
     }
     let told = told.filter(|d| rundir::given(Some(d.as_bytes())).is_some());

@@ -9,17 +9,19 @@ use crate::text::{hex, number, Path};
 /// Room for the longest file name in it: the temporary name of a new ledger.
 const NAME_ROOM: usize = 55;
 
-/// Returns whether this directory is too long for the ledger's fields that name a file in it. Then it is not used.
-pub fn is_too_long(dir: &[u8]) -> bool {
-    dir.len().saturating_add(NAME_ROOM) > Path::ROOM
+/// Returns whether this value of `JSSHIM_DIR` is not used: it is too long for the ledger's fields that name a file in
+/// it, or relative, so that it would be another directory for each process that has changed its own.
+pub fn is_unfit(dir: &[u8]) -> bool {
+    let too_long = dir.len().saturating_add(NAME_ROOM) > Path::ROOM;
+    too_long || dir.first().is_some_and(|b| *b != b'/')
 }
 
 /// The value of `JSSHIM_DIR`, if it is used.
 pub fn given(word: Option<&[u8]>) -> Option<&[u8]> {
-    word.filter(|dir| !dir.is_empty() && !is_too_long(dir))
+    word.filter(|dir| !dir.is_empty() && !is_unfit(dir))
 }
 
-/// Returns `JSSHIM_DIR` if given and not too long, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`. Makes it if it
+/// Returns `JSSHIM_DIR` if given and fit, else `/dev/shm/jsshim-UID`, else `/tmp/jsshim-UID`. Makes it if it
 /// is missing.
 ///
 /// # Errors
@@ -274,9 +276,11 @@ mod tests {
         assert!(find(Some(&path(&link))).is_err());
         std::fs::remove_file(&link).unwrap();
         std::fs::remove_dir(&base).unwrap();
-        let too_long = vec![b'x'; 201];
-        assert!(is_too_long(&too_long) && !is_too_long(&too_long[1..]));
-        let usual = find(Some(&too_long)).map(|dir| dir.bytes().to_vec());
-        assert_eq!(usual, find(None).map(|dir| dir.bytes().to_vec()));
+        let too_long = vec![b'/'; 201];
+        assert!(is_unfit(&too_long) && !is_unfit(&too_long[1..]));
+        for unfit in [&too_long[..], b"relative", b"./", b"~/shim"] {
+            let usual = find(Some(unfit)).map(|dir| dir.bytes().to_vec());
+            assert_eq!(usual, find(None).map(|dir| dir.bytes().to_vec()));
+        }
     }
 }

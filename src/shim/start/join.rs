@@ -105,8 +105,8 @@ struct Own {
 fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::Result<()> {
     let Own { load_milli, root, slots, overrides } = own;
     let (me, given, helper) = (&STATE.me, given_dir(), helper::find());
-    if given.is_some_and(rundir::is_too_long) {
-        STATE.warn(b"the path in JSSHIM_DIR is too long; the usual run-time directory is used");
+    if given.is_some_and(rundir::is_unfit) {
+        STATE.warn(b"JSSHIM_DIR is no absolute path of at most 200 bytes; the usual run-time directory is used");
     }
     let (stats, trace) = (settings::wants_stats(), &settings::trace_file);
     let setup =

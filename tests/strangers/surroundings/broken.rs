@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         a_ledger_that_is_cut_off,
         no_room_in_shared_memory,
         an_umask_that_takes_everything,
+        a_relative_folder,
     ]
 }
 
@@ -222,5 +223,23 @@ fn an_umask_that_takes_everything() {
             assert!(o.text().trim().parse::<u32>().is_ok_and(|n| n >= 8), "{}", o.text())
         })
         .once();
+    }
+}
+
+/// In each working directory it would be another one: jobs of a subdirectory would have no pool, and nobody would say so.
+/// The usual one is used by all of them.
+fn a_relative_folder() {
+    needs_root();
+    for folder in ["rel", "./rel", "../work/rel", "~/rel"] {
+        let text = format!(
+            "mkdir -m 700 rel; mount -t tmpfs -o mode=1777 none /dev/shm; ON=$JSSHIM_LIB SHIM=${{ON:+env LD_PRELOAD=$ON}}
+            export JSSHIM_DIR='{folder}'; mkdir -p sub; $SHIM bash -c \"cd sub; dash -c '{}' & dash -c '{}' & wait; exit 5\"; s=$?
+            for i in {{1..100}}; do [ \"$(ls -A rel sub /dev/shm/jsshim-0 2>/dev/null | grep -E 'ledger|pool-')\" ] || break; sleep 0.05; done
+            ls -A rel sub; exit $s", EIGHT, EIGHT
+        );
+        let run = || Run::new(&["unshare", "-m", "bash", "-c", &text]).preload_inside();
+        let said = says("JSSHIM_DIR is no absolute path");
+        run().env("JSSHIM_JOBS", "2").slots(2).may_warn(1..=20).check(said).both();
+        run().pool(Kind::Fifo, 2).may_overdraw().may_warn(1..=20).both();
     }
 }
