@@ -7,6 +7,8 @@ use jsshim_engine::sys;
 /// If fewer descriptors than this are allowed, they are used for the pool and the ledger only.
 pub(crate) const SCARCE: u64 = 32;
 
+const OUTPUT: i32 = 1;
+
 /// Leaves the session, directory and descriptors of the process that started it. All signals stay blocked: the guard
 /// ends when it has nothing left to do, and a signal that ends a build reaches the build without it.
 pub(super) fn detach(file: i32) {
@@ -21,6 +23,10 @@ pub(super) fn detach(file: i32) {
             sys::open(c"/dev/null", libc::O_RDWR, 0).or_else(|_| sys::open(c"/", libc::O_PATH, 0));
     }
     sys::raise_open_files_limit();
+    // Its own end needs one, for the lock of the directory. Nothing is ever written to standard output.
+    if sys::open_files_limit() < SCARCE {
+        sys::close(OUTPUT);
+    }
 }
 
 /// A descriptor that is readable when the guard is called; or -1.
