@@ -31,7 +31,6 @@ pub fn tests() -> Vec<Test> {
         a_later_start_removes_what_is_stale,
         a_ledger_that_was_half_made,
         a_host_with_few_descriptors_is_killed,
-        a_host_with_few_descriptors_ends,
         a_starter_of_the_guard_is_killed,
     ]
 }
@@ -417,15 +416,6 @@ fn a_host_with_few_descriptors_is_killed() {
             ended 3; for i in $(seq 30); do [ \"$(guards)\" ] && sleep 0.1; done; echo $(guards)"
         );
         script(&text).breaks().check(says("137\n\n")).once();
-    }
-}
-
-/// The lock that the ledger's end needs is one more.
-fn a_host_with_few_descriptors_ends() {
-    for most in [5, 6, 7] {
-        let host = "$JOB -s 50 & $JOB -s 50 & wait";
-        let text = format!("(ulimit -n {most}; SHIM exec bash -c '{host}'); echo $?");
-        script(&text).pool(Kind::Fifo, 3).any_peak().check(says("0\n")).once();
     }
 }
 

@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         no_room_in_shared_memory,
         an_umask_that_takes_everything,
         a_relative_folder,
+        as_few_descriptors_as_a_shell_needs,
     ]
 }
 
@@ -241,5 +242,14 @@ fn a_relative_folder() {
         let said = says("JSSHIM_DIR is no absolute path");
         run().env("JSSHIM_JOBS", "2").slots(2).may_warn(1..=20).check(said).both();
         run().pool(Kind::Fifo, 2).may_overdraw().may_warn(1..=20).both();
+    }
+}
+
+/// Three stand for the standard ones, two are for the ledger and the pool, and the lock that the guard's end needs is one
+/// more: it never ended.
+fn as_few_descriptors_as_a_shell_needs() {
+    for most in [5, 6, 7] {
+        let text = format!("ulimit -n {most}; exec $SHIM bash -c '{EIGHT}'");
+        script(&text).pool(Kind::Fifo, 3).both();
     }
 }
