@@ -40,10 +40,12 @@ pub enum Place {
     One,
     /// Some in namespaces of their own.
     Sandboxes,
+    /// Some in time namespaces, on the same ledger as the others.
+    Clocks,
 }
-use Place::{One, Sandboxes};
+use Place::{Clocks, One, Sandboxes};
 
-pub const SCENES: [(Owner, Place); 16] = [
+pub const SCENES: [(Owner, Place); 17] = [
     (Owner::Make, One),
     (Owner::Test(Kind::NonBlocking), Sandboxes),
     (Owner::Make44, One),
@@ -60,22 +62,25 @@ pub const SCENES: [(Owner, Place); 16] = [
     (Owner::OtherUser, One),
     (Owner::LittleStack, One),
     (Owner::Lending, One),
+    (Owner::Test(Kind::Fifo), Clocks),
 ];
 
 /// In front of a program of the build; the program is the first process of the namespace.
 const SANDBOX: &str = "unshare -p -f --mount-proc ";
+const CLOCK: &str = "unshare -T --boottime 100000 --monotonic 100000 -f ";
 
 /// The text with some of its programs in sandboxes.
 fn place(text: &str, place: Place) -> String {
     let mut text = text.to_owned();
-    if place == Sandboxes {
+    if place != One {
+        let sandbox = if place == Clocks { CLOCK } else { SANDBOX };
         for start in ["ninja -k0 -j6", "sh shells.sh", "sh sleepers.sh"] {
             let preload = format!("LD_PRELOAD=$$JSSHIM_LIB {start}");
-            let boxed = format!("{SANDBOX}env {preload}");
+            let boxed = format!("{sandbox}env {preload}");
             // What make starts is preloaded in the sandbox only.
             text = match text.contains(&preload) {
                 true => text.replace(&preload, &boxed),
-                false => text.replace(start, &format!("{SANDBOX}{start}")),
+                false => text.replace(start, &format!("{sandbox}{start}")),
             };
         }
     }

@@ -295,8 +295,10 @@ fn a_killed_guard_that_nobody_reaps() {
         ("JSSHIM_JOBS=3", "$JOB -w go & $JOB -w go & wait; wait"),
     ] {
         let text = format!(
-            "{POOL}{pool} LD_PRELOAD=$JSSHIM_LIB bash host.sh & started 2; sleep 0.1; kill -KILL $(helpers)
-            until [ $(cat /proc/[0-9]*/status | grep -c '^State:.Z') = 2 ]; do sleep 0.02; done
+            "{POOL}
+            alive() {{ for pid in $(helpers); do grep -q '^State:.Z' /proc/$pid/status || echo $pid; done; }}
+            {pool} LD_PRELOAD=$JSSHIM_LIB bash host.sh & started 2; until [ \"$(alive)\" ]; do sleep 0.02; done; sleep 0.1
+            while [ \"$(alive)\" ]; do kill -KILL $(alive); sleep 0.02; done
             touch go; wait; empty; ls $JSSHIM_DIR"
         );
         let mut argv: Vec<String> = NAMESPACE.iter().map(|s| (*s).to_owned()).collect();
