@@ -30,6 +30,7 @@ mod lanes;
 mod launcher;
 mod libjobserver;
 mod libjobserver_examples;
+mod musl;
 mod neighbours;
 mod ninja;
 mod packaging;
@@ -106,7 +107,7 @@ fn ignore_nothing() {
 }
 
 /// In the order in which they start: first what takes long, so that it is not the last to end.
-fn with_real_programs() -> [Vec<Test>; 45] {
+fn with_real_programs() -> [Vec<Test>; 46] {
     [
         docs::tests(),
         suites::tests(),
@@ -122,6 +123,7 @@ fn with_real_programs() -> [Vec<Test>; 45] {
         scale::tests(),
         see::tests(),
         table::tests(),
+        musl::tests(),
         security::tests(),
         corrupt::tests(),
         doors::tests(),

@@ -52,7 +52,7 @@ extern "C" fn constructor(count: c_int, arguments: Strings, environment: Strings
 
 /// Called by the loader before main. No crate is used for this, because the arguments from glibc are needed: the
 /// environment as the kernel laid it out, which no setenv(3) of another constructor has moved. Other C libraries (musl)
-/// pass no arguments, and the registers hold any value then.
+/// pass no arguments, and the registers hold any value then: see [`start::kernel`].
 #[used]
 #[link_section = ".init_array"]
 static CONSTRUCTOR: extern "C" fn(c_int, Strings, Strings) = constructor;

@@ -9,6 +9,11 @@
 #include <unistd.h>
 
 extern char **environ;
+/* musl has neither. The library shows a hook of the first all the same. */
+extern int execveat(int, const char *, char *const *, char *const *, int) __attribute__((weak));
+extern const char *gnu_get_libc_version(void) __attribute__((weak));
+
+static inline int is_glibc(void) { return gnu_get_libc_version != NULL; }
 
 enum { ARGS = 20 };
 
@@ -59,10 +64,13 @@ static int by_execveat(struct target *t)
 static const struct exec {
 	const char *name;
 	int (*go)(struct target *);
+	int (*there)(void);
 } execs[] = {
-	{ "execve", by_execve }, { "execv", by_execv },     { "execvp", by_execvp },
-	{ "execvpe", by_execvpe }, { "execl", by_execl },   { "execlp", by_execlp },
-	{ "execle", by_execle }, { "fexecve", by_fexecve }, { "execveat", by_execveat },
+	{ "execve", by_execve, 0 },   { "execv", by_execv, 0 },
+	{ "execvp", by_execvp, 0 },   { "execvpe", by_execvpe, 0 },
+	{ "execl", by_execl, 0 },     { "execlp", by_execlp, 0 },
+	{ "execle", by_execle, 0 },   { "fexecve", by_fexecve, 0 },
+	{ "execveat", by_execveat, is_glibc },
 };
 
 #define EXECS (sizeof execs / sizeof *execs)

@@ -2,7 +2,6 @@
 
 mod bound;
 mod broken;
-mod musl;
 mod privileges;
 
 use crate::harness::programs::artifact;
@@ -10,7 +9,7 @@ use crate::harness::{Outcome, Run};
 use crate::Test;
 
 pub fn tests() -> Vec<Test> {
-    let kinds = [privileges::tests(), bound::tests(), broken::tests(), musl::tests()];
+    let kinds = [privileges::tests(), bound::tests(), broken::tests()];
     kinds.into_iter().flatten().collect()
 }
 

@@ -81,7 +81,8 @@ doors! {
         info: *mut libc::siginfo_t,
         options: c_int
     ) -> c_int, = [reap::waitid];
-    reap [pclose, fclose] (stream: *mut c_void) -> c_int, = [stdio::close];
+    reap [pclose] (stream: *mut c_void) -> c_int, = [stdio::pclose];
+    reap [fclose] (stream: *mut c_void) -> c_int, = [stdio::fclose];
 
     exec [execve] (path: *const c_char, argv: Strings, envp: Strings) -> c_int, = [exec::execve];
     exec [execvpe] (file: *const c_char, argv: Strings, envp: Strings) -> c_int, = [exec::execvpe];

@@ -12,6 +12,8 @@ use jsshim_engine::program::target::{self, Kind};
 use jsshim_engine::room::{Room, PATH_ROOM};
 use jsshim_engine::sys;
 
+use crate::host::kind::is_glibc;
+
 use super::environ;
 
 /// What would run, and how.
@@ -46,7 +48,7 @@ pub enum Foretold<'a> {
 pub struct Way {
     /// Along PATH, if the name has no slash.
     pub search: bool,
-    /// A text without `#!` runs in /bin/sh: so in execvp(3), not in execve(2); posix_spawnp(3) only searches.
+    /// A text without `#!` runs in /bin/sh: so in execvp(3) of glibc, not in execve(2); posix_spawnp(3) only searches.
     pub shell: bool,
     /// In another directory than this process's, which is not known.
     pub moves: bool,
@@ -56,7 +58,7 @@ pub struct Way {
 pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
     let along = way.search && !file.to_bytes().contains(&b'/');
     let found = if along || way.moves {
-        search::find(file, environ::own(b"PATH="), way.moves)
+        search::find(file, directories(), way.moves)
     } else if file.to_bytes() == b"/proc/self/exe" {
         this_program(file)
     } else {
@@ -75,6 +77,14 @@ pub fn foretell(file: &CStr, way: Way) -> Foretold<'_> {
         }
     }
 }
+
+/// `PATH`, or the default of this libc. Returns None for that of glibc.
+fn directories() -> Option<&'static [u8]> {
+    environ::own(b"PATH=").or_else(|| (!is_glibc()).then_some(MUSL_PATH))
+}
+
+/// The default of musl (its process/execvp.c).
+const MUSL_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
 
 /// `/proc/self/exe`, as the path by which other processes find it.
 #[inline(never)]
@@ -156,7 +166,7 @@ pub fn is_foreign(file: &CStr, search: bool) -> bool {
         return false;
     }
     let found = match search {
-        true => search::is_foreign(file, environ::own(b"PATH=")),
+        true => search::is_foreign(file, directories()),
         false => target::is_foreign(file),
     };
     if !found {

@@ -12,6 +12,7 @@ use crate::exec::foretell::{self, Foretold, Way};
 use crate::exec::redirect::{self, Exec};
 use crate::exec::{bounds, keep_env};
 use crate::host::errno::{errno, fail};
+use crate::host::kind::is_glibc;
 use crate::host::next::Next;
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
@@ -149,12 +150,12 @@ pub unsafe fn fexecve(
     unsafe { exec(target, foreign, argv, envp, |envp| real(fd, argv, envp)) }
 }
 
-/// What would run. With `search`, the program is searched along PATH, and a text runs in the shell, as in execvp(3).
+/// What would run. With `search`, the program is searched along PATH, as in execvp(3).
 unsafe fn by_path<'a>(file: *const c_char, search: bool) -> Foretold<'a> {
     if file.is_null() {
         return Foretold::Fails;
     }
-    let way = Way { search, shell: search, moves: false };
+    let way = Way { search, shell: search && is_glibc(), moves: false };
     // SAFETY: the host's string.
     foretell::foretell(unsafe { CStr::from_ptr(file) }, way)
 }

@@ -104,8 +104,10 @@ unsafe fn spawn_by(
     let kept = if search { searching } else { plain };
     let ours = !late::foreign();
     let old = ours && real.is_bound_to(OLD, caller, kept, STATE.is_fork());
-    let function = if old { real.old() } else { None }.or_else(|| real.get());
-    let door = Door { search, actions, shell: old, ours };
+    // musl takes no notice of versions.
+    let old = if old { real.old() } else { None };
+    let door = Door { search, actions, shell: old.is_some(), ours };
+    let function = old.or_else(|| real.get());
     // SAFETY: the host's arguments go on as they are, or as copies of the same shape.
     unsafe {
         spawn(&door, wanted, |Wanted { file, argv, envp }| {

@@ -10,6 +10,7 @@ use jsshim_engine::proc;
 
 use crate::exec::environ::Scratch;
 use crate::exec::{bounds, redirect};
+use crate::host::kind::is_glibc;
 use crate::job::state::STATE;
 use crate::job::ticket::{self, Ticket};
 use crate::job::{life, names};
@@ -94,17 +95,38 @@ pub unsafe fn popen(
     stream
 }
 
-/// The body of pclose(3) and fclose(3). For a stream of popen(3) both do the same; other streams are not ours.
+/// The body of pclose(3).
 ///
 /// # Safety
 /// As pclose(3).
-pub unsafe fn close(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) -> c_int {
-    // Removed first: once the stream is closed, another thread may get the same address.
-    let ticket = used().iter().find_map(|s| s.take(stream));
-    match ticket {
+pub unsafe fn pclose(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) -> c_int {
+    match take_stream(stream) {
         Some(ticket) => life::through(ticket, || real(stream)),
         None => real(stream),
     }
+}
+
+/// The body of fclose(3). For a stream of popen(3) glibc does the same as in pclose(3), while musl leaves the command
+/// to a later wait(2). Other streams are not ours.
+///
+/// # Safety
+/// As fclose(3).
+pub unsafe fn fclose(real: impl Fn(*mut c_void) -> c_int, stream: *mut c_void) -> c_int {
+    match take_stream(stream) {
+        Some(ticket) if is_glibc() => life::through(ticket, || real(stream)),
+        Some(ticket) => {
+            life::await_process(ticket);
+            let result = real(stream);
+            life::lives_on(ticket);
+            result
+        }
+        None => real(stream),
+    }
+}
+
+/// The job of a stream. Called before the stream is closed: then another thread may get the same address.
+fn take_stream(stream: *mut c_void) -> Option<Ticket> {
+    used().iter().find_map(|s| s.take(stream))
 }
 
 /// The command line that runs `command` through the helper, if there is a ledger: then its process is in the ledger,

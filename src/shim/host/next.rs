@@ -38,6 +38,9 @@ pub struct Symbol {
 /// Room for the name of a function.
 const NAME: usize = 24;
 
+/// In place of the address of a function that this libc does not have.
+const ABSENT: NonZeroUsize = NonZeroUsize::MIN;
+
 impl<F: Copy> Next<F> {
     /// `name` ends in a NUL.
     pub const fn new(name: &'static str) -> Self {
@@ -118,23 +121,27 @@ impl Symbol {
     /// 0 if this libc has no such function. One function for all types: the hooks lie close together.
     #[inline]
     fn address(&self) -> usize {
-        self.at.get().or_else(|| self.look_up()).map_or(0, NonZeroUsize::get)
+        let at = self.at.get().unwrap_or_else(|| self.look_up());
+        if at == ABSENT {
+            0
+        } else {
+            at.get()
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn look_up(&self) -> Option<NonZeroUsize> {
-        let found = self.next();
-        let at = NonZeroUsize::new(if found.newest != 0 { found.newest } else { found.old })?;
+    fn look_up(&self) -> NonZeroUsize {
+        let at = self.next().best().unwrap_or(ABSENT);
         let _ = self.at.set(at);
-        Some(at)
+        at
     }
 
     fn next(&self) -> Definitions {
         let mut found = Definitions::default();
         after_us(|object| {
             found = object.find(self.name(), objects::gnu_hash(self.name()));
-            found.newest != 0
+            found.best().is_some()
         });
         found
     }
@@ -163,9 +170,12 @@ pub fn prepare() {
     after_us(|object| {
         for symbol in all().iter().filter(|s| s.at.get().is_none()) {
             let found = object.find(symbol.name(), objects::gnu_hash(symbol.name()));
-            let _ = NonZeroUsize::new(found.newest).map(|at| symbol.at.set(at));
+            let _ = found.best().map(|at| symbol.at.set(at));
         }
         false
     });
+    for symbol in all().iter().filter(|s| s.at.get().is_none()) {
+        let _ = symbol.at.set(ABSENT);
+    }
     let _ = DONE.set(true);
 }

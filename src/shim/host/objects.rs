@@ -118,6 +118,13 @@ pub struct Definitions {
     pub old: usize,
 }
 
+impl Definitions {
+    /// The newest one.
+    pub fn best(&self) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.newest).or(NonZeroUsize::new(self.old))
+    }
+}
+
 impl Object {
     /// The tables of this object. Returns None if it lacks one that a lookup needs.
     pub fn of(info: &Info) -> Option<Self> {

@@ -222,13 +222,14 @@ fn wait_at_gate(client: &Client, job: Handle, mode: Gate) -> Option<Slot> {
 
 /// The whole life of a job that libc starts and reaps within one call.
 pub fn through<R>(ticket: Ticket, run: impl FnOnce() -> R) -> R {
-    let result = leaving::guarded(&mut { ticket }, |ticket| abandon(*ticket), |_| run());
+    let result = leaving::guarded(&mut { ticket }, |ticket| lives_on(*ticket), |_| run());
     started(ticket, -1);
     result
 }
 
-/// The host has left such a call by a jump. The job may live on: its record tells.
-fn abandon(ticket: Ticket) {
+/// The host has left such a call by a jump, or libc has left its child to the host. The job may live on: its record
+/// tells.
+pub fn lives_on(ticket: Ticket) {
     if let (Ticket::Runs(job) | Ticket::Held(job), Some(client)) = (ticket, STATE.client()) {
         let pid = client.ledger().get(job).map_or(0, |r| r.pid.load(Acquire));
         if pid > 0 {
@@ -237,6 +238,17 @@ fn abandon(ticket: Ticket) {
         }
     }
     started(ticket, -1);
+}
+
+/// Waits until the process of a job that runs through the helper has stored its pid.
+pub fn await_process(ticket: Ticket) {
+    let (Ticket::Runs(job) | Ticket::Held(job), Some(client)) = (ticket, STATE.client()) else {
+        return;
+    };
+    let is_unborn = || client.ledger().get(job).is_some_and(|r| r.pid.load(Acquire) == 0);
+    for _ in (0..OPEN_MILLIS).take_while(|_| is_unborn()) {
+        sys::sleep_millis(1);
+    }
 }
 
 /// The job of a ticket has a process; or, with `pid` < 0, none was made.

@@ -17,60 +17,48 @@ use crate::exec::environ::{self, Strings};
 use crate::job::state::STATE;
 use crate::job::stats;
 
-use super::{dialect, join, program, settings};
+use super::{dialect, join, kernel, program, settings};
 
 /// Stores the addresses of arguments and environment, and does no more unless the environment asks for it. Where
 /// privileges have risen it does not even that. `record_first`: see [`State::join`](crate::job::state::State::join).
 pub fn run(count: c_int, arguments: Strings, environment: Strings, record_first: fn(&Client)) {
-    if !is_whole(count, arguments, environment) {
-        STATE.begin(core::ptr::null(), environ::current());
-    // SAFETY: the kernel's arrays.
-    } else if unsafe { is_secure(environment) } {
-        return STATE.stay_out();
-    } else {
+    let passed = kernel::is_whole(count, arguments, environment);
+    let (found, environment) = match passed {
+        true => (Some(arguments), environment),
+        false => (kernel::arguments(environ::current()), environ::current()),
+    };
+    if let Some(arguments) = found {
+        // SAFETY: the kernel's arrays: AT_SECURE tells whether this exec has given the process privileges that its
+        // parent does not have (setuid, setgid, file capabilities).
+        if unsafe { kernel::auxiliary(environment, libc::AT_SECURE as usize) } != 0 {
+            return STATE.stay_out();
+        }
         STATE.begin(arguments, environment);
+        look(record_first);
+        if !passed {
+            show(arguments, environment);
+        }
+    } else {
+        STATE.begin(core::ptr::null(), environment);
+        look(record_first);
     }
-    look(record_first);
 }
 
-/// Returns whether these three belong together, as execve(2) lays them out: the environment follows the arguments.
-/// Nothing is dereferenced, since a value that does not fit may be no pointer. With no arguments at all, which Linux
-/// has refused since 5.18, libc's `environ` must be the same.
-fn is_whole(count: c_int, arguments: Strings, environment: Strings) -> bool {
-    let behind = usize::try_from(count).ok().and_then(|n| n.checked_add(1));
-    let behind = behind.map(|n| arguments.wrapping_add(n));
-    let fits = !arguments.is_null() && arguments.is_aligned() && behind == Some(environment);
-    fits && (count > 0 || environment == environ::current())
-}
-
-/// Returns whether this exec has given the process privileges that its parent does not have (AT_SECURE, getauxval(3):
-/// setuid, setgid, file capabilities). Does not call getauxval, which needs glibc 2.16.
-///
-/// # Safety
-/// The environment must be as the kernel laid it out: the auxiliary vector follows it.
-unsafe fn is_secure(environment: Strings) -> bool {
-    // SAFETY: by the contract: up to the NULL, then pairs of words up to AT_NULL.
+/// In musl, main gets the environment of the kernel, which lacks the variables that were added since. make looks at no
+/// other: the program is started once more, before any of it has run.
+#[cold]
+fn show(arguments: Strings, environment: Strings) {
+    if environ::current() == environment || !program::is_speaker() {
+        return;
+    }
+    // SAFETY: the kernel's arrays; it has put the path of the program there, and libc has the new environment.
     unsafe {
-        let mut at = environment;
-        while !(*at).is_null() {
-            at = at.wrapping_add(1);
-        }
-        // ld.so removes variables in the same case; each removed one has left a NULL behind.
-        while (*at).is_null() {
-            at = at.wrapping_add(1);
-        }
-        let mut pair = at.cast::<[usize; 2]>();
-        loop {
-            match *pair {
-                [0, _] => return false,
-                [AT_SECURE, value] => return value != 0,
-                _ => pair = pair.wrapping_add(1),
-            }
+        let path = kernel::auxiliary(environment, libc::AT_EXECFN as usize) as *const c_char;
+        if !path.is_null() {
+            sys::execve(path, arguments, environ::current());
         }
     }
 }
-
-const AT_SECURE: usize = libc::AT_SECURE as usize;
 
 /// Reads the environment once. `record_first`: see [`State::join`](crate::job::state::State::join).
 fn look(record_first: fn(&Client)) {

@@ -3,6 +3,7 @@
 //! constructor, with the arrays that glibc would pass to it later.
 
 use core::ffi::c_int;
+use core::ptr::null;
 
 use jsshim_engine::sys;
 
@@ -29,31 +30,32 @@ pub fn has_begun() -> bool {
     STATE.pid() != 0 && STATE.pid() == sys::getpid()
 }
 
-/// If the arrays cannot be found (musl), the process is left alone until the constructor.
+/// If the arrays cannot be found, the process is left alone until the constructor.
 #[cold]
 #[inline(never)]
 fn begin() {
     if STATE.phase() == OFF {
         return;
     }
-    if let Some((count, arguments)) = kernel_arguments() {
-        let environment = arguments.wrapping_add(count as usize).wrapping_add(1);
-        constructor::run(count, arguments, environment, first::record);
-    }
-}
-
-/// argc and argv as the kernel laid them out: they begin where ld.so's stack ends (`__libc_stack_end`, glibc 2.1). The
-/// environment follows them; libc's own variable for it may already point to a copy made by setenv(3).
-fn kernel_arguments() -> Option<(c_int, Strings)> {
     let (name, mut at) = (c"__libc_stack_end", 0);
     objects::each(|info| {
         at = Object::of(info).map_or(0, |o| o.find(name, objects::gnu_hash(name)).newest);
         at != 0
     });
+    if at == 0 {
+        // musl passes nothing to the constructor either.
+        constructor::run(0, null(), null(), first::record);
+    } else if let Some((count, arguments)) = kernel_arguments(at) {
+        let environment = arguments.wrapping_add(count as usize).wrapping_add(1);
+        constructor::run(count, arguments, environment, first::record);
+    }
+}
+
+/// argc and argv as the kernel laid them out: they begin where ld.so's stack ends (`__libc_stack_end`, glibc 2.1, which
+/// lies at `at`). The environment follows them; libc's own variable for it may already point to a copy made by setenv(3).
+fn kernel_arguments(at: usize) -> Option<(c_int, Strings)> {
     // SAFETY: ld.so's own variable, a pointer; null after the stack was made executable.
-    let top = (at != 0)
-        .then(|| unsafe { (at as *const *const usize).read() })
-        .filter(|top| !top.is_null())?;
+    let top = Some(unsafe { (at as *const *const usize).read() }).filter(|top| !top.is_null())?;
     // SAFETY: the kernel's words: argc, then that many pointers and a NULL.
     let count = c_int::try_from(unsafe { top.read() }).ok().filter(|n| *n > 0)?;
     let arguments: Strings = top.wrapping_add(1).cast();

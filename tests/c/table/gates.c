@@ -38,7 +38,7 @@ int gates(const char *door, const char *exec, int threads)
 
 	if (!d)
 		return 95;
-	if (d->there && !d->there()) {
+	if (is_absent(d, *exec ? exec_named(exec) : NULL)) {
 		printf("absent\n");
 		return 0;
 	}

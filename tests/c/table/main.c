@@ -166,7 +166,7 @@ int main(int argc, char **argv)
 	const char *name = basename(bare ? (char *)getauxval(AT_EXECFN) : argv[0]);
 	int index = 0;
 
-	if (strcmp(name, "table")) {
+	if (strncmp(name, "table", 5)) {
 		if (bare && !getcwd(folder, sizeof folder))
 			return 95;
 		if (!bare)

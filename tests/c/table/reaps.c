@@ -13,7 +13,7 @@ static void by_wait(pid_t pid, int options, struct seen *s)
 	s->ret = wait(&s->status);
 }
 
-static int has___wait(void) { return __wait != NULL; }
+static int has___wait(void) { return is_glibc() && __wait; }
 static void by___wait(pid_t pid, int options, struct seen *s)
 {
 	(void)pid, (void)options;
@@ -32,7 +32,7 @@ static void by_waitpid(pid_t pid, int options, struct seen *s)
 	s->ret = waitpid(pid, &s->status, options);
 }
 
-static int has___waitpid(void) { return __waitpid != NULL; }
+static int has___waitpid(void) { return is_glibc() && __waitpid; }
 static void by___waitpid(pid_t pid, int options, struct seen *s)
 {
 	s->ret = __waitpid(pid, &s->status, options);

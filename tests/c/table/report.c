@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 
+extern const char *strerrorname_np(int) __attribute__((weak));
+
 static char text[1 << 17];
 static size_t used;
 
@@ -43,9 +45,23 @@ void flush(int fd)
 	forget();
 }
 
+/* What glibc 2.32 has. */
+static const char *own_name(int e)
+{
+#define NAME(E) if (e == E) return #E
+	NAME(EACCES);
+	NAME(EBADF);
+	NAME(ECHILD);
+	NAME(EINTR);
+	NAME(ENOENT);
+	NAME(ENOEXEC);
+#undef NAME
+	return strerror(e);
+}
+
 const char *errno_name(int e)
 {
-	const char *name = strerrorname_np(e);
+	const char *name = strerrorname_np ? strerrorname_np(e) : own_name(e);
 
 	return e == SENTINEL ? "untouched" : name ? name : "?";
 }

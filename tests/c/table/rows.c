@@ -222,7 +222,7 @@ static void run(struct row r, int what)
 	    r.exec ? r.exec->name : "", r.program, r.dressed ? ", dressed" : "", bares[r.bare],
 	    r.reap->name, besides[what]);
 	number++;
-	if (r.door->there && !r.door->there()) {
+	if (is_absent(r.door, r.exec)) {
 		say("  absent\n");
 		flush(1);
 		return;
@@ -246,8 +246,10 @@ static void run(struct row r, int what)
 
 static int wordexp_races(const struct door *d)
 {
-	/* Who reaps its child first, wordexp or the handler? */
-	return !strcmp(condition->name, "reaping") && !strncmp(d->name, "wordexp", 7);
+	/* Who reaps its child first, wordexp or the handler? In musl a handler may also end its reading. */
+	int races = is_glibc() ? !strcmp(condition->name, "reaping") : condition->handles;
+
+	return races && !strncmp(d->name, "wordexp", 7);
 }
 
 static void run_successes(const struct door *d, int n, int all)

@@ -24,7 +24,8 @@ extern FILE *_IO_popen(const char *, const char *) __attribute__((weak));
 
 /* ---- the child of those that fork --------------------------------------------------------- */
 
-/* What hosts change in a child before its exec. */
+/* What hosts change in a child before its exec. With kill: the raise of musl believes that a child of vfork is its
+ * parent. */
 static void dress(const struct row *r)
 {
 	struct itimerval timer = { { 1000, 0 }, { 1000, 0 } };
@@ -46,10 +47,10 @@ static void dress(const struct row *r)
 		signal(SIGURG, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	if (r->dressed > 1)
-		raise(SIGURG);
+		kill(getpid(), SIGURG);
 	signal(SIGUSR1, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	raise(SIGUSR2);
+	kill(getpid(), SIGUSR2);
 	setpriority(PRIO_PROCESS, 0, 3);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (!(r->door->traits & SHARES))
@@ -86,7 +87,7 @@ static void by_fork(struct row *r)
 		child_of(r);
 }
 
-static int has___fork(void) { return __fork != NULL; }
+static int has___fork(void) { return is_glibc() && __fork; }
 static void by___fork(struct row *r)
 {
 	r->ret = r->pid = __fork();
@@ -110,7 +111,7 @@ static void by_vfork(struct row *r)
 	r->ret = r->pid;
 }
 
-static int has___vfork(void) { return __vfork != NULL; }
+static int has___vfork(void) { return is_glibc() && __vfork; }
 static void by___vfork(struct row *r)
 {
 	r->pid = __vfork();
@@ -135,6 +136,9 @@ static void by_daemon(struct row *r)
 	await_other();
 	if (daemon(1, r->exec != NULL) < 0)
 		_exit(94);
+	/* Its parent has a handler to run and nobody to wait for. */
+	while (!is_glibc() && shared->parents < shared->prepared)
+		pause_a_moment();
 	child_of(r);
 }
 
@@ -156,7 +160,7 @@ static void by_clone_quietly(struct row *r)
 	r->ret = r->pid = clone(cloned, clone_stack + sizeof clone_stack, 0, r);
 }
 
-static int has___clone(void) { return __clone != NULL; }
+static int has___clone(void) { return is_glibc() && __clone; }
 static void by___clone(struct row *r)
 {
 	pid_t there = 0;
@@ -286,7 +290,7 @@ static void by_popen(struct row *r) { open_stream(r, "r", popen); }
 static void by_popen_cloexec(struct row *r) { open_stream(r, "re", popen); }
 static void by_popen_writing(struct row *r) { open_stream(r, "w", popen); }
 static void by_io_popen(struct row *r) { open_stream(r, "r", _IO_popen); }
-static int has_io_popen(void) { return _IO_popen != NULL; }
+static int has_io_popen(void) { return is_glibc() && _IO_popen; }
 
 void finish_stream(struct row *r)
 {
@@ -348,7 +352,8 @@ const struct door doors[] = {
 	{ "pidfd_spawnp", SPAWNS | INSIDE, by_pidfd_spawnp, has_pidfd_spawn },
 	{ "system", COMMAND | RETURNS | BLOCKS, by_system, NULL },
 	{ "popen, pclose", COMMAND, by_popen, NULL },
-	{ "popen, fclose", COMMAND, by_popen_cloexec, NULL },
+	/* musl does not wait for the child there. */
+	{ "popen, fclose", COMMAND, by_popen_cloexec, is_glibc },
 	{ "popen for writing", COMMAND | WRITES, by_popen_writing, NULL },
 	{ "_IO_popen", COMMAND, by_io_popen, has_io_popen },
 	{ "wordexp", COMMAND | RETURNS, by_wordexp, NULL },
@@ -365,6 +370,11 @@ const struct door *door_named(const char *name)
 		if (!strcmp(doors[i].name, name))
 			return &doors[i];
 	return NULL;
+}
+
+int is_absent(const struct door *door, const struct exec *exec)
+{
+	return (door->there && !door->there()) || (exec && exec->there && !exec->there());
 }
 
 const struct exec *nth_exec(int n)

@@ -133,6 +133,8 @@ struct door {
 extern const struct door doors[];
 extern const int n_doors;
 const struct door *door_named(const char *name);
+/* This libc lacks one of them. */
+int is_absent(const struct door *door, const struct exec *exec);
 const struct exec *nth_exec(int n);
 const struct exec *exec_named(const char *name);
 /* What a forked child does. */
