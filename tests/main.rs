@@ -20,6 +20,7 @@ mod ends;
 mod environment;
 mod examples;
 mod faults;
+mod go;
 mod guards;
 mod harness;
 mod hosts;
@@ -107,7 +108,7 @@ fn ignore_nothing() {
 }
 
 /// In the order in which they start: first what takes long, so that it is not the last to end.
-fn with_real_programs() -> [Vec<Test>; 46] {
+fn with_real_programs() -> [Vec<Test>; 47] {
     [
         docs::tests(),
         suites::tests(),
@@ -124,6 +125,7 @@ fn with_real_programs() -> [Vec<Test>; 46] {
         see::tests(),
         table::tests(),
         musl::tests(),
+        go::tests(),
         security::tests(),
         corrupt::tests(),
         doors::tests(),

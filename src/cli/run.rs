@@ -15,8 +15,8 @@ use jsshim_engine::ledger::rundir;
 use jsshim_engine::makeflags::{self, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::own_pool;
 use jsshim_engine::pool::tokens::Pool;
-use jsshim_engine::program::speaker;
 use jsshim_engine::program::target::Kind;
+use jsshim_engine::program::{go, speaker};
 use jsshim_engine::show::numbers;
 use jsshim_engine::sys::Errno;
 use jsshim_engine::text;
@@ -47,7 +47,8 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
     let library = library()?;
     let (path, kind) = find(name)?;
     let unreached = out_of_reach(&path, kind);
-    if let Some(why) = unreached {
+    let goflags = go_flags(words);
+    if let Some(why) = unreached.filter(|_| goflags.is_none()) {
         let name = name.display();
         say(format_args!("{name} {why}; it runs, but its jobs do not queue"));
     }
@@ -67,6 +68,9 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
     if kind != Kind::Foreign {
         command.env("LD_PRELOAD", preload(&library));
     }
+    if let Some(flags) = goflags {
+        command.env("GOFLAGS", flags);
+    }
     let trace = trace.map_or_else(asked_trace, |path| fresh_trace(path).map(Some))?;
     if let Some(path) = &trace {
         command.env("JSSHIM_TRACE", path);
@@ -77,6 +81,25 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
         }
     }
     Ok(command)
+}
+
+/// GOFLAGS for a `go` that starts tools, which then queue; if that can be.
+pub fn go_flags(words: &[OsString]) -> Option<OsString> {
+    if !go::starts_tools(words.iter().map(|word| word.as_bytes())) {
+        return None;
+    }
+    let variables: Vec<_> = std::env::vars_os().collect();
+    let get = |name: &[u8]| {
+        let name = name.strip_suffix(b"=")?;
+        variables.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, value)| value.as_bytes())
+    };
+    let (flags, respects) = (get(go::FLAGS), get(b"JSSHIM_ENV=") == Some(b"respect"));
+    let env = OsStr::from_bytes(go::ENV.to_bytes());
+    if respects || flags.is_none() && go::has_file(get) || !Path::new(env).exists() {
+        return None;
+    }
+    let (before, ours, behind) = go::parts(flags.unwrap_or(b""))?;
+    Some(OsString::from_vec([before, ours, behind].concat()))
 }
 
 /// Does this program take its own tokens, and has to be told of the pool by us? The library tells those that it is

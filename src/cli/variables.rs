@@ -33,7 +33,7 @@ pub const VARIABLES: [(&str, &str); 15] = [
     ("JSSHIM_LOAD=F", "no further start while the load average is above F (as make -l)"),
     ("JSSHIM_DIR=DIR", "run-time directory (default: /dev/shm/jsshim-UID, else /tmp/jsshim-UID)"),
     ("JSSHIM_HELPER=FILE", "jsshim-helper, if it is not next to the library"),
-    ("JSSHIM_ENV=respect", "put nothing back into an environment that a tool has scrubbed"),
+    ("JSSHIM_ENV=respect", "put nothing back into an environment that a tool has scrubbed, and no flag into GOFLAGS"),
     ("JSSHIM_POOL", "set by jsshim itself: the pool of this tree"),
 ];
 

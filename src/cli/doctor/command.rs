@@ -31,6 +31,14 @@ pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Optio
     let program = behind_proxy(report, program);
     let shown = program.display();
     left_out(report, &program);
+    let words: Vec<_> = std::iter::once(name.to_owned()).chain(args.iter().cloned()).collect();
+    if crate::run::go_flags(&words).is_some() {
+        let text = "its tools queue, by -toolexec in GOFLAGS";
+        return report.ok(
+            TOPIC,
+            format!("{shown} is a Go program, into which nothing is preloaded; {text}"),
+        );
+    }
     if let Some(why) = program::out_of_reach(&program, kind) {
         return report.warn(TOPIC, format!("{shown} {why}: it runs, but its jobs do not queue"));
     }

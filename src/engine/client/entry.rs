@@ -15,6 +15,7 @@ use crate::ledger::handle::Handle;
 use crate::ledger::life::Founding;
 use crate::ledger::rundir;
 use crate::pool::tokens::Pool;
+use crate::proc;
 use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
@@ -192,7 +193,7 @@ impl Client {
         if me != 0 {
             return Some(me);
         }
-        let fresh = self.enter()?;
+        let fresh = self.enter(sys::getpid())?;
         if self.ledger().is_watched() {
             self.ledger().find_home(fresh);
         }
@@ -210,11 +211,38 @@ impl Client {
         index_of(self.me.load(Acquire))
     }
 
-    fn enter(&self) -> Option<Handle> {
+    /// The next job of this process is one of its parent, which takes no slots itself: with all jobs for which others
+    /// stand for it, it has one implicit slot. Returns None if the table is full.
+    pub fn stand_for_parent(&self) -> Option<()> {
+        let parent = sys::getppid();
+        // Each process that looks for its record waits for the others, which may be about to make it (flock(2)).
+        let lock = sys::open(proc::of(parent).c(), libc::O_RDONLY | libc::O_DIRECTORY, 0);
+        if let Ok(lock) = lock {
+            let is_taken = || sys::lock(lock) == Err(Errno::AGAIN);
+            (0..1000).take_while(|_| is_taken()).for_each(|_| sys::sleep_millis(1));
+        }
+        let known = self.clients_of(parent).next();
+        let found = known.or_else(|| self.enter(parent));
+        if let (Some(fresh), None, true) = (found, known, self.ledger().is_watched()) {
+            self.ledger().find_home(fresh);
+        }
+        if let Ok(lock) = lock {
+            sys::close(lock);
+        }
+        self.me.store(found?.pack(), Release);
+        Some(())
+    }
+
+    /// After [`Client::stand_for_parent`]: the record is that of another process, which needs it on.
+    pub fn stand_aside(&self) {
+        self.me.store(0, Release);
+    }
+
+    fn enter(&self, pid: i32) -> Option<Handle> {
         clock::settle();
         self.come_home()?;
         for _ in 0..ENTRIES {
-            if let Some(h) = self.ledger().enter(sys::getpid(), self.ledger_path().c()) {
+            if let Some(h) = self.ledger().enter(pid, self.ledger_path().c()) {
                 return Some(h);
             }
             if !self.ledger().is_closed() {

@@ -76,7 +76,12 @@ impl Client {
 
     /// The clients that this process was as other programs, before an exec.
     pub(super) fn former(&self) -> impl Iterator<Item = Handle> {
-        let (ledger, pid, me) = (self.ledger(), sys::getpid(), self.known());
+        self.clients_of(sys::getpid())
+    }
+
+    /// The records of a process, without that of this client.
+    pub(super) fn clients_of(&self, pid: i32) -> impl Iterator<Item = Handle> {
+        let (ledger, me) = (self.ledger(), self.known());
         let mut start = None;
         ledger.records().filter_map(move |(index, r)| {
             let (state, generation) = r.now();
@@ -84,7 +89,7 @@ impl Client {
                 return None;
             }
             // Another process may have had this pid, and its orphans may still run.
-            let start = *start.get_or_insert_with(|| proc::stat(0).map(|s| s.start_nanos()));
+            let start = *start.get_or_insert_with(|| proc::stat(pid).map(|s| s.start_nanos()));
             let ours = start.is_some_and(|start| r.since.load(Relaxed) >= start);
             ours.then_some(Handle { index, generation })
         })

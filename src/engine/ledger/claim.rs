@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 
 use crate::slots::{State, Word};
 use crate::sync::fence;
-use crate::{space, sys};
+use crate::{proc, space, sys};
 
 use super::access::Ledger;
 use super::handle::Handle;
@@ -96,13 +96,17 @@ impl Ledger {
         Some(claimed.generation())
     }
 
-    /// Makes this process a client. `path` is the ledger's path. Returns None if the table is full or the ledger is
+    /// Makes a process a client, this one or one that cannot do so itself. `path` is the ledger's path. Returns None if the table is full or the ledger is
     /// closing.
     pub fn enter(&self, pid: i32, path: &CStr) -> Option<Handle> {
         let h = self.claim_as(0, pid, path)?;
         let record = self.record(h.index)?;
         record.since.store(sys::now(), Relaxed);
-        record.queued.store(u64::from(sys::getppid().unsigned_abs()), Relaxed);
+        let parent = match pid == sys::getpid() {
+            true => sys::getppid(),
+            false => proc::stat(pid).map_or(0, |s| s.parent),
+        };
+        record.queued.store(u64::from(parent.unsigned_abs()), Relaxed);
         record.step(h.generation, State::Client)?;
         fence(SeqCst);
         if self.header.state.load(SeqCst) == OPEN || self.reopen(path) {

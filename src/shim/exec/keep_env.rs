@@ -17,6 +17,7 @@ use jsshim_engine::join::{self, Found};
 use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::pool::pipe::{self, fd_path};
 use jsshim_engine::pool::tokens::Pool;
+use jsshim_engine::program::go;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text::Text;
 
@@ -26,6 +27,7 @@ use crate::start::settings;
 
 use super::bounds;
 use super::environ::{self, Scratch, Strings, END};
+use super::goflags;
 use super::words::{entry, is_fixed, is_us, names_pool, separates, FLAGS, PRELOAD};
 
 /// In place of the pool: MAKEFLAGS names two descriptors that were not those of a pipe when the first program that was
@@ -67,6 +69,8 @@ pub struct Change {
     /// None of our words is left.
     scrubbed: bool,
     preload: Option<Preload>,
+    /// GOFLAGS as it was, if our word must come into it.
+    goflags: Option<&'static [u8]>,
 }
 
 /// How LD_PRELOAD must be written.
@@ -120,19 +124,26 @@ pub fn is_lost() -> bool {
 }
 
 /// The changes that `envp` needs before a child gets it. `foreign` tells whether the child is a 32-bit program, `lost`
-/// whether it cannot reach the library ([`is_lost`]). Returns None if there are none.
+/// whether it cannot reach the library ([`is_lost`]), and `tools` whether it is `go` and starts tools. Returns None if
+/// there are none.
 ///
 /// # Safety
 /// `envp` must be NULL or a NULL-terminated array of C strings.
-pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) -> Option<Change> {
-    let word = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
+pub unsafe fn change(
+    envp: Strings,
+    lost: bool,
+    tools: bool,
+    foreign: impl FnOnce() -> bool,
+) -> Option<Change> {
+    let known = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
     // SAFETY: by the contract.
-    let seen = unsafe { look(envp, word) };
+    let seen = unsafe { look(envp, known) };
     let without = |preload| Change {
         count: seen.count,
         word: Word::None,
         scrubbed: false,
         preload: Some(preload),
+        goflags: None,
     };
     if lost {
         return Some(without(Preload::Without(seen.preload.filter(|v| entry(v).is_some())?)));
@@ -154,9 +165,14 @@ pub unsafe fn change(envp: Strings, lost: bool, foreign: impl FnOnce() -> bool) 
     let scrubbed = restore && seen.preload.is_none();
     // A child without the library has no use for `JSSHIM_POOL`.
     let loaded = restore || seen.preload.is_some() || !preloaded();
-    let word = if loaded { pool_word(word, &seen, scrubbed) } else { Word::None };
+    let word = if loaded { pool_word(known, &seen, scrubbed) } else { Word::None };
     let preload = restore.then(|| Preload::Behind(seen.preload.unwrap_or(b"")));
-    (word != Word::None || restore).then_some(Change { count: seen.count, word, scrubbed, preload })
+    let told = || STATE.has_pool() || !known.is_null() || seen.flags.is_some_and(names_pool);
+    let is_due = tools && loaded && preloaded() && !respected() && told();
+    // SAFETY: by the contract.
+    let goflags = is_due.then(|| unsafe { goflags::due(envp) }).flatten();
+    let any = word != Word::None || restore || goflags.is_some();
+    any.then_some(Change { count: seen.count, word, scrubbed, preload, goflags })
 }
 
 /// `known`: the entry of this process's client.
@@ -231,7 +247,9 @@ impl Change {
             Some(Preload::Behind(old)) => old.len().saturating_add(length(STATE.preload())),
         };
         let flags = if self.scrubbed { length(STATE.flags()) } else { 0 };
-        (self.count.saturating_add(32), preload.saturating_add(flags).saturating_add(1024))
+        let goflags = length(self.goflags);
+        let bytes = preload.saturating_add(flags).saturating_add(goflags).saturating_add(1024);
+        (self.count.saturating_add(32), bytes)
     }
 
     /// The changed environment, in scratch memory.
@@ -254,6 +272,7 @@ impl Change {
             Word::Unknown => write_pool(scratch),
             Word::Numbered(read, dev, ino) => write_numbered(read, (dev, ino), scratch),
         };
+        let goflags = self.goflags.map_or(END, |flags| goflags::write(flags, scratch));
         // Entries that are written anew, or are among the settings below, are dropped.
         let named = !pool.is_null();
         // SAFETY: by the contract.
@@ -262,6 +281,7 @@ impl Change {
         let starts = |s: *const c_char, name| unsafe { environ::starts_with(s, name) };
         let others = others.filter(|s| {
             let replaced = named && starts(*s, POOL_NAME);
+            let replaced = replaced || self.goflags.is_some() && starts(*s, go::FLAGS);
             !(replaced || self.preload.is_some() && starts(*s, PRELOAD))
         });
         // At most as many as there is room for.
@@ -269,7 +289,7 @@ impl Change {
             // SAFETY: C strings of the process's first environment, and by the contract.
             unsafe { !(named && environ::starts_with(*s, POOL_NAME) || has(envp, *s)) }
         });
-        let words = [preload, flags, pool].into_iter().filter(|s| !s.is_null());
+        let words = [preload, flags, pool, goflags].into_iter().filter(|s| !s.is_null());
         scratch.array(others.chain(settings).chain(words).chain([END]))
     }
 }

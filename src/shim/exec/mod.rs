@@ -3,6 +3,7 @@
 pub mod bounds;
 pub mod environ;
 pub mod foretell;
+pub mod goflags;
 pub mod keep_env;
 pub mod limits;
 pub mod quotes;

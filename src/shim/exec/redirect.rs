@@ -5,6 +5,7 @@ use core::ffi::{c_char, CStr};
 use jsshim_engine::client::Client;
 use jsshim_engine::hold::spec::Spec;
 use jsshim_engine::ledger::handle::Handle;
+use jsshim_engine::program::go;
 use jsshim_engine::text::Text;
 
 use crate::job::state::STATE;
@@ -54,7 +55,7 @@ pub unsafe fn held(
     // A script gets its own path as an argument.
     let words = path.len().checked_mul(2)?.checked_add(c.helper.count_bytes())?.checked_add(400)?;
     // SAFETY: by the contract.
-    let change = unsafe { keep_env::change(envp, false, || target.foreign) };
+    let change = unsafe { keep_env::change(envp, false, starts_tools(argv), || target.foreign) };
     // SAFETY: by the contract.
     let args = unsafe { environ::pointers(argv).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
@@ -74,6 +75,12 @@ pub unsafe fn held(
     Some(Exec { path: c.helper.as_ptr(), argv, envp, scratch })
 }
 
+/// Returns whether this is `go`, with a command for which it starts tools.
+unsafe fn starts_tools(argv: Strings) -> bool {
+    // SAFETY: by the contract of the callers.
+    go::starts_tools(unsafe { environ::iter(argv) }.map(CStr::to_bytes))
+}
+
 /// Returns whether this is Java's starter of programs. Its parent waits for what it writes once it has started, so it
 /// cannot be held itself, but the program that it execs can be.
 pub fn is_starter(path: &CStr) -> bool {
@@ -91,7 +98,7 @@ pub unsafe fn deferred(
     envp: Strings,
 ) -> Option<Exec> {
     // SAFETY: by the contract.
-    let change = unsafe { keep_env::change(envp, false, || false) };
+    let change = unsafe { keep_env::change(envp, false, false, || false) };
     // SAFETY: by the contract.
     let count = unsafe { environ::pointers(envp).count() };
     let (pointers, bytes) = change.as_ref().map_or((0, 0), Change::room);
@@ -118,7 +125,7 @@ pub fn shell_line(
 ) -> Option<(*const c_char, Scratch)> {
     let envp = environ::current();
     // SAFETY: the host's own environment (see `environ::own`).
-    let change = unsafe { keep_env::change(envp, false, || false) }.filter(Change::is_due);
+    let change = unsafe { keep_env::change(envp, false, false, || false) }.filter(Change::is_due);
     if job.is_none() && change.is_none() {
         return None;
     }
@@ -183,7 +190,7 @@ pub unsafe fn plain(
     foreign: impl FnOnce() -> bool,
 ) -> Option<Exec> {
     // SAFETY: by the contract.
-    let change = unsafe { keep_env::change(envp, lost, foreign)? };
+    let change = unsafe { keep_env::change(envp, lost, starts_tools(argv), foreign)? };
     let (pointers, bytes) = change.room();
     let mut scratch = Scratch::new(pointers, bytes)?;
     // SAFETY: by the contract.

@@ -14,6 +14,7 @@ use crate::exec::{bounds, keep_env};
 use crate::host::errno::{errno, fail};
 use crate::host::kind::is_glibc;
 use crate::host::next::Next;
+use crate::job;
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::vforks::Pending;
@@ -175,7 +176,7 @@ unsafe fn exec<'a>(
     envp: Strings,
     run: impl Fn(Strings) -> c_int,
 ) -> c_int {
-    let mut own = None;
+    let (mut own, mut tool) = (None, None);
     let place = match role() {
         Role::Own(Some(job)) => {
             STATE.sites.execs();
@@ -191,7 +192,9 @@ unsafe fn exec<'a>(
         }
         Role::Own(None) => {
             STATE.sites.execs();
-            own = life::own_slot();
+            // SAFETY: the host's arguments.
+            tool = unsafe { job::tool::slot(argv) };
+            own = tool.or_else(life::own_slot);
             // SAFETY: the host's arguments.
             unsafe {
                 if let Some(job) = STATE.named_job() {
@@ -226,8 +229,10 @@ unsafe fn exec<'a>(
     let failed = changed.map(|x| with_scratch(place, x, |x| run(x.envp)));
     // If the arguments are too long with our words, exec with the host's own.
     let failed = failed.filter(|_| errno() != libc::E2BIG).unwrap_or_else(|| run(envp));
-    if let Some(ticket) = own {
-        life::started(ticket, -1);
+    match (tool, own) {
+        (Some(ticket), _) => job::tool::failed(ticket),
+        (None, Some(ticket)) => life::started(ticket, -1),
+        (None, None) => {}
     }
     failed
 }

@@ -151,8 +151,9 @@ pub fn hold_here(client: &Client, job: Handle) {
     client.pool.close();
 }
 
+/// A slot for a claimed job, or the decision that it is held.
 #[inline(never)]
-fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
+pub fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     // Called before it waits: the guard may be below a process that ends meanwhile.
     if client.keeper().is_open(client.ledger(), STATE.pid()) {
         guard(client, job);

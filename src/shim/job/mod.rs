@@ -9,4 +9,5 @@ pub mod names;
 pub mod state;
 pub mod stats;
 pub mod ticket;
+pub mod tool;
 pub mod vforks;
