@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         no_file_is_long,
         every_package_has_its_licence,
         no_trailing_blanks,
+        no_size_of_a_page,
         no_reworded_phrase_comes_back,
         a_reworded_phrase_is_seen,
     ]
@@ -105,6 +106,31 @@ fn nothing_left_over() {
 fn no_panics_on_purpose_below_a_host() {
     let words = [".unwrap()", ".expect(", "panic!(", "unreachable!("];
     none(lines_with(&["src/engine", "src/shim", "src/helper"], &words));
+}
+
+/// Numbers that are the size of a page somewhere, and what they are where they are something else.
+const PAGES: [&str; 7] = ["4096", "4095", "0x1000", "16384", "16_384", "65536", "65_536"];
+const NO_PAGES: [(&str, &str); 10] = [
+    ("proc.rs", "each_part::<4096>"),         // a buffer
+    ("sys/call.rs", "(-4095..0)"),            // error numbers
+    ("ledger/header.rs", "align(4096)"),      // in the file
+    ("ledger/handle.rs", "RECORDS: usize"),   // records
+    ("watchdog/tree.rs", "MOST: usize"),      // processes
+    ("exec/limits.rs", "STRING_MOST: usize"), // the least of all
+    ("pool/own_pool.rs", "MOST: u32"),        // the least of all: 16 pages
+    ("serve/children.rs", "MOST: usize"),     // processes
+    ("show/closing.rs", "block = [0;"),       // a buffer
+    ("guard/detach.rs", "MOST: i32"),         // descriptors
+];
+
+/// Pages have 4, 16 or 64 KiB: what maps memory leaves their size to the kernel.
+fn no_size_of_a_page() {
+    let found = lines_with(&["src/engine", "src/shim", "src/helper"], &PAGES);
+    let is = |(file, text): &(&str, &str), line: &str| line.contains(file) && line.contains(text);
+    let stale = NO_PAGES.iter().filter(|no| !found.iter().any(|line| is(no, line)));
+    let stale: Vec<_> = stale.map(|(file, text)| format!("{file} has no {text}")).collect();
+    let pages = found.into_iter().filter(|line| !NO_PAGES.iter().any(|no| is(no, line)));
+    none(pages.chain(stale).collect());
 }
 
 fn every_unsafe_block_says_why() {

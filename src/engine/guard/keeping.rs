@@ -25,12 +25,12 @@ const READY: u32 = 200;
 
 /// Forks a keeper. Returns its pid once it has closed this process's descriptors.
 pub(super) fn make(start: &Start<'_>) -> Option<i32> {
-    const PAGE: usize = 4096;
+    const SIZE: usize = size_of::<AtomicI32>();
     // The keeper would be in another PID namespace, as its first process.
     if space::moves_children() {
         return None;
     }
-    let page = sys::map_shared_anonymous(PAGE).ok()?;
+    let page = sys::map_shared_anonymous(SIZE).ok()?;
     // SAFETY: page-aligned zeros, mapped in both processes until each unmaps them.
     let ready = unsafe { &*page.cast::<AtomicI32>() };
     let owner = sys::getpid();
@@ -43,7 +43,7 @@ pub(super) fn make(start: &Start<'_>) -> Option<i32> {
     let made = made.ok().filter(|pid| await_ready(*pid, ready));
     let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     // SAFETY: not used any more.
-    unsafe { sys::unmap(page, PAGE) };
+    unsafe { sys::unmap(page, SIZE) };
     made
 }
 

@@ -7,7 +7,8 @@ use jsshim_engine::sys;
 
 use super::environ::{self, Strings};
 
-/// The most bytes of one string with its NUL (`MAX_ARG_STRLEN`: 32 pages; more where pages are larger).
+/// The most bytes of one string with its NUL (`MAX_ARG_STRLEN`: 32 pages, here the smallest; more where pages are
+/// larger).
 pub const STRING_MOST: usize = 32 * 4096;
 
 /// The least and the greatest total limit of the kernel, whatever the limit on the stack (`bprm_stack_limits` in its
