@@ -137,7 +137,7 @@ impl Place {
     }
 
     fn door(&self, door: &str, exec: &str) -> Run {
-        let (program, old) = table::program();
+        let (program, old) = table::program("gcc");
         self.run(&[&program, "gates", door, exec])
             .env("TABLE_OLD", &old)
             .pool(Kind::Fifo, 2)
