@@ -114,13 +114,13 @@ const NO_PAGES: [(&str, &str); 10] = [
     ("proc.rs", "each_part::<4096>"),         // a buffer
     ("sys/call.rs", "(-4095..0)"),            // error numbers
     ("ledger/header.rs", "align(4096)"),      // in the file
-    ("ledger/handle.rs", "RECORDS: usize"),   // records
+    ("ledger/access.rs", "is_multiple_of"),   // in the file
     ("watchdog/tree.rs", "MOST: usize"),      // processes
     ("exec/limits.rs", "STRING_MOST: usize"), // the least of all
     ("pool/own_pool.rs", "MOST: u32"),        // the least of all: 16 pages
     ("serve/children.rs", "MOST: usize"),     // processes
     ("show/closing.rs", "block = [0;"),       // a buffer
-    ("guard/detach.rs", "MOST: i32"),         // descriptors
+    ("guard/process.rs", "MOST: i32"),        // descriptors
 ];
 
 /// Pages have 4, 16 or 64 KiB: what maps memory leaves their size to the kernel.

@@ -27,7 +27,9 @@ struct Entry {
 const FILLING: u32 = u32::MAX;
 
 impl Entry {
-    const NEW: Self = Self { key: AtomicU64::new(0), job: AtomicU64::new(0) };
+    const fn new() -> Self {
+        Self { key: AtomicU64::new(0), job: AtomicU64::new(0) }
+    }
 
     fn put(&self, pid: i32, job: Handle) -> bool {
         let seen = self.key.load(Relaxed);
@@ -86,7 +88,7 @@ impl Default for Jobs {
 impl Jobs {
     /// An empty table.
     pub const fn new() -> Self {
-        Self { high: AtomicUsize::new(0), few: [const { Entry::NEW }; FEW], many: Many::NEW }
+        Self { high: AtomicUsize::new(0), few: [const { Entry::new() }; FEW], many: Many::new() }
     }
 
     fn used(&self) -> impl Iterator<Item = &Entry> {
@@ -147,13 +149,15 @@ struct Many {
 }
 
 impl Many {
-    const NEW: Self = Self {
-        count: AtomicUsize::new(0),
-        far: AtomicUsize::new(0),
-        cursor: AtomicUsize::new(0),
-        bits: [const { AtomicU64::new(0) }; RECORDS / BITS],
-        entries: [const { Entry::NEW }; RECORDS],
-    };
+    const fn new() -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            far: AtomicUsize::new(0),
+            cursor: AtomicUsize::new(0),
+            bits: [const { AtomicU64::new(0) }; RECORDS / BITS],
+            entries: [const { Entry::new() }; RECORDS],
+        }
+    }
 
     /// The first `most` places for this pid.
     fn places(&self, pid: i32, most: usize) -> impl Iterator<Item = (usize, &Entry)> {
@@ -233,7 +237,7 @@ impl Many {
         let (words, start) = (self.bits.len(), self.cursor.load(Relaxed));
         let mut seen = 0usize;
         let words = (0..words).map_while(move |i| {
-            let at = start.wrapping_add(i).wrapping_rem(words);
+            let at = start.wrapping_add(i).wrapping_rem(RECORDS / BITS);
             if seen >= most {
                 return None;
             }

@@ -68,6 +68,7 @@ pub struct Record {
 impl Record {
     /// State and generation, read at once. Fields read afterwards may belong to a later use, but then no step under
     /// this generation succeeds.
+    #[inline(never)]
     pub fn now(&self) -> (State, u64) {
         // Acquire: what was written before the state was set is seen with it.
         let word = Word(self.word.load(Acquire));

@@ -29,7 +29,7 @@ struct Watch {
 /// Descriptors kept free for other uses than pidfds.
 const RESERVE: u64 = 32;
 /// Descriptors are scarce below this limit: jobs that wait may have half of them.
-const SCARCE: u64 = 4096;
+const SCARCE: u64 = 4000;
 
 const NONE: Watch =
     Watch { pid: 0, fd: 0, generation: 0, since: 0, dead: false, ask: false, spared: false };
@@ -134,8 +134,11 @@ impl Watches {
         if sys::poll(&mut polls, millis).is_err() {
             sys::sleep_millis(millis.unsigned_abs() as u32);
         }
+        if ended < 0 {
+            return;
+        }
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
-        while ended >= 0 {
+        loop {
             let ready = sys::epoll_ready(ended, &mut events).unwrap_or(0);
             for event in events.get(..ready).unwrap_or(&[]) {
                 let index = event.u64 as usize;
