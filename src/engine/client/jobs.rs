@@ -118,7 +118,7 @@ impl Jobs {
         self.used().chain(self.many.used()).filter_map(Entry::get)
     }
 
-    /// The jobs of a process that has few; of a process with many up to [`FEW`] others of them each time.
+    /// The jobs of a process that has few; of a process with many up to 64 others of them each time.
     pub fn some(&self) -> impl Iterator<Item = (i32, Handle)> + '_ {
         self.used().chain(self.many.some(FEW)).filter_map(Entry::get)
     }

@@ -1,7 +1,7 @@
 //! The held jobs of a client, in the order in which they were made. One of them reads the pool, the first that waits: so
 //! a token wakes one process of a client, and a client with many held jobs has no more readers than one with few.
 //!
-//! Each record names the job that was held next ([`Record::next`]), and the client's record the first and the last one. A
+//! Each record names the job that was held next (`Record::next`), and the client's record the first and the last one. A
 //! job that starts or ends out of turn stays in that chain until its record is used again; then the chain is broken, as it
 //! is where a process was killed between two steps. Whoever meets a broken chain searches all jobs: the states alone tell
 //! which jobs are held, the chain is only a quick way to the first of them.

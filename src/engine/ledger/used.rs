@@ -1,10 +1,9 @@
 //! Which records are in use: a bit for each, so that neither a search for a free record nor a look at all jobs grows
 //! with the records that were in use once. And how many records have memory: the file grows with them.
 //!
-//! A record's bit in `used` is changed only by the process that has reserved the record
-//! ([`super::record::Record::reserve`]). It is set before the
-//! record is claimed and cleared after it is free. So every record in use has its bit set. The bit of a free record stays
-//! set if the process that freed the record was killed; the guard clears it.
+//! A record's bit in `used` is changed only by the process that has reserved the record. It is set before the record is
+//! claimed and cleared after it is free, so every record in use has its bit set. The bit of a free record stays set if the
+//! process that freed the record was killed; the guard clears it.
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
