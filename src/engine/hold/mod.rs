@@ -284,8 +284,15 @@ impl Queue<'_> {
     /// Returns whether it is the reading end of a pipeline, with data.
     fn rest(&mut self) -> bool {
         let nanos = u64::from(look_millis(self.ledger)).saturating_mul(1_000_000);
-        let input = self.inputs.rest(nanos, self.mask);
-        matches!(input, Ok(Some(input)) if self.is_fed(input))
+        match self.inputs.rest(nanos, self.mask) {
+            Ok(Some(input)) => self.is_fed(input),
+            Ok(None) | Err(Errno::INTR) => false,
+            // It cannot sleep so: it reads the pool as one that cannot be woken.
+            Err(_) => {
+                self.deaf = true;
+                false
+            }
+        }
     }
 
     /// Returns whether this input makes the job the reading end of a pipeline.

@@ -23,9 +23,9 @@ use super::record::Record;
 const LINKS: usize = 64;
 
 /// What follows a job in the chain.
-enum Follows<'a> {
-    /// This held job.
-    Job(Handle, State, &'a Record),
+enum Follows {
+    /// This held job, in this state.
+    Job(Handle, State),
     /// No held job.
     None,
     /// The chain is broken.
@@ -44,7 +44,7 @@ impl Ledger {
 
     /// The held job that follows `job`.
     #[inline(never)]
-    fn follows(&self, client: u32, job: u64) -> Follows<'_> {
+    fn follows(&self, client: u32, job: u64) -> Follows {
         let Some(owner) = self.record(client) else { return Follows::None };
         let mut at = job;
         for _ in 0..LINKS {
@@ -61,8 +61,8 @@ impl Ledger {
                     Follows::Unknown
                 };
             }
-            if let Some((h, state, record)) = self.held_job(client, next) {
-                return Follows::Job(h, state, record);
+            if let Some((h, state, _)) = self.held_job(client, next) {
+                return Follows::Job(h, state);
             }
             at = next;
         }
@@ -93,7 +93,7 @@ impl Ledger {
             }
             let last = owner.last.load(SeqCst);
             let next = match self.follows(client, seen) {
-                Follows::Job(h, ..) => Some(h),
+                Follows::Job(h, _) => Some(h),
                 Follows::None => None,
                 // The usual case: none was held, or the only one is.
                 Follows::Unknown if seen == 0 && self.held_job(client, last).is_none() => None,
@@ -116,19 +116,17 @@ impl Ledger {
     #[inline(never)]
     pub fn first_waiting(&self, client: u32) -> Option<Handle> {
         let first = self.first_held(client)?;
-        let (_, mut state, mut record) = self.held_job(client, first.pack())?;
-        let mut at = first;
+        let (mut at, mut state) = (first, self.get(first)?.state());
         for _ in 0..LINKS {
             if state == State::Waiting {
                 return Some(at);
             }
             match self.follows(client, at.pack()) {
-                Follows::Job(h, s, r) => (at, state, record) = (h, s, r),
+                Follows::Job(h, next) => (at, state) = (h, next),
                 Follows::None => return None,
                 Follows::Unknown => break,
             }
         }
-        let _ = record;
         self.search(client, |state| state == State::Waiting)
     }
 
@@ -195,7 +193,7 @@ impl Ledger {
     pub fn call_reader(&self, client: u32, next: bool) {
         let Some(first) = self.first_waiting(client) else { return };
         let called = match self.follows(client, first.pack()) {
-            Follows::Job(behind, ..) if next => behind,
+            Follows::Job(behind, _) if next => behind,
             _ => first,
         };
         if let Some(record) = self.get(called).filter(|r| !r.landing.is_reading(called.generation))
