@@ -3,4 +3,5 @@
 mod adopt;
 mod join;
 mod names;
+mod order;
 mod stress;

@@ -19,14 +19,14 @@ const TOKENS: &[u8] = &[0, b'+', 0x9d, 0xff];
 const CLIENTS: usize = 4;
 const ROUNDS: usize = 3000;
 
-struct Scene {
-    ledger: &'static Ledger,
-    path: Path,
+pub(super) struct Scene {
+    pub(super) ledger: &'static Ledger,
+    pub(super) path: Path,
     ends: [i32; 2],
 }
 
 impl Scene {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let ends = sys::pipe2(libc::O_CLOEXEC | libc::O_NONBLOCK).unwrap();
         assert_eq!(sys::write(ends[1], TOKENS), Ok(TOKENS.len()));
         let path = std::env::temp_dir().join(format!("jsshim-{name}-{}", std::process::id()));
@@ -46,11 +46,11 @@ impl Scene {
         Self { ledger, path, ends }
     }
 
-    fn pool(&self) -> Pool {
+    pub(super) fn pool(&self) -> Pool {
         pool(self.ends)
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         let mut left = [0; 16];
         let n = sys::read(self.ends[0], &mut left).unwrap();
         left[..n].sort_unstable();
