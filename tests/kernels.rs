@@ -88,13 +88,13 @@ pub fn tests() -> Vec<Test> {
         (kernel, hosts)
     });
     let whole = WHOLE.iter().map(|kernel| {
-        // The table of doors copies itself by /proc. Others' interpreters may lie where another user cannot reach them,
-        // and their fifos are not his.
+        // The table of doors copies itself by /proc. Where the guard has neither /proc nor pidfds, it takes a zombie for
+        // a running job, and the host of all doors collects none while it reads from one that is held. Others'
+        // interpreters may lie where another user cannot reach them, and their fifos are not his.
         let is_for = |(name, _): &&Host| match kernel.2 {
             "" | CONTAINER => true,
-            script => {
-                HOSTS[..5].iter().any(|(n, _)| n == name) && (script != HIDEPID || *name != PYTHON)
-            }
+            HIDEPID => *name != PYTHON && HOSTS[..5].iter().any(|(n, _)| n == name),
+            _ => HOSTS[..4].iter().any(|(n, _)| n == name),
         };
         (kernel, HOSTS.iter().filter(is_for).copied().collect())
     });
