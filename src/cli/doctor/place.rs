@@ -102,7 +102,7 @@ pub fn run_dir(report: &mut Report) {
     let usual = ["/dev/shm", "/tmp"].map(|d| PathBuf::from(format!("{d}/jsshim-{uid}")));
     let mut candidates = told.clone().map_or(usual.to_vec(), |dir| vec![dir.into()]);
     candidates.retain(|dir| !dir.exists());
-    let need = size_of::<Ledger>() as u64;
+    let need = Ledger::least_size() as u64;
     let given = told.as_ref().map(|d| d.as_bytes());
     let with_room = |dir: &text::Path| match free(OsStr::from_bytes(dir.bytes()).as_ref()) {
         free if free < need => Err(sys::Errno(libc::ENOSPC)),

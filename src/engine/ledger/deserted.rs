@@ -84,11 +84,13 @@ fn settle(
 ) -> bool {
     // Names are given and removed under this lock. The path may lead to another file by now.
     let Ok(_lock) = Lock::take(path.c()) else { return false };
-    let sound = sys::fstat(fd).is_ok_and(|st| st.st_size == core::mem::size_of::<Ledger>() as i64);
-    if !sound || sys::lease(fd, true).is_err() {
+    if sys::lease(fd, true).is_err() {
         return false;
     }
     let Some(ledger) = Mapping::of(fd) else { return false };
+    if !ledger.is_whole(fd) {
+        return false;
+    }
     let known = ledger.header.magic.load(Acquire) == MAGIC;
     if !known || !ledger.header.is_at(sys::fstat(fd)) || !ledger.give_up_tokens(judge) {
         return false;
@@ -125,7 +127,7 @@ impl Ledger {
 
     /// When something last happened in this ledger, as far as its records tell; in the unit of [`sys::now`].
     pub fn last_used(&self) -> u64 {
-        let times = self.records().map(|(_, r)| r.since.load(Relaxed));
+        let times = self.former_records().map(|(_, r)| r.since.load(Relaxed));
         times.filter(|t| *t != UNTIMED).max().unwrap_or(0)
     }
 }

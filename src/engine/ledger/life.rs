@@ -88,7 +88,7 @@ impl Ledger {
     ) -> Result<&'static Self> {
         // The umask may have removed the owner's own rights.
         sys::fchmod(fd, 0o600)?;
-        sys::reserve(fd, Self::size_of(FIRST_ROOM))?;
+        sys::reserve(fd, Self::least_size())?;
         let shared = map(fd)?;
         shared.header.found(founding, &sys::fstat(fd)?);
         name(fd).map(|()| shared)

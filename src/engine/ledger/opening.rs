@@ -8,7 +8,6 @@ use crate::sys::{self, Errno, Result};
 
 use super::access::Ledger;
 use super::header::{CLOSED, CLOSING, MAGIC, OPEN};
-use super::used::FIRST_ROOM;
 
 /// How long the removal of a killed sandbox's ledger may take, in ms.
 const SETTLING_MILLIS: u32 = 200;
@@ -61,12 +60,17 @@ impl Drop for Mapping {
 /// Maps the file at `path` if it belongs to this user and has the full size.
 fn map_at(path: &CStr) -> Result<&'static Ledger> {
     let fd = open(path)?;
-    let sound = sys::fstat(fd).is_ok_and(|st| {
-        st.st_uid == sys::geteuid() && st.st_size >= Ledger::size_of(FIRST_ROOM) as i64
-    });
-    let mapped = if sound { map(fd) } else { Err(Errno::INVAL) };
+    let ours = sys::fstat(fd).is_ok_and(|st| st.st_uid == sys::geteuid());
+    let mapped = if ours { map(fd) } else { Err(Errno::INVAL) };
+    let part = mapped.ok().filter(|ledger| !ledger.is_whole(fd));
     sys::close(fd);
-    mapped
+    match part {
+        Some(ledger) => {
+            drop(Mapping(ledger));
+            Err(Errno::INVAL)
+        }
+        None => mapped,
+    }
 }
 
 impl Ledger {

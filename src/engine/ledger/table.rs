@@ -137,11 +137,22 @@ impl Ledger {
         size_of::<Self>().saturating_sub(unused.saturating_mul(size_of::<Record>()))
     }
 
-    /// Returns whether a file of this size holds the header and all records that have memory. Reads no part of the
-    /// ledger that a truncated file does not have.
-    pub fn fits(&self, size: i64) -> bool {
-        let holds = |room| size >= Self::size_of(room) as i64;
-        holds(FIRST_ROOM) && holds(self.header.used.room.load(SeqCst))
+    /// The size of a new ledger's file, in bytes.
+    pub fn least_size() -> usize {
+        Self::size_of(FIRST_ROOM)
+    }
+
+    /// Returns whether the ledger's file, open as `file`, holds the header and all records that have memory. Reads no
+    /// part of the ledger that a truncated file does not have.
+    pub fn is_whole(&self, file: i32) -> bool {
+        let size = || sys::fstat(file).map_or(0, |st| st.st_size);
+        let seen = size();
+        if seen < Self::least_size() as i64 {
+            return false;
+        }
+        let needed = Self::size_of(self.header.used.room.load(SeqCst)) as i64;
+        // The file may have grown since.
+        seen >= needed || size() >= needed
     }
 }
 

@@ -65,7 +65,8 @@ impl Guard<'_> {
     pub(super) fn watch_over(&mut self, stats: &CStr) {
         loop {
             let begun = sys::cpu_time();
-            if !self.is_whole() {
+            // A truncated ledger: nothing is left to do, and reading it would end in SIGBUS.
+            if !self.ledger.is_whole(self.file) {
                 sys::exit(1);
             }
             self.nameless = self.ledger.is_nameless(self.file, self.path.c());
@@ -95,12 +96,6 @@ impl Guard<'_> {
                 self.split(|| ());
             }
         }
-    }
-
-    /// Returns whether the ledger has its full size. If it was truncated, nothing is left to do, and reading it would
-    /// end in SIGBUS.
-    fn is_whole(&self) -> bool {
-        sys::fstat(self.file).is_ok_and(|st| self.ledger.fits(st.st_size))
     }
 
     pub(super) fn watch_root(&mut self) {
