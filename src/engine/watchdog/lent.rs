@@ -15,7 +15,7 @@ impl Lent {
     /// Determines which jobs sleep now, if any does (`any`), and reports those that sleep no more.
     pub fn note(&mut self, ledger: &Ledger, any: bool) {
         let now = sys::now();
-        for (index, record) in ledger.records() {
+        for (index, record) in ledger.former_records() {
             let Some(since) = self.since.get_mut(index as usize) else { return };
             let (state, generation) = record.now();
             let has_slot = matches!(state, State::Implicit | State::Token);
