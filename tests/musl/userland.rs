@@ -72,7 +72,8 @@ fn shells() {
         in_shell(&[&musl("bash")]).env("JSSHIM_GATE", gate).pool(Kind::Fifo, 2).both();
         in_shell(&[&musl("busybox"), "ash"]).env("JSSHIM_GATE", gate).pool(Kind::Fifo, 2).both();
     }
-    in_shell(&[&musl("bash")]).env("JSSHIM_JOBS", "3").slots(3).both();
+    // The `cat` of a pipeline may have the third slot.
+    in_shell(&[&musl("bash")]).env("JSSHIM_JOBS", "3").slots(3).may_idle().both();
 }
 
 fn busybox() {

@@ -71,10 +71,12 @@ impl Entry {
     }
 }
 
-/// The table. The bound and the first entries share a page: after a fork each page written costs a copy.
+/// The table. The bound, the number of jobs in the large table and the first entries share a page: after a fork each
+/// page that is used costs a fault.
 #[repr(C)]
 pub struct Jobs {
     high: AtomicUsize,
+    count: AtomicUsize,
     few: [Entry; FEW],
     many: Many,
 }
@@ -88,7 +90,8 @@ impl Default for Jobs {
 impl Jobs {
     /// An empty table.
     pub const fn new() -> Self {
-        Self { high: AtomicUsize::new(0), few: [const { Entry::new() }; FEW], many: Many::new() }
+        let (high, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { high, count, few: [const { Entry::new() }; FEW], many: Many::new() }
     }
 
     fn used(&self) -> impl Iterator<Item = &Entry> {
@@ -112,41 +115,60 @@ impl Jobs {
                 return true;
             }
         }
-        self.many.add(pid, job)
+        let added = self.many.add(pid, job);
+        if added {
+            self.count.fetch_add(1, AcqRel);
+        }
+        added
+    }
+
+    /// The large table, if there is anything in it.
+    fn many(&self) -> Option<&Many> {
+        Some(&self.many).filter(|_| self.count.load(Acquire) > 0)
+    }
+
+    fn remove_of_many(&self, pid: i32) -> Option<Handle> {
+        let found = self.many()?.remove(pid);
+        if found.is_some() {
+            self.count.fetch_sub(1, AcqRel);
+        }
+        found
     }
 
     /// Removes `pid`. Returns its job, to exactly one caller.
     pub fn remove(&self, pid: i32) -> Option<Handle> {
-        self.used().find_map(|entry| entry.take(pid)).or_else(|| self.many.remove(pid))
+        self.used().find_map(|entry| entry.take(pid)).or_else(|| self.remove_of_many(pid))
     }
 
     /// All jobs.
     pub fn iter(&self) -> impl Iterator<Item = (i32, Handle)> + '_ {
-        self.used().chain(self.many.used()).filter_map(Entry::get)
+        self.used().chain(self.many().into_iter().flat_map(Many::used)).filter_map(Entry::get)
     }
 
     /// The jobs of a process that has few; of a process with many up to 64 others of them each time.
     pub fn some(&self) -> impl Iterator<Item = (i32, Handle)> + '_ {
-        self.used().chain(self.many.some(FEW)).filter_map(Entry::get)
+        self.used().chain(self.many().into_iter().flat_map(|m| m.some(FEW))).filter_map(Entry::get)
     }
 
     /// Returns whether there are so many jobs that [`Jobs::some`] are not all.
     pub fn are_many(&self) -> bool {
-        self.many.count.load(Relaxed) > 0
+        self.many().is_some()
     }
 
     /// Removes all jobs: in a forked child they are its parent's.
     pub fn clear(&self) {
         self.used().for_each(Entry::clear);
         self.high.store(0, Relaxed);
-        self.many.clear();
+        if let Some(many) = self.many() {
+            many.clear();
+            self.count.store(0, Relaxed);
+        }
     }
 }
 
 /// The large table. An entry with a job has its bit set.
 #[repr(C)]
 struct Many {
-    count: AtomicUsize,
     /// How many jobs were put far from their place.
     far: AtomicUsize,
     /// The word of bits at which [`Many::some`] goes on.
@@ -158,7 +180,6 @@ struct Many {
 impl Many {
     const fn new() -> Self {
         Self {
-            count: AtomicUsize::new(0),
             far: AtomicUsize::new(0),
             cursor: AtomicUsize::new(0),
             bits: [const { AtomicU64::new(0) }; RECORDS / BITS],
@@ -191,14 +212,10 @@ impl Many {
         if i >= NEAR {
             self.far.fetch_add(1, AcqRel);
         }
-        self.count.fetch_add(1, AcqRel);
         true
     }
 
     fn remove(&self, pid: i32) -> Option<Handle> {
-        if self.count.load(Acquire) == 0 {
-            return None;
-        }
         let most = if self.far.load(Acquire) == 0 { NEAR } else { RECORDS };
         let found = |(at, entry): (usize, &Entry)| entry.take(pid).map(|job| (at, job));
         let (i, (at, job)) = self
@@ -215,7 +232,6 @@ impl Many {
         if i >= NEAR {
             self.far.fetch_sub(1, AcqRel);
         }
-        self.count.fetch_sub(1, AcqRel);
         Some(job)
     }
 
@@ -224,8 +240,7 @@ impl Many {
         &'a self,
         words: impl Iterator<Item = usize> + 'a,
     ) -> impl Iterator<Item = &'a Entry> {
-        let none = self.count.load(Acquire) == 0;
-        words.take_while(move |_| !none).flat_map(move |at| {
+        words.flat_map(move |at| {
             let mut left = self.bits.get(at).map_or(0, |word| word.load(Acquire));
             core::iter::from_fn(move || {
                 let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
@@ -257,15 +272,11 @@ impl Many {
     }
 
     fn clear(&self) {
-        if self.count.load(Relaxed) == 0 {
-            return;
-        }
         self.used().for_each(Entry::clear);
         self.bits
             .iter()
             .filter(|word| word.load(Relaxed) != 0)
             .for_each(|word| word.store(0, Relaxed));
-        self.count.store(0, Relaxed);
         self.far.store(0, Relaxed);
     }
 }
