@@ -353,8 +353,9 @@ def share(times):
     goal(one[2] / after[2], 1.1, "the memory of one build")
 
 
-# Starts jobs until so many are held, and says at each of these numbers what one of the next fifty starts costs itself.
-HOLDER = """import os, resource, signal, sys
+# Starts jobs until so many are held, and says at each of these numbers what one of the next hundred starts costs itself:
+# the 10th percentile of twenty parts, since the helpers that start beside it share its processors.
+HOLDER = """import os, resource, signal, sys, time
 argv = ["/bin/sleep", "1000"]
 pids = []
 def own():
@@ -363,10 +364,12 @@ def own():
 def start(count):
     before = own()
     pids.extend(os.posix_spawn(argv[0], argv, os.environ) for _ in range(count))
-    return (own() - before) / count * 1e6
+    return own() - before
 for held in map(int, sys.argv[1:]):
     start(max(0, held - len(pids)))
-    print(start(50), flush=True)
+    # The helpers of those before have come to their wait.
+    time.sleep(1.5)
+    print(sorted(start(5) / 5 * 1e6 for _ in range(20))[2], flush=True)
 sys.stdin.read()
 for pid in pids:
     os.kill(pid, signal.SIGKILL)
@@ -388,7 +391,7 @@ def ticks_of(pids):
 def scale(times):
     """One host with thousands of held jobs: what a start costs it, and what it costs that they wait."""
     counts = [0, 100, 1000] + ([10000] if times > 1 else [4000])
-    print("scale: jobs held by one host on two slots; its own processor time for one more, us; medians")
+    print(f"scale: jobs held by one host on two slots; its own processor time for one more, us; p10, medians of {3 * times}")
     rows, guards, held = [], [], []
     for _ in range(3 * times):
         with Pool(2) as pool:
