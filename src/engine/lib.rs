@@ -31,6 +31,7 @@
     )
 )]
 
+pub mod bits;
 pub mod client;
 pub mod clock;
 pub mod gate;

@@ -26,6 +26,7 @@ pub use engine::*;
 /// What is compiled of it.
 #[path = "../../src/engine"]
 mod engine {
+    pub mod bits;
     pub mod client;
     pub mod clock;
     pub mod hold;

@@ -6,6 +6,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
+use crate::bits::{self, BITS};
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::sync::{AtomicU64, AtomicUsize};
 
@@ -13,7 +14,6 @@ use crate::sync::{AtomicU64, AtomicUsize};
 const FEW: usize = 64;
 /// So many entries of the large table may hold a pid, from its own place on.
 const NEAR: usize = 64;
-const BITS: usize = u64::BITS as usize;
 
 /// A pid and its job.
 #[repr(C)]
@@ -197,7 +197,8 @@ impl Many {
     }
 
     fn bit(&self, at: usize) -> Option<(&AtomicU64, u64)> {
-        Some((self.bits.get(at.wrapping_div(BITS))?, 1u64.wrapping_shl(at as u32)))
+        let (word, bit) = bits::place(at);
+        Some((self.bits.get(word)?, bit))
     }
 
     #[inline(never)]
@@ -217,11 +218,9 @@ impl Many {
 
     fn remove(&self, pid: i32) -> Option<Handle> {
         let most = if self.far.load(Acquire) == 0 { NEAR } else { RECORDS };
-        let found = |(at, entry): (usize, &Entry)| entry.take(pid).map(|job| (at, job));
-        let (i, (at, job)) = self
-            .places(pid, most)
-            .enumerate()
-            .find_map(|(i, place)| found(place).map(|taken| (i, taken)))?;
+        let mut places = self.places(pid, most).enumerate();
+        let (i, at, job) =
+            places.find_map(|(i, (at, entry))| entry.take(pid).map(|job| (i, at, job)))?;
         // Another job may be in the entry by now: then the bit stays, or is set again.
         if let Some((word, bit)) = self.bit(at) {
             word.fetch_and(!bit, AcqRel);
@@ -241,12 +240,8 @@ impl Many {
         words: impl Iterator<Item = usize> + 'a,
     ) -> impl Iterator<Item = &'a Entry> {
         words.flat_map(move |at| {
-            let mut left = self.bits.get(at).map_or(0, |word| word.load(Acquire));
-            core::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
-                left &= left.wrapping_sub(1);
-                self.entries.get(at.wrapping_mul(BITS).wrapping_add(bit))
-            })
+            let used = self.bits.get(at).map_or(0, |word| word.load(Acquire));
+            bits::ones(at, used).filter_map(|at| self.entries.get(at))
         })
     }
 

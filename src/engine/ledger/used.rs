@@ -7,6 +7,7 @@
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
+use crate::bits;
 use crate::sync::{AtomicU32, AtomicU64};
 
 use super::handle::RECORDS;
@@ -14,8 +15,9 @@ use super::handle::RECORDS;
 /// How many records a new ledger has memory for.
 pub(crate) const FIRST_ROOM: u32 = 1024;
 
-pub(super) const BITS: u32 = u64::BITS;
-pub(super) const WORDS: usize = RECORDS / BITS as usize;
+/// The records in a word.
+pub(super) const BITS: u32 = bits::BITS as u32;
+pub(super) const WORDS: usize = RECORDS / bits::BITS;
 
 /// Part of the header.
 #[repr(C)]
@@ -33,7 +35,8 @@ pub struct Used {
 }
 
 fn bit_of(words: &[AtomicU64; WORDS], index: u32) -> Option<(&AtomicU64, u64)> {
-    Some((words.get(index.wrapping_div(BITS) as usize)?, 1u64.wrapping_shl(index)))
+    let (at, bit) = bits::place(index as usize);
+    Some((words.get(at)?, bit))
 }
 
 impl Used {
@@ -80,16 +83,11 @@ impl Used {
         for at in (start..words).chain(0..start.min(words)) {
             // Record 0 means "none", and is skipped.
             let none = u64::from(at == 0);
-            let mut free = !(self.used.get(at)?.load(Relaxed) | none);
-            while free != 0 {
-                let index = (at as u32).wrapping_mul(BITS).wrapping_add(free.trailing_zeros());
-                if index >= room {
-                    break;
-                }
-                if let Some(found) = f(index) {
-                    return Some(found);
-                }
-                free &= free.wrapping_sub(1);
+            let free = !(self.used.get(at)?.load(Relaxed) | none);
+            let mut free = bits::ones(at, free).map(|index| index as u32);
+            let found = free.by_ref().take_while(|index| *index < room).find_map(&f);
+            if found.is_some() {
+                return found;
             }
         }
         None

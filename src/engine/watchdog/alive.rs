@@ -3,6 +3,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
+use crate::bits::{self, BITS};
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::ledger::record::Record;
@@ -33,8 +34,6 @@ const SCARCE: u64 = 4000;
 
 const NONE: Watch =
     Watch { pid: 0, fd: 0, generation: 0, since: 0, dead: false, ask: false, spared: false };
-
-const BITS: usize = u64::BITS as usize;
 
 /// A watch for every record, zeroed at first.
 struct Table {
@@ -100,16 +99,12 @@ impl Watches {
         let Table { all, used, epoll } = &mut *self.0;
         let step = (turns as usize).max(1);
         for (at, word) in (0usize..).zip(used.iter_mut()).skip(turn as usize).step_by(step) {
-            let mut left = *word;
-            while left != 0 {
-                let bit = left.trailing_zeros();
-                left &= left.wrapping_sub(1);
-                let index = at.wrapping_mul(BITS).wrapping_add(bit as usize);
+            for index in bits::ones(at, *word) {
                 let Some(watch) = all.get_mut(index) else { return };
                 let h = Handle { index: index as u32, generation: watch.generation };
                 if watch.pid == 0 || ledger.get(h).is_none() {
                     watch.end(*epoll);
-                    *word &= !1u64.wrapping_shl(bit);
+                    *word &= !bits::place(index).1;
                 }
             }
         }
@@ -156,8 +151,9 @@ impl Watches {
 }
 
 fn mark(used: &mut [u64; RECORDS / BITS], index: u32) {
-    if let Some(word) = used.get_mut((index as usize).wrapping_div(BITS)) {
-        *word |= 1u64.wrapping_shl(index);
+    let (at, bit) = bits::place(index as usize);
+    if let Some(word) = used.get_mut(at) {
+        *word |= bit;
     }
 }
 
