@@ -41,12 +41,11 @@ impl Guard<'_> {
             busy |= self.check(index, record);
         }
         for (index, record) in self.ledger.waiting() {
-            busy = true;
+            (busy, self.out) = (true, true);
             if index.wrapping_rem(TURNS) == turn {
                 self.check(index, record);
             }
         }
-        self.out |= busy && self.ledger.waiting().next().is_some();
         if self.rounds.is_multiple_of(RESERVED) {
             for (index, record) in self.ledger.former_records() {
                 if record.state() == State::Free && record.reserved_by().is_some() {
