@@ -216,7 +216,7 @@ fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
     let given = std::env::var_os("JSSHIM_DIR");
     let given = given.as_ref().map(|d| d.as_bytes());
     if given.is_some_and(rundir::is_unfit) {
-        say("JSSHIM_DIR is no absolute path of at most 200 bytes; the usual run-time directory is used");
+        say(rundir::UNFIT);
     }
     let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| numbers::is_on(v.as_bytes()));
     let put =

@@ -92,10 +92,7 @@ fn is_helper(path: &Path) -> bool {
 pub fn run_dir(report: &mut Report) {
     let told = variable("JSSHIM_DIR");
     if told.as_ref().is_some_and(|d| rundir::is_unfit(d.as_bytes())) {
-        report.warn(
-            "directory",
-            "JSSHIM_DIR is no absolute path of at most 200 bytes; the usual run-time directory is used",
-        );
+        report.warn("directory", rundir::UNFIT);
     }
     let told = told.filter(|d| rundir::given(Some(d.as_bytes())).is_some());
     let uid = nix::unistd::geteuid();

@@ -69,11 +69,11 @@ impl Ledger {
         Follows::Unknown
     }
 
-    /// Searches all jobs for the held job of a client that was made first, of those for which `is` holds.
+    /// Searches all jobs for the job of a client that was held first, of those for whose states `is` holds.
     #[inline(never)]
-    fn search(&self, client: u32, is: impl Fn(State) -> bool) -> Option<Handle> {
+    fn search(&self, client: u32, is: fn(State) -> bool) -> Option<Handle> {
         self.jobs_of(client)
-            .filter(|(_, state, _)| state.is_held() && is(*state))
+            .filter(|(_, state, _)| is(*state))
             .min_by_key(|(h, _, r)| (r.since.load(Relaxed), h.index))
             .map(|(h, ..)| h)
     }
@@ -97,7 +97,7 @@ impl Ledger {
                 Follows::None => None,
                 // The usual case: none was held, or the only one is.
                 Follows::Unknown if seen == 0 && self.held_job(client, last).is_none() => None,
-                Follows::Unknown => self.search(client, |_| true),
+                Follows::Unknown => self.search(client, State::is_held),
             };
             let to = next.map_or(0, Handle::pack);
             if to == seen {

@@ -9,6 +9,10 @@ use crate::text::{hex, number, Path};
 /// Room for the longest file name in it: the temporary name of a new ledger.
 const NAME_ROOM: usize = 55;
 
+/// Said of such a `JSSHIM_DIR`.
+pub const UNFIT: &str =
+    "JSSHIM_DIR is no absolute path of at most 200 bytes; the usual run-time directory is used";
+
 /// Returns whether this value of `JSSHIM_DIR` is not used: it is too long for the ledger's fields that name a file in
 /// it, or relative, so that it would be another directory for each process that has changed its own.
 pub fn is_unfit(dir: &[u8]) -> bool {

@@ -158,6 +158,7 @@ pub fn is_foreign(file: &CStr, search: bool) -> bool {
         return false;
     }
     // A program is not examined again: most hosts start few programs, many times.
+    #[link_section = ".bss.z"]
     static NATIVE: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
     let hash = hash(file, search);
     let Some(kept) = NATIVE.get((hash & 0xf) as usize) else { return false };

@@ -106,7 +106,7 @@ fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::R
     let Own { load_milli, root, slots, overrides } = own;
     let (me, given, helper) = (&STATE.me, given_dir(), helper::find());
     if given.is_some_and(rundir::is_unfit) {
-        STATE.warn(b"JSSHIM_DIR is no absolute path of at most 200 bytes; the usual run-time directory is used");
+        STATE.warn(rundir::UNFIT.as_bytes());
     }
     let (stats, trace) = (settings::wants_stats(), &settings::trace_file);
     let setup =
