@@ -40,13 +40,6 @@ impl Mapping {
     pub(super) fn of(fd: i32) -> Option<Self> {
         map(fd).ok().map(Self)
     }
-
-    /// The ledger, for the life of the process.
-    fn keep(self) -> &'static Ledger {
-        let ledger = self.0;
-        core::mem::forget(self);
-        ledger
-    }
 }
 
 impl Deref for Mapping {
@@ -65,13 +58,19 @@ impl Drop for Mapping {
 }
 
 /// Maps the file at `path` if it belongs to this user and has the full size.
-fn map_at(path: &CStr) -> Result<Mapping> {
+fn map_at(path: &CStr) -> Result<&'static Ledger> {
     let fd = open(path)?;
     let ours = sys::fstat(fd).is_ok_and(|st| st.st_uid == sys::geteuid());
-    let mapped = if ours { map(fd).map(Mapping) } else { Err(Errno::INVAL) };
-    let whole = mapped.and_then(|m| if m.is_whole(fd) { Ok(m) } else { Err(Errno::INVAL) });
+    let mapped = if ours { map(fd) } else { Err(Errno::INVAL) };
+    let part = mapped.ok().filter(|ledger| !ledger.is_whole(fd));
     sys::close(fd);
-    whole
+    match part {
+        Some(ledger) => {
+            drop(Mapping(ledger));
+            Err(Errno::INVAL)
+        }
+        None => mapped,
+    }
 }
 
 impl Ledger {
@@ -80,8 +79,8 @@ impl Ledger {
     /// # Errors
     /// ENOENT: there is no ledger, or it is closed. EINVAL: something else is there. Others as open(2).
     pub fn open(path: &CStr) -> Result<&'static Self> {
-        let mapped = map_at(path)?;
-        mapped.check().map(|()| mapped.keep())
+        let shared = map_at(path)?;
+        shared.check().map(|()| shared)
     }
 
     /// Calls `f` with the ledger at `path`, mapped for the duration of the call. While it is mapped, the ledger does
@@ -90,7 +89,7 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::open`].
     pub fn look<R>(path: &CStr, f: impl FnOnce(&Self) -> R) -> Result<R> {
-        let mapped = map_at(path)?;
+        let mapped = Mapping(map_at(path)?);
         mapped.check().map(|()| f(&mapped))
     }
 
