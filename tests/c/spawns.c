@@ -1,7 +1,8 @@
 /* spawns DOOR CASE COUNT: starts COUNT jobs one after the other by DOOR (posix_spawn, fork, vfork) and reaps
  * each. CASE only: one at a time. CASE token: one beside another that sleeps on and has the implicit slot.
  * What COUNT more of them cost, in system calls or instructions, is the cost of one, COUNT times. Prints the
- * page faults so far (getrusage(2)): its own and its children's, for which nothing was read from a disk. */
+ * page faults (getrusage(2)) of all jobs but the first: its own and its children's, for which nothing was read from
+ * a disk. */
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -30,19 +31,24 @@ static pid_t start(const char *door, char **argv)
 	return pid;
 }
 
-static void print_faults(void)
+struct faults {
+	long own, of_children;
+};
+
+static struct faults faults(void)
 {
 	struct rusage own, of_children;
 
 	getrusage(RUSAGE_SELF, &own);
 	getrusage(RUSAGE_CHILDREN, &of_children);
-	printf("%ld %ld\n", own.ru_minflt, of_children.ru_minflt);
+	return (struct faults){ own.ru_minflt, of_children.ru_minflt };
 }
 
 int main(int argc, char **argv)
 {
 	pid_t sleeper = 0, pid;
-	int status;
+	struct faults before = { 0 }, after;
+	int status, count;
 
 	if (argc != 4)
 		return 2;
@@ -52,12 +58,16 @@ int main(int argc, char **argv)
 		waitpid(start(argv[1], true_argv), &status, 0);
 		usleep(300000);
 	}
-	for (int i = atoi(argv[3]); i > 0; i--) {
+	count = atoi(argv[3]);
+	for (int i = 0; i < count; i++) {
 		pid = start(argv[1], true_argv);
 		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 			return 1;
+		if (i == 0)
+			before = faults();
 	}
-	print_faults();
+	after = faults();
+	printf("%ld %ld\n", after.own - before.own, after.of_children - before.of_children);
 	if (sleeper > 0) {
 		kill(sleeper, SIGKILL);
 		waitpid(sleeper, &status, 0);

@@ -157,11 +157,11 @@ pub fn is_foreign(file: &CStr, search: bool) -> bool {
     if !has_foreign() {
         return false;
     }
-    // A program is not examined again: most hosts start few programs, many times.
-    #[link_section = ".bss.z"]
-    static NATIVE: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+    // A program is not examined again: most hosts start few programs, many times. Of these few, as many as there is
+    // room for on the page that a forked child writes in any case.
+    static NATIVE: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
     let hash = hash(file, search);
-    let Some(kept) = NATIVE.get((hash & 0xf) as usize) else { return false };
+    let Some(kept) = NATIVE.get((hash & 7) as usize) else { return false };
     // Relaxed: the number alone matters.
     if kept.load(Relaxed) == hash {
         return false;
