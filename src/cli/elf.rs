@@ -37,8 +37,7 @@ impl Elf {
             let names = list.iter().filter(of).filter_map(|d| d.string(endian, strings).ok());
             needed.extend(names.map(|n| String::from_utf8_lossy(n).into_owned()));
         }
-        let has = |word: &[u8]| jsshim_engine::text::contains(&data, word);
-        let speaks = jsshim_engine::program::speaker::WORDS.into_iter().any(has);
+        let speaks = jsshim_engine::program::speaker::are_in(&data);
         Some(Elf { loader, needed, speaks })
     }
 }

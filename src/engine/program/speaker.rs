@@ -3,8 +3,21 @@
 use crate::room::Room;
 use crate::{proc, sys, text};
 
-/// The words in the read-only data of a program that speaks the protocol.
-pub const WORDS: [&[u8]; 2] = [b"jobserver-auth", b"jobserver-fds"];
+/// The words in the read-only data of a program that speaks the protocol: `jobserver-auth` and `jobserver-fds`.
+const WORD: &[u8] = b"jobserver-";
+const ENDS: [&[u8]; 2] = [b"auth", b"fds"];
+
+/// Returns whether one of these words is in `bytes`.
+pub fn are_in(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = text::find(rest, WORD) {
+        rest = rest.get(at.saturating_add(WORD.len())..).unwrap_or(b"");
+        if ENDS.iter().any(|end| rest.starts_with(end)) {
+            return true;
+        }
+    }
+    false
+}
 
 /// How many bytes of a program's file are read at once, and how many are read in all. Programs that make pools are
 /// smaller, even a cargo with everything linked into it.
@@ -23,14 +36,14 @@ pub fn file_speaks(pid: i32) -> bool {
     found
 }
 
-/// Returns whether one of [`WORDS`] is in this file. The pieces overlap by more than a word's length.
+/// Returns whether one of the words is in this file. The pieces overlap by more than a word's length.
 fn file_says(fd: i32, piece: &mut [u8]) -> bool {
     const OVERLAP: usize = 32;
     let step = piece.len().saturating_sub(OVERLAP).max(1);
     (0..LARGEST)
         .step_by(step)
         .map_while(|at| match sys::pread(fd, piece, at as u64) {
-            Ok(n @ 1..) => piece.get(..n).map(|p| WORDS.iter().any(|word| text::contains(p, word))),
+            Ok(n @ 1..) => piece.get(..n).map(are_in),
             _ => None,
         })
         .any(|found| found)
@@ -99,6 +112,21 @@ mod tests {
         std::fs::remove_file(path).unwrap();
         // This program has the words in it, as it looks for them.
         assert!(file_speaks(sys::getpid()) && !file_speaks(i32::MAX));
+    }
+
+    #[test]
+    fn the_words_are_found_behind_their_like() {
+        for says in [
+            "jobserver-auth",
+            "xjobserver-fds=3",
+            "jobserver-jobserver-auth",
+            "jobserver-style jobserver-fds",
+        ] {
+            assert!(are_in(says.as_bytes()), "{says}");
+        }
+        for not in ["", "jobserver-", "jobserver-aut", "jobserver_auth", "jobserver-style"] {
+            assert!(!are_in(not.as_bytes()), "{not}");
+        }
     }
 
     #[test]

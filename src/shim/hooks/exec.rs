@@ -179,7 +179,7 @@ unsafe fn exec<'a>(
     let (mut own, mut tool) = (None, None);
     let place = match role() {
         Role::Own(Some(job)) => {
-            STATE.sites.execs();
+            STATE.site.execs();
             // SAFETY: the host's arguments.
             unsafe {
                 names::job_runs(job, argv);
@@ -191,7 +191,7 @@ unsafe fn exec<'a>(
             None
         }
         Role::Own(None) => {
-            STATE.sites.execs();
+            STATE.site.execs();
             // SAFETY: the host's arguments.
             tool = unsafe { job::tool::slot(argv) };
             own = tool.or_else(life::own_slot);

@@ -2,9 +2,11 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
+use jsshim_engine::client::Client;
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::slots::State as Slot;
-use jsshim_engine::{space, sys};
+use jsshim_engine::space;
+use jsshim_engine::sys::{self, Peek};
 
 use crate::doors::behind;
 use crate::doors::types::Run;
@@ -12,7 +14,7 @@ use crate::exec::{bounds, foretell};
 use crate::host::errno::fail;
 use crate::host::next::{self, Next};
 use crate::host::thread::thread_pointer;
-use crate::job::fork_sites::{Shown, Site};
+use crate::job::fork_sites::{self, Shown, Site};
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::vforks::{self, Pending};
@@ -94,8 +96,8 @@ struct Forking {
     on_token: bool,
     /// A trace is written. Read before the fork, since the ledger is not mapped in a child until the child reads it.
     traced: bool,
-    /// The child waits inside the fork.
-    worker: bool,
+    /// What the children of the site have done so far.
+    shown: Shown,
     /// This is not a process of ours, but runs on the memory of one.
     foreign: bool,
 }
@@ -108,16 +110,16 @@ impl Forking {
     fn of(ticket: Ticket, site: usize) -> Self {
         let (site, foreign) = match ticket {
             Ticket::Pass => (None, STATE.foreign()),
-            _ => ((site != 0).then(|| STATE.sites.of(site)).flatten(), false),
+            _ => ((site != 0).then(|| fork_sites::of(&STATE.family, site)).flatten(), false),
         };
-        let (ticket, worker) = decide(ticket, site);
+        let (ticket, shown) = ask(ticket, site);
         let is_known = site.is_some_and(Site::is_known);
-        if !worker {
+        if shown != Shown::Stays {
             needs_helper(ticket);
         }
         foretell::has_foreign();
         let (on_token, traced) = (life::is_on_token(ticket), names::is_traced());
-        Self { ticket, site, is_known, on_token, traced, worker, foreign }
+        Self { ticket, site, is_known, on_token, traced, shown, foreign }
     }
 
     /// Called when the fork has returned `pid`: 0 in the child.
@@ -139,7 +141,7 @@ impl Forking {
         vforks::clear();
         super::stdio::forget_streams();
         if self.ticket != Ticket::Pass {
-            STATE.sites.forked(self.site.filter(|_| !self.is_known));
+            STATE.site.forked(self.site.filter(|_| !self.is_known));
         }
         match (self.ticket, STATE.client()) {
             (Ticket::Runs(job), Some(client)) if self.on_token => {
@@ -148,15 +150,11 @@ impl Forking {
                     space::enter(client.ledger().header.space());
                 }
                 client.ledger().note_process(job, sys::getpid());
-                forked(None);
+                forked();
             }
-            (Ticket::Held(job), Some(client)) if self.worker => {
-                forked(None);
-                life::hold_here(client, job);
-            }
-            (Ticket::Held(job), Some(_)) => forked(Some(job)),
+            (Ticket::Held(job), Some(client)) => self.held(client, job),
             // The child may be gated even if its parent is not: it is another process.
-            _ => forked(None),
+            _ => forked(),
         }
         stats::forked();
         // In another PID namespace only the parent knows the pid by which the job is known here.
@@ -169,25 +167,37 @@ impl Forking {
             }
         }
     }
-}
 
-/// Decides whether the child of a held job must wait inside the fork, because children of this site do not exec. Also
-/// returns the ticket: the job starts at once if the previous child has just ended and its slot is free.
-fn decide(ticket: Ticket, site: Option<&Site>) -> (Ticket, bool) {
-    let (Ticket::Held(job), Some(site)) = (ticket, site) else { return (ticket, false) };
-    match site.shown() {
-        Shown::Execs => (ticket, false),
-        Shown::Stays => (ticket, true),
-        Shown::Ended => {
-            let ticket = life::try_again(job);
-            (ticket, matches!(ticket, Ticket::Held(_)))
+    /// The child of a held job: waits here, inside the fork, unless it is going to exec and can be held there.
+    fn held(&self, client: &Client, job: Handle) {
+        forked();
+        let execs = match (self.shown, self.site) {
+            (Shown::Execs, _) | (_, None) => true,
+            (Shown::Stays, _) => false,
+            (Shown::Nothing(last), Some(site)) => site.execs_soon(last, || !still_held(job)),
+        };
+        if execs {
+            STATE.put_held(job);
+        } else {
+            life::hold_here(client, job);
         }
     }
 }
 
+/// What is known of the children of a held job's site. Also returns the ticket: the job starts at once if nothing is
+/// known since the last child has just ended, and its slot is free.
+fn ask(ticket: Ticket, site: Option<&Site>) -> (Ticket, Shown) {
+    let (Ticket::Held(job), Some(site)) = (ticket, site) else { return (ticket, Shown::Execs) };
+    let shown = site.shown();
+    match shown {
+        Shown::Nothing(last) if sys::peek(last) != Peek::Running => (life::try_again(job), shown),
+        _ => (ticket, shown),
+    }
+}
+
 /// Called in a forked child: forgets what belongs to its parent.
-fn forked(held: Option<Handle>) {
-    STATE.forked(held);
+fn forked() {
+    STATE.forked();
     lent::forked();
 }
 

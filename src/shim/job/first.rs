@@ -61,7 +61,7 @@ pub fn started(pid: i32) {
 /// Stores the pid of a job of the ledger.
 pub fn set_process(client: &Client, job: Handle, pid: i32) {
     // The child may have ended already, and its record may be in use for another job.
-    let now = client.ledger().set_process(job, pid, || STATE.sites.heir(pid));
+    let now = client.ledger().set_process(job, pid, || STATE.family.heir(pid));
     STATE.jobs.add(now, job);
 }
 
@@ -69,7 +69,7 @@ pub fn set_process(client: &Client, job: Handle, pid: i32) {
 /// has gone on as a sibling, returns the sibling's pid.
 pub fn seen() -> i32 {
     let seen = STATE.first.load(Acquire);
-    let Some(heir) = (seen > 0).then(|| STATE.sites.heir(seen)).flatten() else { return seen };
+    let Some(heir) = (seen > 0).then(|| STATE.family.heir(seen)).flatten() else { return seen };
     match STATE.first.compare_exchange(seen, heir, AcqRel, Acquire) {
         Ok(_) => heir,
         Err(other) => other,

@@ -1,24 +1,27 @@
 //! The purpose of a fork: the child execs soon (a shell's command), or never (a worker, a subshell).
 //!
-//! It is learned per call site (the return address of `fork`) from earlier children, in a page that they share with
-//! their parent: a child that execs notes it there. One exec marks the site for good: a child that execs must not be
-//! held inside `fork`, since its parent may be waiting for that very exec (an error pipe), while a child that does not
-//! exec is held at its first spawn anyway.
+//! It is learned per call site (the return address of `fork`) from earlier children, in a page that all forks of one
+//! program share, so that a subshell knows what its shell has learned, and the shell what the subshell has: a child that
+//! execs notes it there. One exec marks the site for good: a child that execs must not be held inside `fork`, since its
+//! parent may be waiting for that very exec (an error pipe), while a child that does not exec is held at its first
+//! spawn anyway.
+//!
+//! As long as nothing is known, the host does not wait: its child does, which has no slot and would wait in any case.
 
-use core::mem::size_of;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
 
 use jsshim_engine::proc;
-use jsshim_engine::sys::{self, Peek};
+use jsshim_engine::sys;
 
-/// How long a fork waits for an earlier child to exec, in ms.
+use super::family::Family;
+
+/// How long a held child waits for an earlier child of its site to exec, in ms.
 const SHOW_MILLIS: u64 = 20;
 /// How long it waits if that child has not been on a CPU for all that time, in ms.
 const BUSY_MILLIS: u64 = 200;
 /// How often it checks meanwhile whether that child has exec'ed or ended, in ms.
 const LOOK_MILLIS: u32 = 1;
-const SITES: usize = 128;
 
 /// One call site.
 #[repr(C)]
@@ -28,111 +31,40 @@ pub struct Site {
     execs: AtomicU32,
     /// A child has gone on without exec for longer than that.
     seen_to_stay: AtomicU32,
-    /// The pid of the last child.
+    /// The pid of the last child, of whichever fork of this program.
     last: AtomicI32,
 }
 
-/// The most children at a time that go on as a sibling ([`Sites::hand_on`]) without the parent's knowledge yet.
-const HEIRS: usize = 16;
+/// The site that this process came from itself.
+pub struct Own(AtomicPtr<Site>);
 
-#[repr(C)]
-struct Page {
-    sites: [Site; SITES],
-    /// The pid of a child in the upper half, and in the lower half the pid of the sibling as which it goes on; or 0.
-    heirs: [AtomicU64; HEIRS],
-}
-
-/// The fork sites of this process, and the site that it came from itself.
-pub struct Sites {
-    page: AtomicPtr<Page>,
-    own: AtomicPtr<Site>,
-    /// The parent's page.
-    parents: AtomicPtr<Page>,
-}
-
-impl Sites {
+impl Own {
     pub const fn new() -> Self {
-        const NONE: *mut Page = core::ptr::null_mut();
-        let own = AtomicPtr::new(core::ptr::null_mut());
-        Self { page: AtomicPtr::new(NONE), own, parents: AtomicPtr::new(NONE) }
+        Self(AtomicPtr::new(core::ptr::null_mut()))
     }
 
-    fn page(&self) -> Option<&'static Page> {
-        let seen = self.page.load(Acquire);
-        let page = if seen.is_null() { self.map()? } else { seen };
-        // SAFETY: zeroed shared memory of that size, never unmapped; zeros are valid.
-        Some(unsafe { &*page })
-    }
-
-    fn map(&self) -> Option<*mut Page> {
-        let fresh = sys::map_shared_anonymous(size_of::<Page>()).ok()?.cast::<Page>();
-        match self.page.compare_exchange(core::ptr::null_mut(), fresh, AcqRel, Acquire) {
-            Ok(_) => Some(fresh),
-            Err(other) => {
-                // SAFETY: no one has seen it.
-                unsafe { sys::unmap(fresh.cast(), size_of::<Page>()) };
-                Some(other)
-            }
-        }
-    }
-
-    /// The entry of a call site. Returns None if there are more sites than entries.
-    pub fn of(&self, address: usize) -> Option<&'static Site> {
-        self.page()?.sites.iter().find(|site| {
-            let seen = site.address.load(Relaxed);
-            seen == address
-                || seen == 0 && site.address.compare_exchange(0, address, AcqRel, Relaxed).is_ok()
-        })
-    }
-
-    /// Called in a forked child: the page is the parent's. `site` is the site that this child came from, if it must
-    /// note there that it execs.
+    /// Called in a forked child. `site` is the site that this child came from, if it must note there that it execs.
     pub fn forked(&self, site: Option<&'static Site>) {
         let site = site.map_or(core::ptr::null_mut(), |s| core::ptr::from_ref(s).cast_mut());
-        self.own.store(site, Release);
-        self.parents.store(self.page.swap(core::ptr::null_mut(), AcqRel), Release);
+        self.0.store(site, Release);
     }
 
-    /// This process, which came from a known site, goes on as `sibling`: notes that for its parent.
-    pub fn hand_on(&self, me: i32, sibling: i32) {
-        let page = self.parents.load(Acquire);
-        // SAFETY: null, or the parent's page, which is never unmapped.
-        let Some(page) = (unsafe { page.as_ref() }) else { return };
-        // AcqRel: whoever takes the entry sees what was done before.
-        let put =
-            |at: &AtomicU64| at.compare_exchange(0, pair(me, sibling), AcqRel, Relaxed).is_ok();
-        if !page.heirs.iter().any(put) {
-            // Overwrite an entry: the parent never takes those of children that it does not reap.
-            if let Some(at) = page.heirs.get(me.unsigned_abs() as usize & (HEIRS - 1)) {
-                at.store(pair(me, sibling), Release);
-            }
-        }
-    }
-
-    /// The sibling as which a child has gone on; returned once.
-    pub fn heir(&self, child: i32) -> Option<i32> {
-        // SAFETY: null, or as in `page`.
-        let page = unsafe { self.page.load(Acquire).as_ref() }?;
-        page.heirs.iter().find_map(|at| {
-            let seen = at.load(Acquire);
-            let ours = seen != 0 && (seen >> 32) as i32 == child;
-            let taken = ours && at.compare_exchange(seen, 0, AcqRel, Relaxed).is_ok();
-            taken.then_some(seen as i32)
-        })
-    }
-
-    /// This process execs: notes that for its parent.
+    /// This process execs: notes that for its family.
     pub fn execs(&self) {
-        let own = self.own.load(Acquire);
-        if !own.is_null() {
-            // SAFETY: a site of a page that is never unmapped.
-            unsafe { &*own }.execs.fetch_add(1, AcqRel);
+        // SAFETY: null, or a site of a page that is never unmapped.
+        if let Some(own) = unsafe { self.0.load(Acquire).as_ref() } {
+            own.execs.fetch_add(1, AcqRel);
         }
     }
 }
 
-fn pair(child: i32, heir: i32) -> u64 {
-    u64::from(child.unsigned_abs()) << 32 | u64::from(heir.unsigned_abs())
+/// The entry of a call site. Returns None if there are more sites than entries.
+pub fn of(family: &Family, address: usize) -> Option<&'static Site> {
+    family.page()?.sites.iter().find(|site| {
+        let seen = site.address.load(Relaxed);
+        seen == address
+            || seen == 0 && site.address.compare_exchange(0, address, AcqRel, Relaxed).is_ok()
+    })
 }
 
 /// What the children of a call site have done so far.
@@ -142,8 +74,8 @@ pub enum Shown {
     Execs,
     /// They go on without exec.
     Stays,
-    /// None has exec'ed, and the last one has ended: its slot may be free now.
-    Ended,
+    /// None has exec'ed yet. The last one has this pid.
+    Nothing(i32),
 }
 
 impl Site {
@@ -159,40 +91,46 @@ impl Site {
         self.execs.load(Acquire) > 0
     }
 
-    /// Returns whether its children exec, as far as known. If no child has exec'ed yet, waits a short time until the
-    /// last one execs or ends. A site without children is taken for one whose children exec, which does no harm.
+    /// What its children have done so far. A site without children is taken for one whose children exec, which does no
+    /// harm.
     pub fn shown(&self) -> Shown {
-        let begun = sys::now();
-        loop {
-            if self.is_known() || self.forks.load(Relaxed) == 0 {
-                return Shown::Execs;
-            }
-            let waited = sys::now().saturating_sub(begun) / 1_000_000;
-            let is_over = waited >= SHOW_MILLIS && !self.waits_for_processor();
-            if self.seen_to_stay.load(Relaxed) != 0 || is_over || waited >= BUSY_MILLIS {
-                break;
-            }
-            if sys::peek(self.last.load(Relaxed)) != Peek::Running {
-                return Shown::Ended;
-            }
-            sys::sleep_millis(LOOK_MILLIS);
-        }
-        self.seen_to_stay.store(1, Relaxed);
-        if self.is_known() {
+        if self.is_known() || self.forks.load(Relaxed) == 0 {
             Shown::Execs
-        } else {
+        } else if self.seen_to_stay.load(Relaxed) != 0 {
             Shown::Stays
+        } else {
+            Shown::Nothing(self.last.load(Relaxed))
         }
     }
 
-    /// Returns whether the last child has hardly run yet, because the CPUs are busy.
-    fn waits_for_processor(&self) -> bool {
-        proc::stat(self.last.load(Relaxed)).is_some_and(|s| s.state == b'R' && s.ticks == 0)
+    /// Called in a held child of this site, of which [`Shown::Nothing`] is known: waits a short time until `earlier`,
+    /// the child before it, execs or ends, or until `is_over`. Returns whether this child should go on to its exec, too.
+    pub fn execs_soon(&self, earlier: i32, is_over: impl Fn() -> bool) -> bool {
+        let begun = sys::now();
+        while !self.is_known() {
+            // One that has ended may have been about to exec, or not.
+            let Some(seen) = proc::stat(earlier).filter(|s| !matches!(s.state, b'Z' | b'X')) else {
+                return false;
+            };
+            if is_over() || self.seen_to_stay.load(Relaxed) != 0 {
+                return false;
+            }
+            let waited = sys::now().saturating_sub(begun) / 1_000_000;
+            let waits_for_processor = seen.state == b'R' && seen.ticks == 0;
+            if waited >= SHOW_MILLIS && !waits_for_processor || waited >= BUSY_MILLIS {
+                self.seen_to_stay.store(1, Relaxed);
+                return false;
+            }
+            sys::sleep_millis(LOOK_MILLIS);
+        }
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jsshim_engine::sys::Peek;
+
     use super::*;
 
     /// A child that stays until it is killed, or ends at once.
@@ -210,6 +148,11 @@ mod tests {
         pid
     }
 
+    fn await_end(pid: i32) {
+        // SAFETY: a child of this test; no status is asked for.
+        unsafe { libc::waitpid(pid, core::ptr::null_mut(), 0) };
+    }
+
     fn collect(pid: i32) {
         // SAFETY: a child of this test; no status is asked for.
         unsafe {
@@ -218,46 +161,80 @@ mod tests {
         }
     }
 
-    fn site(sites: &Sites) -> &'static Site {
-        let site = sites.of(1).expect("room for one");
+    fn site(family: &Family) -> &'static Site {
+        let site = of(family, 1).expect("room for one");
         assert_eq!(site.shown(), Shown::Execs, "nobody has been forked yet");
         site
     }
 
+    /// What a held child would do that is forked after `earlier`.
+    fn execs(site: &Site, earlier: i32) -> bool {
+        assert_eq!(site.shown(), Shown::Nothing(earlier));
+        site.execs_soon(earlier, || false)
+    }
+
     #[test]
     fn a_child_that_has_ended_is_no_worker() {
-        let sites = Sites::new();
-        let site = site(&sites);
+        let site = site(&Family::new());
         for _ in 0..3 {
             let pid = fork(site, false);
             while sys::peek(pid) == Peek::Running {
                 sys::sleep_millis(1);
             }
-            assert_eq!(site.shown(), Shown::Ended);
+            assert!(!execs(site, pid));
             collect(pid);
-            assert_eq!(site.shown(), Shown::Ended, "it has been reaped, too");
+            assert!(!execs(site, pid), "it has been reaped, too");
         }
     }
 
     #[test]
     fn a_child_that_stays_is_a_worker() {
-        let sites = Sites::new();
-        let site = site(&sites);
+        let site = site(&Family::new());
         let pid = fork(site, true);
-        assert_eq!(site.shown(), Shown::Stays);
+        assert!(!execs(site, pid));
         collect(pid);
         assert_eq!(site.shown(), Shown::Stays, "once seen, it is known");
     }
 
     #[test]
-    fn one_exec_tells_of_all() {
-        let sites = Sites::new();
-        let site = site(&sites);
+    fn a_slot_ends_the_wait() {
+        let site = site(&Family::new());
         let pid = fork(site, true);
-        let child = Sites::new();
+        assert!(!site.execs_soon(pid, || true));
+        assert_eq!(site.shown(), Shown::Nothing(pid), "nothing has been learned");
+        collect(pid);
+    }
+
+    #[test]
+    fn one_exec_tells_of_all() {
+        let site = site(&Family::new());
+        let pid = fork(site, true);
+        let child = Own::new();
         child.forked(Some(site));
         child.execs();
         assert_eq!(site.shown(), Shown::Execs);
         collect(pid);
+    }
+
+    #[test]
+    fn all_forks_of_a_program_learn_from_each_other() {
+        let (family, own) = (Family::new(), Own::new());
+        let site = site(&family);
+        // SAFETY: the child makes system calls only.
+        let subshell = unsafe { libc::fork() };
+        if subshell == 0 {
+            // Its own child, which execs.
+            // SAFETY: as above.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                own.forked(of(&family, 1));
+                own.execs();
+                sys::exit(0)
+            }
+            await_end(pid);
+            sys::exit(0)
+        }
+        await_end(subshell);
+        assert!(site.is_known(), "the shell knows what its subshell has learned");
     }
 }

@@ -307,7 +307,7 @@ pub fn hand_on(sibling: i32) -> i32 {
     }
     let me = sys::getpid();
     // The parent is told before the record is changed: see `set_process`.
-    STATE.sites.hand_on(me, sibling);
+    STATE.family.hand_on(me, sibling);
     if let Some((job, client)) = STATE.job().zip(STATE.client()) {
         client.ledger().hand_on(job, me, sibling);
     }
@@ -317,7 +317,7 @@ pub fn hand_on(sibling: i32) -> i32 {
 /// A child has been reaped: its slot is free.
 pub fn ended(pid: i32) {
     if STATE.first.load(Relaxed) == pid {
-        let next = STATE.sites.heir(pid).unwrap_or(NONE);
+        let next = STATE.family.heir(pid).unwrap_or(NONE);
         if STATE.first.compare_exchange(pid, next, AcqRel, Relaxed).is_ok() {
             return;
         }
@@ -328,7 +328,7 @@ pub fn ended(pid: i32) {
     let Some(client) = STATE.client() else { return };
     if let Some(job) = STATE.jobs.remove(pid) {
         // The record holds the sibling as well; this only removes the entry.
-        STATE.sites.heir(pid);
+        STATE.family.heir(pid);
         if !client.goes_on(job, pid, &STATE.jobs) {
             client.rest(&STATE.jobs);
         }

@@ -1,6 +1,7 @@
 //! The jobs of this process.
 
 pub mod debug;
+pub mod family;
 pub mod first;
 pub mod fork_sites;
 pub mod lent;

@@ -26,7 +26,8 @@ use jsshim_engine::sys;
 
 use crate::exec::{environ, words};
 
-use super::fork_sites::Sites;
+use super::family::Family;
+use super::fork_sites::Own;
 
 pub const UNSEEN: u32 = 0;
 pub const JOINING: u32 = 1;
@@ -76,8 +77,10 @@ pub struct State {
     job: AtomicU64,
     /// A trace is written, in which that job must be named.
     is_named: AtomicBool,
-    /// The fork call sites of this process.
-    pub sites: Sites,
+    /// What all forks of this program share.
+    pub family: Family,
+    /// The call site that this process was forked from.
+    pub site: Own,
     /// The environment at the start of the process, for the guard. The kernel's array does not move, while that of
     /// setenv(3) does.
     pub env: AtomicPtr<*const c_char>,
@@ -106,7 +109,8 @@ pub static STATE: State = State {
     held: AtomicU64::new(0),
     job: AtomicU64::new(0),
     is_named: AtomicBool::new(false),
-    sites: Sites::new(),
+    family: Family::new(),
+    site: Own::new(),
     warned: AtomicBool::new(false),
     is_fork: AtomicBool::new(false),
     debug: AtomicBool::new(false),
@@ -241,7 +245,7 @@ impl State {
 
     /// Called in a forked child, which is a new client with an implicit slot of its own. It uses the pool and the
     /// ledger of its parent.
-    pub fn forked(&self, held: Option<Handle>) {
+    pub fn forked(&self) {
         self.is_fork.store(true, Relaxed);
         self.owner.store(sys::getpid(), Release);
         // In phase UNSEEN there are none, and their page has not been touched.
@@ -254,7 +258,7 @@ impl State {
             // The joining thread does not exist in this process.
             self.phase.store(UNSEEN, Release);
         }
-        self.held.store(held.map_or(0, Handle::pack), Release);
+        self.held.store(0, Release);
         self.job.store(0, Release);
     }
 
@@ -282,7 +286,7 @@ impl State {
         Handle::unpack(self.held.swap(0, AcqRel))
     }
 
-    /// Restores it for the next exec, since this one failed.
+    /// This process must wait for that record at its next exec or spawn.
     pub fn put_held(&self, job: Handle) {
         self.held.store(job.pack(), Release);
     }

@@ -38,7 +38,7 @@ pub fn is_speaker() -> bool {
 /// libjobserver is among its libraries.
 #[inline(never)]
 pub(crate) fn speaks() -> bool {
-    speaker::WORDS.into_iter().any(program_says) || has_libjobserver()
+    STATE.family.once(|| in_program(speaker::are_in)) || has_libjobserver()
 }
 
 /// Returns whether a library is loaded that starts jobs on slots for its program.
@@ -71,17 +71,22 @@ pub fn obeys(settings: Settings<'_>) -> bool {
     counts && !is_told_otherwise() && !has_left_pool()
 }
 
-/// Returns whether this word is in the program's read-only data (the first object). The code segment is searched only
-/// if there is no such data segment.
+/// Returns whether this word is in the program's read-only data.
 pub fn program_says(word: &[u8]) -> bool {
+    in_program(|bytes| text::contains(bytes, word))
+}
+
+/// Returns whether `are_in` is true of the program's read-only data (of the first object). The code segment is searched
+/// only if there is no such data segment.
+fn in_program(are_in: impl Fn(&[u8]) -> bool) -> bool {
     let mut found = false;
     objects::each(|info| {
         let has = |flags: u32| {
             let of = move |h: &&libc::Elf64_Phdr| h.p_type == libc::PT_LOAD && h.p_flags == flags;
-            objects::headers(info).iter().filter(of).map(move |h| {
+            objects::headers(info).iter().filter(of).map(|h| {
                 let start = (info.dlpi_addr as usize).wrapping_add(h.p_vaddr as usize) as *const u8;
                 // SAFETY: a readable segment is mapped for as long as it says.
-                text::contains(unsafe { from_raw_parts(start, h.p_filesz as usize) }, word)
+                are_in(unsafe { from_raw_parts(start, h.p_filesz as usize) })
             })
         };
         let data = has(libc::PF_R).reduce(|a, b| a | b);
