@@ -15,7 +15,7 @@
 //! | [`program`] | whether an exec would succeed, and whether that program speaks the protocol |
 //! | [`makeflags`] | parsing and writing MAKEFLAGS |
 //! | [`slots`], [`lending`] | the states of a job, and the slot on which it runs; pure |
-//! | [`clock`], [`proc`](mod@proc), [`space`], [`text`], [`room`], [`sys`] | the interface to the system |
+//! | [`clock`], [`proc`](mod@proc), [`space`], [`text`], [`room`], [`zeroed`], [`sys`] | the interface to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: the engine runs in hooks of foreign processes, in forked children
 //! of threaded processes, and in a helper that has no libc.
@@ -56,3 +56,4 @@ pub mod sys;
 mod tests;
 pub mod text;
 pub mod watchdog;
+pub mod zeroed;

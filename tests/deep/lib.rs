@@ -42,6 +42,7 @@ mod engine {
     pub mod slots;
     pub mod space;
     pub mod text;
+    pub mod zeroed;
 }
 
 #[path = "../../src/helper"]

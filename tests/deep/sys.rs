@@ -382,6 +382,11 @@ pub fn map(fd: c_int, len: usize) -> Result<*mut u8> {
     })
 }
 
+/// All processes of this kernel share their memory.
+pub fn map_shared_anonymous(len: usize) -> Result<*mut u8> {
+    map(-1, len)
+}
+
 /// # Safety
 /// It must be anonymous memory of [`map`]; what is mapped of a file stays with its process.
 pub unsafe fn unmap(at: *mut u8, len: usize) {

@@ -2,13 +2,14 @@
 //!
 //! Two tables of atomics: no lock, usable in signal handlers and from any thread. The first entries are in a short table,
 //! which is searched from its start. A process with more jobs has them in a large one, at their pid: nothing there grows
-//! with the number of jobs.
+//! with the number of jobs. It is mapped when it is needed: what lies in the library itself is loaded by each exec.
 
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::bits::{self, BITS};
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::sync::{AtomicU64, AtomicUsize};
+use crate::zeroed::{Zeroed, Zeros};
 
 /// Entries in the first table.
 const FEW: usize = 64;
@@ -78,7 +79,7 @@ pub struct Jobs {
     high: AtomicUsize,
     count: AtomicUsize,
     few: [Entry; FEW],
-    many: Many,
+    many: Zeroed<Many, false>,
 }
 
 impl Default for Jobs {
@@ -91,21 +92,15 @@ impl Jobs {
     /// An empty table.
     pub const fn new() -> Self {
         let (high, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { high, count, few: [const { Entry::new() }; FEW], many: Many::new() }
+        Self { high, count, few: [const { Entry::new() }; FEW], many: Zeroed::new() }
     }
 
     fn used(&self) -> impl Iterator<Item = &Entry> {
         self.few.iter().take(self.high.load(Acquire))
     }
 
-    /// An empty table: it is too large for a stack.
-    #[cfg(test)]
-    pub fn empty() -> Box<Self> {
-        // SAFETY: zeros are an empty table.
-        unsafe { Box::<Self>::new_zeroed().assume_init() }
-    }
-
-    /// Notes that `pid` is this job. Returns false if the table is full; then only the guard handles the job.
+    /// Notes that `pid` is this job. Returns false if the table is full, or there is no memory for it; then only the
+    /// guard handles the job.
     pub fn add(&self, pid: i32, job: Handle) -> bool {
         for (i, entry) in self.few.iter().enumerate() {
             if entry.put(pid, job) {
@@ -115,7 +110,7 @@ impl Jobs {
                 return true;
             }
         }
-        let added = self.many.add(pid, job);
+        let added = self.many.get().is_some_and(|many| many.add(pid, job));
         if added {
             self.count.fetch_add(1, AcqRel);
         }
@@ -123,8 +118,8 @@ impl Jobs {
     }
 
     /// The large table, if there is anything in it.
-    fn many(&self) -> Option<&Many> {
-        Some(&self.many).filter(|_| self.count.load(Acquire) > 0)
+    fn many(&self) -> Option<&'static Many> {
+        self.many.seen().filter(|_| self.count.load(Acquire) > 0)
     }
 
     fn remove_of_many(&self, pid: i32) -> Option<Handle> {
@@ -177,16 +172,10 @@ struct Many {
     entries: [Entry; RECORDS],
 }
 
-impl Many {
-    const fn new() -> Self {
-        Self {
-            far: AtomicUsize::new(0),
-            cursor: AtomicUsize::new(0),
-            bits: [const { AtomicU64::new(0) }; RECORDS / BITS],
-            entries: [const { Entry::new() }; RECORDS],
-        }
-    }
+// SAFETY: numbers; zeros are a table without jobs.
+unsafe impl Zeros for Many {}
 
+impl Many {
     /// The first `most` places for this pid.
     fn places(&self, pid: i32, most: usize) -> impl Iterator<Item = (usize, &Entry)> {
         let start = pid.unsigned_abs() as usize;
@@ -284,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_full_table_says_so() {
-        let jobs = Jobs::empty();
+        let jobs = Jobs::new();
         let job = Handle { index: 1, generation: 1 };
         for pid in 1..=(RECORDS + FEW) as i32 {
             assert!(jobs.add(pid, job));
@@ -297,7 +286,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_map(steps in proptest::collection::vec((any::<bool>(), 1i32..40, 1u32..4096, 0u64..1 << 20), 0..200)) {
-            let jobs = Jobs::empty();
+            let jobs = Jobs::new();
             let mut model = HashMap::new();
             for (add, pid, index, generation) in steps {
                 let job = Handle { index, generation };

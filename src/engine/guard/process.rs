@@ -5,12 +5,14 @@ use core::hint::black_box;
 use core::mem::MaybeUninit;
 use core::ptr::null;
 use core::sync::atomic::AtomicI32;
+use core::sync::atomic::Ordering::Acquire;
 
 use crate::ledger::access::Ledger;
 use crate::ledger::header::LIFE;
 use crate::pool::tokens::Pool;
+use crate::proc;
+use crate::sys::{self, Errno};
 use crate::text::Path;
-use crate::{proc, sys};
 
 /// The guard's descriptor of the pool, open for writing, in place of its standard input. We open it before the guard
 /// starts, so that a make that ends meanwhile does not count the tokens about to be taken as lost.
@@ -53,17 +55,24 @@ pub fn close_from(first: i32) {
 /// How long a starter waits for the guard to have its lock, in ms: a process that checks in between would start another
 /// guard in vain.
 const LOCK_MILLIS: u32 = 50;
+/// How often it checks for itself, in ms: another guard may have been quicker.
+const LOOK_MILLIS: u32 = 5;
 
-fn await_lock(file: i32) {
-    for _ in 0..LOCK_MILLIS {
+/// `before`: the guard's pid as it was. The guard wakes us once it has written its own.
+fn await_lock(ledger: &Ledger, file: i32, before: i32) {
+    for _ in 0..LOCK_MILLIS / LOOK_MILLIS {
         if sys::is_byte_locked(file, LIFE) != Ok(false) {
             return;
         }
-        sys::sleep_millis(1);
+        match sys::wait_pid_word(&ledger.header.guard, before, LOOK_MILLIS) {
+            Ok(()) | Err(Errno::INTR | Errno::AGAIN | Errno(libc::ETIMEDOUT)) => {}
+            Err(_) => sys::sleep_millis(LOOK_MILLIS),
+        }
     }
 }
 
 pub(crate) fn start(new: &Start<'_>, file: i32) {
+    let before = new.ledger.header.guard.load(Acquire);
     with_plan(new, -1, true, |plan| {
         let Ok(mask) = sys::sigmask(libc::SIG_BLOCK, u64::MAX) else { return };
         // SAFETY: all signals are blocked; both functions only clone, exec and exit.
@@ -73,7 +82,7 @@ pub(crate) fn start(new: &Start<'_>, file: i32) {
         if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
             sys::await_unshared(&plan.second);
         }
-        await_lock(file);
+        await_lock(new.ledger, file, before);
         let _ = sys::sigmask(libc::SIG_SETMASK, mask);
     });
 }

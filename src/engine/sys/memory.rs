@@ -1,7 +1,7 @@
 //! Mapped memory.
 
 use core::ffi::c_int;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicI32, AtomicU32};
 
 use super::call::Result;
 use super::time::timespec;
@@ -44,22 +44,41 @@ pub fn drop_pages(from: usize, to: usize) {
 /// # Errors
 /// EAGAIN: the word has another value. ETIMEDOUT, EINTR.
 pub fn wait_word(word: &AtomicU32, seen: u32, millis: u32) -> Result<()> {
+    wait(word.as_ptr(), seen, millis)
+}
+
+/// [`wait_word`] for a pid, until [`wake_pid_word`].
+///
+/// # Errors
+/// As [`wait_word`].
+pub fn wait_pid_word(word: &AtomicI32, seen: i32, millis: u32) -> Result<()> {
+    wait(word.as_ptr().cast(), seen as u32, millis)
+}
+
+fn wait(word: *mut u32, seen: u32, millis: u32) -> Result<()> {
     let most = timespec(u64::from(millis).wrapping_mul(1_000_000));
-    let (at, how) = (word.as_ptr(), libc::FUTEX_WAIT);
-    // SAFETY: a word that lives for the call, one struct to read.
-    unsafe { call!(libc::SYS_futex, at, how, seen, &raw const most).map(drop) }
+    // SAFETY: the callers' word lives for the call; one struct to read.
+    unsafe { call!(libc::SYS_futex, word, libc::FUTEX_WAIT, seen, &raw const most).map(drop) }
 }
 
 /// Wakes all threads that sleep in [`wait_word`].
 pub fn wake_word(word: &AtomicU32) {
-    // SAFETY: the word is an address only.
-    let _ = unsafe { call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+    wake(word.as_ptr(), i32::MAX);
 }
 
 /// Wakes one thread that sleeps in [`wait_word`].
 pub fn wake_one(word: &AtomicU32) {
+    wake(word.as_ptr(), 1);
+}
+
+/// Wakes all threads that sleep in [`wait_pid_word`].
+pub fn wake_pid_word(word: &AtomicI32) {
+    wake(word.as_ptr().cast(), i32::MAX);
+}
+
+fn wake(word: *mut u32, most: i32) {
     // SAFETY: the word is an address only.
-    let _ = unsafe { call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1i32) };
+    let _ = unsafe { call!(libc::SYS_futex, word, libc::FUTEX_WAKE, most) };
 }
 
 /// munmap(2).

@@ -50,7 +50,7 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
     record.since.store(1, Relaxed);
     let orphan = start(stranger, children[2].id() as i32);
 
-    let jobs = Jobs::empty();
+    let jobs = Jobs::new();
     after.adopt(&jobs);
     let adopted: Vec<_> = jobs.iter().collect();
     assert_eq!(adopted, first[..2], "the children of before, without ourselves");

@@ -77,6 +77,6 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
     this.ledger().record(me)?.set_name(&name);
     let named = Ledger::open(rundir::ledger(dir, pool.id, crate::space::own()).c()).ok()?;
     let found = named.record(me)?.name();
-    this.leave(&Jobs::empty(), core::ptr::null());
+    this.leave(&Jobs::new(), core::ptr::null());
     (found.bytes() == name.bytes()).then_some(())
 }

@@ -46,6 +46,8 @@ impl Guard<'_> {
         self.double_fd = double.unwrap_or(-1);
         self.ledger.header.double.store(self.double, Release);
         self.ledger.header.guard.store(sys::getpid(), Release);
+        // Whoever has started this guard waits for it.
+        sys::wake_pid_word(&self.ledger.header.guard);
     }
 
     /// Called after the other process was killed; its descriptors are shared with this one. Keeps the descriptor of the

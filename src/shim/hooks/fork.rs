@@ -14,7 +14,7 @@ use crate::exec::{bounds, foretell};
 use crate::host::errno::fail;
 use crate::host::next::{self, Next};
 use crate::host::thread::thread_pointer;
-use crate::job::fork_sites::{self, Shown, Site};
+use crate::job::fork_sites::{Shown, Site};
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::vforks::{self, Pending};
@@ -110,7 +110,7 @@ impl Forking {
     fn of(ticket: Ticket, site: usize) -> Self {
         let (site, foreign) = match ticket {
             Ticket::Pass => (None, STATE.foreign()),
-            _ => ((site != 0).then(|| fork_sites::of(&STATE.family, site)).flatten(), false),
+            _ => ((site != 0).then(|| STATE.family.site(site)).flatten(), false),
         };
         let (ticket, shown) = ask(ticket, site);
         let is_known = site.is_some_and(Site::is_known);

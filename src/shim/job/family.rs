@@ -3,11 +3,10 @@
 //!
 //! It is there from the first fork that is gated. A program that was exec'ed begins anew.
 
-use core::mem::size_of;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use jsshim_engine::sys;
+use jsshim_engine::zeroed::{Zeroed, Zeros};
 
 use super::fork_sites::Site;
 
@@ -18,8 +17,8 @@ const SITES: usize = 128;
 const HEIRS: usize = 16;
 
 #[repr(C)]
-pub struct Page {
-    pub(super) sites: [Site; SITES],
+struct Page {
+    sites: [Site; SITES],
     /// The pid of a child in the upper half, and in the lower half the pid of the sibling as which it goes on; or 0.
     heirs: [AtomicU64; HEIRS],
     /// [`Family::once`]: [`NO`], [`YES`], or 0 if it is not known yet.
@@ -29,44 +28,25 @@ pub struct Page {
 const NO: u32 = 1;
 const YES: u32 = 2;
 
+// SAFETY: numbers; zeros are a page on which nothing is noted.
+unsafe impl Zeros for Page {}
+
 /// This process's place of it.
-pub struct Family(AtomicPtr<Page>);
+pub struct Family(Zeroed<Page, true>);
 
 impl Family {
     pub const fn new() -> Self {
-        Self(AtomicPtr::new(core::ptr::null_mut()))
+        Self(Zeroed::new())
     }
 
-    /// The page, which is mapped at the first call.
-    pub(super) fn page(&self) -> Option<&'static Page> {
-        self.seen().or_else(|| {
-            let page = self.map()?;
-            // SAFETY: zeroed shared memory of that size, never unmapped; zeros are valid.
-            Some(unsafe { &*page })
-        })
-    }
-
-    /// The page, if it is mapped.
-    fn seen(&self) -> Option<&'static Page> {
-        // SAFETY: null, or as in `page`.
-        unsafe { self.0.load(Acquire).as_ref() }
-    }
-
-    fn map(&self) -> Option<*mut Page> {
-        let fresh = sys::map_shared_anonymous(size_of::<Page>()).ok()?.cast::<Page>();
-        match self.0.compare_exchange(core::ptr::null_mut(), fresh, AcqRel, Acquire) {
-            Ok(_) => Some(fresh),
-            Err(other) => {
-                // SAFETY: no one has seen it.
-                unsafe { sys::unmap(fresh.cast(), size_of::<Page>()) };
-                Some(other)
-            }
-        }
+    /// The entry of a call site of `fork`. Returns None if there are more sites than entries.
+    pub fn site(&self, address: usize) -> Option<&'static Site> {
+        Site::of(&self.0.get()?.sites, address)
     }
 
     /// The answer of `ask` to a question about this program, which is asked once in a family.
     pub fn once(&self, ask: impl FnOnce() -> bool) -> bool {
-        let Some(page) = self.seen() else { return ask() };
+        let Some(page) = self.0.seen() else { return ask() };
         // Relaxed: the answer alone matters, and all give the same.
         match page.answer.load(Relaxed) {
             0 => {
@@ -80,7 +60,7 @@ impl Family {
 
     /// This process goes on as `sibling`: notes that for its parent.
     pub fn hand_on(&self, me: i32, sibling: i32) {
-        let Some(page) = self.seen() else { return };
+        let Some(page) = self.0.seen() else { return };
         // AcqRel: whoever takes the entry sees what was done before.
         let put =
             |at: &AtomicU64| at.compare_exchange(0, pair(me, sibling), AcqRel, Relaxed).is_ok();
@@ -94,7 +74,7 @@ impl Family {
 
     /// The sibling as which a child has gone on; returned once.
     pub fn heir(&self, child: i32) -> Option<i32> {
-        self.seen()?.heirs.iter().find_map(|at| {
+        self.0.seen()?.heirs.iter().find_map(|at| {
             let seen = at.load(Acquire);
             let ours = seen != 0 && (seen >> 32) as i32 == child;
             let taken = ours && at.compare_exchange(seen, 0, AcqRel, Relaxed).is_ok();
@@ -118,14 +98,14 @@ mod tests {
             family.once(|| true) && !family.once(|| false),
             "nobody has been forked: each asks"
         );
-        assert!(family.page().is_some());
+        assert!(family.site(1).is_some());
         assert!(family.once(|| true) && family.once(|| panic!("asked again")));
     }
 
     #[test]
     fn an_heir_is_found_once() {
         let family = Family::new();
-        assert!(family.page().is_some());
+        assert!(family.site(1).is_some());
         family.hand_on(7, 8);
         assert_eq!((family.heir(6), family.heir(7), family.heir(7)), (None, Some(8), None));
     }

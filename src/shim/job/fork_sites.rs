@@ -14,8 +14,6 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
 use jsshim_engine::proc;
 use jsshim_engine::sys;
 
-use super::family::Family;
-
 /// How long a held child waits for an earlier child of its site to exec, in ms.
 const SHOW_MILLIS: u64 = 20;
 /// How long it waits if that child has not been on a CPU for all that time, in ms.
@@ -58,15 +56,6 @@ impl Own {
     }
 }
 
-/// The entry of a call site. Returns None if there are more sites than entries.
-pub fn of(family: &Family, address: usize) -> Option<&'static Site> {
-    family.page()?.sites.iter().find(|site| {
-        let seen = site.address.load(Relaxed);
-        seen == address
-            || seen == 0 && site.address.compare_exchange(0, address, AcqRel, Relaxed).is_ok()
-    })
-}
-
 /// What the children of a call site have done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shown {
@@ -79,6 +68,15 @@ pub enum Shown {
 }
 
 impl Site {
+    /// The entry of a call site. Returns None if there are more sites than entries.
+    pub fn of(sites: &'static [Self], address: usize) -> Option<&'static Self> {
+        sites.iter().find(|site| {
+            let seen = site.address.load(Relaxed);
+            let free = || site.address.compare_exchange(0, address, AcqRel, Relaxed).is_ok();
+            seen == address || seen == 0 && free()
+        })
+    }
+
     /// A fork from here has succeeded.
     pub fn forked(&self, child: i32) {
         self.last.store(child, Relaxed);
@@ -131,6 +129,8 @@ impl Site {
 mod tests {
     use jsshim_engine::sys::Peek;
 
+    use crate::job::family::Family;
+
     use super::*;
 
     /// A child that stays until it is killed, or ends at once.
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn site(family: &Family) -> &'static Site {
-        let site = of(family, 1).expect("room for one");
+        let site = family.site(1).expect("room for one");
         assert_eq!(site.shown(), Shown::Execs, "nobody has been forked yet");
         site
     }
@@ -227,7 +227,7 @@ mod tests {
             // SAFETY: as above.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
-                own.forked(of(&family, 1));
+                own.forked(family.site(1));
                 own.execs();
                 sys::exit(0)
             }

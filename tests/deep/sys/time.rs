@@ -109,4 +109,7 @@ pub fn wait_word(_: &crate::sync::AtomicU32, _: u32, _: u32) -> Result<()> {
 /// See [`wait_word`].
 pub fn wake_word(_: &crate::sync::AtomicU32) {}
 
+/// See [`wait_word`].
+pub fn wake_pid_word(_: &crate::sync::AtomicI32) {}
+
 pub fn wake_one(_: &crate::sync::AtomicU32) {}

@@ -66,7 +66,7 @@ struct Job {
 struct Host {
     pid: i32,
     client: Box<MaybeUninit<Client>>,
-    table: Box<Jobs>,
+    table: Jobs,
     jobs: RefCell<Vec<Job>>,
 }
 
@@ -88,7 +88,7 @@ impl Host {
             trace: &|_| (),
         };
         kernel::run_as(pid, || Client::init(&mut client, &setup).map(drop))?.ok()?;
-        Some(Self { pid, client, table: no_jobs(), jobs: RefCell::default() })
+        Some(Self { pid, client, table: Jobs::new(), jobs: RefCell::default() })
     }
 
     fn client(&self) -> &Client {
@@ -114,12 +114,6 @@ pub struct World {
 pub fn time_passes(millis: u64) {
     kernel(|k| k.clock += millis.max(300) * 1_000_000);
     turns::pause();
-}
-
-/// An empty table: it is too large for the stack.
-fn no_jobs() -> Box<Jobs> {
-    // SAFETY: the size is not zero, and zeros are an empty table.
-    unsafe { Box::from_raw(std::alloc::alloc_zeroed(std::alloc::Layout::new::<Jobs>()).cast()) }
 }
 
 /// The helper, until it execs the job.
