@@ -20,6 +20,10 @@ pub fn tests() -> Vec<Test> {
         below_make_44_with_pipe,
         with_a_failing_edge,
         aware_of_the_pool_below_make,
+        forced_below_make,
+        forced_in_a_pool_of_ours,
+        forced_tells_its_makes,
+        forced_is_another,
     ];
     for kind in [Kind::Blocking, Kind::NonBlocking, Kind::Fifo] {
         for kb in [0, 1, 300] {
@@ -202,4 +206,58 @@ fn aware_of_the_pool_below_make() {
             .ignoring("Jobserver mode")
             .both();
     }
+}
+
+fn makes() -> [(String, &'static str); 4] {
+    let make = || tool("make-4.4.1", "make");
+    let old = || on_path("make");
+    [(old(), "1.13.0"), (make(), "1.13.0"), (old(), "1.11.1"), (make(), "1.10.2")]
+}
+
+fn says_nothing_of_a_pool(outcome: &Outcome) {
+    let said = format!("{}{}", outcome.text(), outcome.stderr);
+    assert!(!said.contains("Jobserver"), "{said}");
+}
+
+/// With JSSHIM_FORCE it is told of no pool, and gated like one that knows none.
+fn forced_below_make() {
+    for (make, version) in makes() {
+        let ninja = tool(&format!("ninja-{version}"), "ninja");
+        let makefile = format!("all:\n\t+@LD_PRELOAD=$$JSSHIM_LIB {ninja}\n");
+        let run = below(&make, &["-j2"], &makefile, 2).preload_inside();
+        run.env("JSSHIM_FORCE", "cargo,nin*").check(says_nothing_of_a_pool).run(true);
+    }
+}
+
+fn forced_in_a_pool_of_ours() {
+    let ninja = tool("ninja-1.13.0", "ninja");
+    let run = Run::new(&[&ninja]).file("build.ninja", &build(40, WORK)).env("NINJA_STATUS", "");
+    let run = run.env("JSSHIM_JOBS", "2").env("JSSHIM_FORCE", "ninja").slots(2).unordered();
+    run.check(complete(40, 8)).check(says_nothing_of_a_pool).run(true);
+}
+
+/// What such a ninja starts is told of the pool as ever: its makes run their jobs on it side by side.
+fn forced_tells_its_makes() {
+    for (make, version) in makes() {
+        let ninja = tool(&format!("ninja-{version}"), "ninja");
+        let inner = "all: a b c d\na b c d:\n\t@case '$(MAKEFLAGS)' in *--jobserver-auth=*) $$JOB -b 10 -s 30;; \
+            *) exit 1;; esac\n";
+        let edges =
+            format!("rule sub\n  command = {make} -s -f inner.mk\nbuild x: sub\nbuild y: sub\n");
+        let makefile = format!("all:\n\t+@LD_PRELOAD=$$JSSHIM_LIB {ninja}\n");
+        let run = Run::new(&[&make, "-j2"]).file("Makefile", &makefile).file("inner.mk", inner);
+        let run = run.file("build.ninja", &edges).env("NINJA_STATUS", "").make(2).unordered();
+        run.preload_inside().env("JSSHIM_FORCE", "ninja").check(says_nothing_of_a_pool).run(true);
+    }
+}
+
+/// Other programs are as without the variable.
+fn forced_is_another() {
+    let ninja = tool("ninja-1.13.0", "ninja");
+    let makefile = format!("all:\n\t+@LD_PRELOAD=$$JSSHIM_LIB {ninja}\n");
+    let make = tool("make-4.4.1", "make");
+    let run = below(&make, &["-j2"], &makefile, 2).preload_inside().any_peak();
+    let joins =
+        |o: &Outcome| assert!(format!("{}{}", o.text(), o.stderr).contains("Jobserver mode"));
+    run.env("JSSHIM_FORCE", "cargo,make").check(joins).run(true);
 }

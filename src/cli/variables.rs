@@ -1,11 +1,15 @@
 //! What is said of the environment, and of how jsshim ends, by `--help` and by the manual page.
 
 /// Each variable, and what it is for.
-pub const VARIABLES: [(&str, &str); 15] = [
+pub const VARIABLES: [(&str, &str); 16] = [
     ("JSSHIM_JOBS=N", "slots of a pool of our own (default: the CPUs this process may use)"),
     ("JSSHIM_DEBUG=1", "a line on stderr for each start, wait and end of a job"),
     ("JSSHIM_SKIP=GLOBS", "programs that are not gated, by name: 'cmake,ld*'"),
     ("JSSHIM_ONLY=GLOBS", "gate these programs only"),
+    (
+        "JSSHIM_FORCE=GLOBS",
+        "gate these programs though they speak the protocol themselves, so that they share the slots evenly: 'ninja'",
+    ),
     (
         "JSSHIM_GATE=MODE",
         "auto: the parent waits for a slot (at most 1 s) while nothing else needs it, else the child is held; \

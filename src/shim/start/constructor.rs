@@ -63,7 +63,7 @@ fn show(arguments: Strings, environment: Strings) {
 /// Reads the environment once. `record_first`: see [`State::join`](crate::job::state::State::join).
 fn look(record_first: fn(&Client)) {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
-    let (mut stats, mut trace, mut root) = (false, false, false);
+    let (mut stats, mut trace, mut root, mut forced) = (false, false, false, false);
     // SAFETY: before main, the environment is as the kernel made it. The first byte rules out most words.
     let words = unsafe {
         let ours = |s: &*const c_char| matches!(s.cast::<u8>().read(), b'J' | b'L' | b'M');
@@ -77,6 +77,7 @@ fn look(record_first: fn(&Client)) {
                     pool = true;
                     root |= own_pool::is_made_here(word);
                 }
+                forced |= rest.starts_with(b"SHIM_FORCE=");
                 stats |= rest.strip_prefix(b"SHIM_STATS=").is_some_and(numbers::is_on);
                 trace |= rest.strip_prefix(b"SHIM_TRACE=").is_some_and(numbers::is_on);
                 held = held.or_else(|| word::handle(rest.strip_prefix(b"SHIM_HELD=")?));
@@ -116,7 +117,10 @@ fn look(record_first: fn(&Client)) {
     if top && jobs {
         found_pool(flags, record_first);
     } else if !top && program::is_speaker() {
-        dialect::translate(flags, auth.as_ref());
+        if forced && settings::is_forced() {
+            return dialect::hide(flags);
+        }
+        dialect::translate(flags, auth.as_ref(), forced);
         // The first child must be told, too, if the others are.
         STATE.eager.store(!program::obeys(settings::of_pool()), Release);
     }
@@ -148,7 +152,7 @@ fn found_pool(flags: Option<&[u8]>, record_first: fn(&Client)) {
     let word: Text<400> = Text::new(word.bytes()).with(b"\0");
     environ::export(c"JSSHIM_POOL", word.bytes());
     stats::made_pool();
-    if program::is_speaker() {
-        dialect::translate(flags, None);
+    if program::is_speaker() && !settings::is_forced() {
+        dialect::translate(flags, None, false);
     }
 }

@@ -5,7 +5,7 @@
 //! A speaker is recognised by its name, since this runs in every process of the tree.
 
 use jsshim_engine::join::end::End;
-use jsshim_engine::join::{self, Found};
+use jsshim_engine::join::{self, word, Found};
 use jsshim_engine::makeflags::{self, Auth, Letters, Names, Out, WriteAuth};
 use jsshim_engine::pool::own_pool;
 use jsshim_engine::pool::tokens::Pool;
@@ -14,7 +14,7 @@ use jsshim_engine::room::Room;
 use jsshim_engine::sys;
 use jsshim_engine::text::Path;
 
-use crate::exec::environ::export;
+use crate::exec::environ;
 use crate::job::state::STATE;
 
 use super::program::{self, program_says};
@@ -50,11 +50,11 @@ fn form() -> Form {
 }
 
 /// Announces the pool of this process in the form of this program, if the program does not understand the form in
-/// MAKEFLAGS, or if MAKEFLAGS names none because the pool is ours.
-pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
+/// MAKEFLAGS, or if MAKEFLAGS names none because the pool is ours, or may have been [hidden](hide) from its parent.
+pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>, hidden: bool) {
     let (name, settings) = (program::name(), settings::of_pool());
     match auth {
-        None if settings.pool.is_some_and(own_pool::is_ours) => {
+        None if settings.pool.is_some_and(|word| hidden || own_pool::is_ours(word)) => {
             let told = flags.is_some_and(|f| makeflags::parse(f).jobs == Some(1));
             if !told && !program::is_told_otherwise() {
                 write(flags, form());
@@ -83,6 +83,14 @@ pub fn translate(flags: Option<&[u8]>, auth: Option<&Auth<'_>>) {
     }
 }
 
+/// This program is gated, though it speaks the protocol (`JSSHIM_FORCE`): its own MAKEFLAGS names no pool, and
+/// `JSSHIM_POOL` names it to what it starts.
+pub fn hide(flags: Option<&[u8]>) {
+    let Some(pool) = find() else { return };
+    environ::export(c"JSSHIM_POOL", word::encode(&pool).with(b"\0").bytes());
+    put(flags, None);
+}
+
 fn write(flags: Option<&[u8]>, form: Form) {
     match form {
         Form::Fifo => as_fifo(flags),
@@ -102,7 +110,7 @@ fn as_fifo(flags: Option<&[u8]>) {
     let Some(pool) = find() else { return };
     if let Ok(fd) = pool.open(libc::O_RDWR) {
         sys::close(fd);
-        announce(flags, &WriteAuth::Fifo(pool.path.bytes()));
+        put(flags, Some(&WriteAuth::Fifo(pool.path.bytes())));
     }
 }
 
@@ -110,18 +118,18 @@ fn as_descriptors(flags: Option<&[u8]>) {
     if let Some(Ok((read, write))) = find().map(|pool| own_pool::ends(&pool)) {
         // A program that ignores MAKEFLAGS is gated, and finds the pool by these descriptors.
         STATE.set_end(End::of(read));
-        announce(flags, &WriteAuth::Fds { read, write, names: Names::Both });
+        put(flags, Some(&WriteAuth::Fds { read, write, names: Names::Both }));
     }
 }
 
 /// Writes the pool into MAKEFLAGS in place of the one named there.
-fn announce(flags: Option<&[u8]>, auth: &WriteAuth<'_>) {
+fn put(flags: Option<&[u8]>, auth: Option<&WriteAuth<'_>>) {
     // At most one backslash for each byte of a path, and our words.
     let size = flags.map_or(0, <[u8]>::len).saturating_add(2 * Path::ROOM + 256);
     let Ok(mut room) = Room::new(size) else { return };
     let mut out = Out::new(room.bytes());
     let none = Letters::default();
-    if makeflags::write(flags, Some(auth), &none, &mut out) && out.push(b"\0") {
-        export(c"MAKEFLAGS", out.as_bytes());
+    if makeflags::write(flags, auth, &none, &mut out) && out.push(b"\0") {
+        environ::export(c"MAKEFLAGS", out.as_bytes());
     }
 }

@@ -129,14 +129,29 @@ pub(crate) fn left_out() -> bool {
     if skip.is_none() && only.is_none() {
         return false;
     }
+    by_name(|name| {
+        skip.is_some_and(|list| glob::any(list, name))
+            || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
+    })
+}
+
+/// Returns whether `JSSHIM_FORCE` (globs for program names) names this program: it is gated, though it speaks the
+/// protocol.
+#[inline(never)]
+pub(crate) fn is_forced() -> bool {
+    let list = environ::own(b"JSSHIM_FORCE=");
+    list.is_some_and(|list| by_name(|name| glob::any(list, name)))
+}
+
+/// What `judge` says of the name of this program.
+fn by_name(judge: impl FnOnce(&[u8]) -> bool) -> bool {
     let Ok(mut room) = Room::new(PATH_ROOM) else { return false };
     let name = match sys::readlink(c"/proc/self/exe", room.bytes()) {
         Ok(path) => path.rsplit(|b| *b == b'/').next().unwrap_or(path),
         // Without /proc, the name by which it was called.
         Err(_) => program::name(),
     };
-    skip.is_some_and(|list| glob::any(list, name))
-        || only.is_some_and(|list| !list.is_empty() && !glob::any(list, name))
+    judge(name)
 }
 
 /// The current value of a variable, else the value at the start of the process.
