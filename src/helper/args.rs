@@ -45,6 +45,28 @@ impl Args {
         }
     }
 
+    /// The path by which this program was started (AT_EXECFN, getauxval(3)); `/dev/fd/N` for a descriptor.
+    pub fn started_as(&self) -> &'static CStr {
+        let mut at = self.env();
+        // SAFETY: the kernel's array, which ends in NULL; behind it is the auxiliary vector, pairs of which the last one
+        // is of kind 0.
+        unsafe {
+            while !(*at).is_null() {
+                at = at.wrapping_add(1);
+            }
+            let mut pair = at.wrapping_add(1).cast::<[usize; 2]>();
+            loop {
+                match *pair {
+                    [0, _] => return c"",
+                    [kind, text] if kind == libc::AT_EXECFN as usize => {
+                        return CStr::from_ptr(text as *const c_char)
+                    }
+                    _ => pair = pair.wrapping_add(1),
+                }
+            }
+        }
+    }
+
     /// The environment, NULL-terminated.
     pub fn env(&self) -> *const *const c_char {
         self.argv.wrapping_add(self.argc).wrapping_add(1)

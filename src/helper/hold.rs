@@ -23,10 +23,15 @@ use crate::args::Args;
 
 /// argv: name, spec, target, then the target's own argv.
 pub fn run(args: &Args) -> ! {
-    let spec = args.get(1).and_then(|s| Spec::decode(s.to_bytes()));
-    let Some(path) = args.get(2) else { sys::exit(2) };
+    let (Some(word), Some(path)) = (args.get(1), args.get(2)) else { sys::exit(2) };
+    run_as(args, word, path, 3)
+}
+
+/// `word`: the [`Spec`]. `first`: the index of the target's own argv.
+pub fn run_as(args: &Args, word: &CStr, path: &'static CStr, first: usize) -> ! {
+    let spec = Spec::decode(word.to_bytes());
     // First of all: the host may delete or replace the program as soon as it believes that it runs.
-    let program = Program::open(path, spec.as_ref().map_or(-1, |s| s.program));
+    let program = Program::open(path, spec.as_ref().map_or(-1, |s| s.program), first);
     let timers = sys::Timers::stop();
     match spec.as_ref().map(|s| (s, Ledger::open(s.ledger.c()))) {
         Some((spec, Ok(ledger))) => {
@@ -84,14 +89,16 @@ struct Program {
     path: &'static CStr,
     /// O_PATH and close-on-exec; or -1.
     file: i32,
+    /// The index of its argv in ours.
+    first: usize,
 }
 
 impl Program {
     /// `inherited`: a descriptor opened before this process became the helper; or -1.
-    fn open(path: &'static CStr, inherited: i32) -> Self {
+    fn open(path: &'static CStr, inherited: i32, first: usize) -> Self {
         let kept = inherited >= 0 && sys::fcntl(inherited, libc::F_SETFD, libc::FD_CLOEXEC).is_ok();
         let file = if kept { inherited } else { sys::open(path, libc::O_PATH, 0).unwrap_or(-1) };
-        Self { path, file }
+        Self { path, file, first }
     }
 
     /// Returns whether the path leads to another file by now.
@@ -104,7 +111,7 @@ impl Program {
     fn exec(&self, args: &Args, shell: bool) -> ! {
         let mut e = Errno::NOENT;
         if !self.is_replaced() {
-            e = exec_path(args, self.path, shell);
+            e = exec_path(args, self.path, self.first, shell);
         }
         // The path leads to no file, perhaps only since just now.
         if self.file >= 0 {
@@ -117,13 +124,13 @@ impl Program {
 
     fn exec_file(&self, args: &Args, shell: bool) -> Errno {
         // SAFETY: the kernel's own arrays.
-        let e = unsafe { sys::exec_file(self.file, args.from(3), args.env()) };
+        let e = unsafe { sys::exec_file(self.file, args.from(self.first), args.env()) };
         // The interpreter of a text reads the descriptor with which it is started: that must stay open.
         let text = e == Errno::NOENT || shell && e == Errno(libc::ENOEXEC);
         let Some(kept) = text.then(|| pipe::copy_high(self.file).ok()).flatten() else { return e };
         let _ = sys::fcntl(kept, libc::F_SETFD, 0);
         // SAFETY: as above.
-        let e = unsafe { sys::exec_file(kept, args.from(3), args.env()) };
+        let e = unsafe { sys::exec_file(kept, args.from(self.first), args.env()) };
         if shell && e == Errno(libc::ENOEXEC) {
             return exec_shell(args, Text::<32>::new(b"/dev/fd/").num(kept).c());
         }
@@ -131,9 +138,9 @@ impl Program {
     }
 }
 
-fn exec_path(args: &Args, path: &CStr, shell: bool) -> Errno {
+fn exec_path(args: &Args, path: &CStr, first: usize, shell: bool) -> Errno {
     // SAFETY: the kernel's own arrays.
-    let e = unsafe { sys::execve(path.as_ptr(), args.from(3), args.env()) };
+    let e = unsafe { sys::execve(path.as_ptr(), args.from(first), args.env()) };
     if shell && e == Errno(libc::ENOEXEC) {
         return exec_shell(args, path);
     }

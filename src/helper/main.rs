@@ -5,6 +5,8 @@
 //! - `jsshim-helper hold:… TARGET ARGV…` waits for a slot and execs `TARGET` with `ARGV`;
 //! - `jsshim-helper guard LEDGER` is the one guard of a ledger.
 //!
+//! Started by a descriptor it is in the place of an exec that `jsshim --all` holds ([`handed`]).
+//!
 //! Static and without libc, so that holding a job costs an exec of a few kB and no loader.
 #![cfg_attr(not(test), no_std, no_main)]
 #![cfg_attr(test, allow(dead_code))]
@@ -19,6 +21,7 @@
 mod args;
 mod double;
 mod guard;
+mod handed;
 mod hold;
 mod stale;
 mod start;
@@ -61,6 +64,9 @@ fn main(args: &Args) -> ! {
     // Without this the note would not be linked. With `#[used]` it would be an exported symbol, in tables that nothing
     // reads.
     core::hint::black_box(&raw const NOTE);
+    if let Some(fd) = args.started_as().to_bytes().strip_prefix(b"/dev/fd/") {
+        handed::run(args, fd)
+    }
     match args.get(1).map(core::ffi::CStr::to_bytes) {
         Some(b"guard") => match args.get(2) {
             Some(ledger) => {

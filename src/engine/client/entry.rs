@@ -221,16 +221,23 @@ impl Client {
             let is_taken = || sys::lock(lock) == Err(Errno::AGAIN);
             (0..1000).take_while(|_| is_taken()).for_each(|_| sys::sleep_millis(1));
         }
-        let known = self.clients_of(parent).next();
-        let found = known.or_else(|| self.enter(parent));
-        if let (Some(fresh), None, true) = (found, known, self.ledger().is_watched()) {
-            self.ledger().find_home(fresh);
-        }
+        let found = self.of_process(parent);
         if let Ok(lock) = lock {
             sys::close(lock);
         }
         self.me.store(found?.pack(), Release);
         Some(())
+    }
+
+    /// The client that another process is, which takes no slots itself: its record is made if there is none. Returns
+    /// None if the table is full.
+    pub fn of_process(&self, pid: i32) -> Option<Handle> {
+        let known = self.clients_of(pid).next();
+        let found = known.or_else(|| self.enter(pid));
+        if let (Some(fresh), None, true) = (found, known, self.ledger().is_watched()) {
+            self.ledger().find_home(fresh);
+        }
+        found
     }
 
     /// After [`Client::stand_for_parent`]: the record is that of another process, which needs it on.

@@ -26,7 +26,17 @@ impl Client {
     ///
     /// `before_token` is called before a token is read from the pool: from then on a guard must watch over it.
     pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
-        if self.has_held() {
+        self.start_now_of(self.known(), job, before_token)
+    }
+
+    /// [`Client::start_now`] for a job of another client, with this index.
+    pub fn start_now_of(
+        &self,
+        client: u32,
+        job: Handle,
+        before_token: impl FnOnce(),
+    ) -> Option<State> {
+        if self.ledger().first_held(client).is_some() {
             return None;
         }
         if self.ledger().take_implicit(job) {

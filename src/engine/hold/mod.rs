@@ -13,9 +13,11 @@
 //! | module | one idea |
 //! |---|---|
 //! | [`inputs`] | the pipeline rule |
+//! | [`handed`] | the file that tells the helper of a job of `jsshim --all` |
 //! | [`spec`] | the arguments of the helper |
 //! | [`park`] | a job that has slept, and waits until a slot is free again |
 
+pub mod handed;
 pub mod inputs;
 pub mod park;
 pub mod spec;
