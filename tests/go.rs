@@ -30,7 +30,7 @@ const SCENE: &str = r#"
     "#;
 
 /// A module of twelve packages that need the standard library alone.
-fn go(text: &str) -> Run {
+pub fn go(text: &str) -> Run {
     let mut run = Run::new(&["unshare", "-m", "bash", "-c", &format!("{SCENE}{text}")]);
     let (mut imports, mut sum) = (String::new(), String::new());
     for n in 0..12 {
@@ -54,7 +54,7 @@ fn go(text: &str) -> Run {
 
 const BUILD: &str = "go build -p 8 -o out .; echo $?; ./out; sha256sum <out";
 
-fn is_built(outcome: &Outcome) {
+pub fn is_built(outcome: &Outcome) {
     let text = outcome.text();
     assert!(text.starts_with("0\n") && outcome.stderr.contains("4083\n"), "{text}");
 }

@@ -37,8 +37,8 @@ enum Preload {
     Host,
     /// In a recipe or script, by `LD_PRELOAD=$JSSHIM_LIB`.
     Inside,
-    /// By `jsshim -jN --`.
-    Cli(usize),
+    /// By `jsshim -jN --`; with `--all`?
+    Cli(usize, bool),
 }
 
 pub struct Outcome {
@@ -217,9 +217,13 @@ impl Run {
     }
 
     /// The host is started by `jsshim -jN --`, which makes the pool.
-    pub fn cli(mut self, slots: usize) -> Run {
-        self.preload = Preload::Cli(slots);
-        self.slots(slots)
+    pub fn cli(self, slots: usize) -> Run {
+        Run { preload: Preload::Cli(slots, false), ..self }.slots(slots)
+    }
+
+    /// The same by `jsshim --all -jN --`, for hosts that nothing is preloaded into.
+    pub fn all(self, slots: usize) -> Run {
+        Run { preload: Preload::Cli(slots, true), ..self }.slots(slots)
     }
 
     /// The host lives on after its `jobs` jobs (`wait_for_go`); the pool must be full again while it does.

@@ -70,8 +70,10 @@ fn tools_that_are_misspelt() {
 
 fn usage_names_all_ways() {
     once(bash("$CLI --help; $CLI -j2 2>&1; $CLI --nonsense 2>&1; true"), |o| {
-        let ways =
-            ["[-j N] [--trace FILE] [--progress] [--] CMD [ARG]...", "status [--watch | --json]"];
+        let ways = [
+            "[-j N] [--all] [--trace FILE] [--progress] [--] CMD [ARG]...",
+            "status [--watch | --json]",
+        ];
         let more = [
             "report FILE -o OUT",
             "stats FILE",

@@ -50,6 +50,7 @@ mod soak;
 mod stalls;
 mod strangers;
 mod suites;
+mod supervised;
 mod table;
 mod threads;
 mod tidy;
@@ -108,7 +109,7 @@ fn ignore_nothing() {
 }
 
 /// In the order in which they start: first what takes long, so that it is not the last to end.
-fn with_real_programs() -> [Vec<Test>; 47] {
+fn with_real_programs() -> [Vec<Test>; 48] {
     [
         docs::tests(),
         suites::tests(),
@@ -126,6 +127,7 @@ fn with_real_programs() -> [Vec<Test>; 47] {
         table::tests(),
         musl::tests(),
         go::tests(),
+        supervised::tests(),
         security::tests(),
         corrupt::tests(),
         doors::tests(),

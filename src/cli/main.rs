@@ -1,9 +1,11 @@
 //! `jsshim`: runs a command with the library preloaded, on the pool above it or on one of its own.
 
+mod all;
 mod brought;
 mod completions;
 mod doctor;
 mod elf;
+mod environment;
 mod failure;
 mod inherited;
 mod manual;
@@ -22,7 +24,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, Subcommand};
 
 const USAGE: &str = "\
-jsshim [-j N] [--trace FILE] [--progress] [--] CMD [ARG]...
+jsshim [-j N] [--all] [--trace FILE] [--progress] [--] CMD [ARG]...
        jsshim status [--watch | --json]
        jsshim report FILE -o OUT
        jsshim stats FILE
@@ -50,6 +52,11 @@ struct Cli {
     /// this process may use, by affinity and by the quota of its cgroup)
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     jobs: Option<u32>,
+    /// Gate static programs and those of Go, too, and whatever else the library cannot be loaded into: a supervisor is
+    /// asked before each exec of the tree. Without CAP_SYS_ADMIN the tree gets no new privileges (setuid programs below
+    /// run without theirs)
+    #[arg(long)]
+    all: bool,
     /// Write what runs when, and on which slot, to FILE, for `jsshim report`, Perfetto and chrome://tracing
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     trace: Option<std::path::PathBuf>,
@@ -96,13 +103,13 @@ fn main() {
             0
         }
         None => {
-            let (jobs, trace) = (cli.jobs, cli.trace.as_deref());
+            let asked = run::Asked { jobs: cli.jobs, trace: cli.trace.as_deref(), all: cli.all };
             let failure = match cli.progress {
-                true => match progress::run(jobs, trace, &cli.command) {
+                true => match progress::run(asked, &cli.command) {
                     Ok(status) => std::process::exit(status),
                     Err(failure) => failure,
                 },
-                false => run::run(jobs, trace, &cli.command),
+                false => run::run(asked, &cli.command),
             };
             let meant = meant(failure.status, &cli.command);
             output::say(format_args!("{}{}", failure.message, meant.unwrap_or_default()));

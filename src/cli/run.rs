@@ -18,10 +18,12 @@ use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::program::target::Kind;
 use jsshim_engine::program::{go, speaker};
 use jsshim_engine::show::numbers;
-use jsshim_engine::sys::Errno;
+use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text;
 
+use crate::all::{self, Wanted};
 use crate::elf::Elf;
+use crate::environment;
 use crate::failure::{failure, Failure, Result};
 use crate::inherited;
 use crate::output::{reason, say};
@@ -30,9 +32,20 @@ use crate::settings;
 use jsshim_engine::join::word;
 use jsshim_engine::pool::cpus;
 
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// `-j`.
+    pub jobs: Option<u32>,
+    /// `--trace`.
+    pub trace: Option<&'a Path>,
+    /// `--all`.
+    pub all: bool,
+}
+
 /// Runs the command; returns only if that failed.
-pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Failure {
-    match prepare(jobs, trace, command) {
+pub fn run(asked: Asked<'_>, command: &[OsString]) -> Failure {
+    match prepare(asked, command) {
         Err(f) => f,
         Ok(mut command) => {
             inherited::hand_on(&mut command, None);
@@ -42,16 +55,11 @@ pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Fai
     }
 }
 
-fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Result<Command> {
+fn prepare(asked: Asked<'_>, words: &[OsString]) -> Result<Command> {
     let (name, args) = words.split_first().ok_or_else(|| failure(2, "no command"))?;
     let library = library()?;
     let (path, kind) = find(name)?;
     let unreached = out_of_reach(&path, kind);
-    let goflags = go_flags(words);
-    if let Some(why) = unreached.filter(|_| goflags.is_none()) {
-        let name = name.display();
-        say(format_args!("{name} {why}; it runs, but its jobs do not queue"));
-    }
     let makeflags = std::env::var_os("MAKEFLAGS").map(OsString::into_vec);
     if makeflags.as_deref().is_some_and(|f| makeflags::parse(f).dry_run) {
         let name = name.display();
@@ -68,19 +76,38 @@ fn prepare(jobs: Option<u32>, trace: Option<&Path>, words: &[OsString]) -> Resul
     if kind != Kind::Foreign {
         command.env("LD_PRELOAD", preload(&library));
     }
-    if let Some(flags) = goflags {
-        command.env("GOFLAGS", flags);
-    }
-    let trace = trace.map_or_else(asked_trace, |path| fresh_trace(path).map(Some))?;
+    let trace = asked.trace.map_or_else(asked_trace, |path| fresh_trace(path).map(Some))?;
     if let Some(path) = &trace {
         command.env("JSSHIM_TRACE", path);
     }
-    if let Some(own) = pool(jobs, makeflags.as_deref(), &library, trace.as_deref(), &mut command)? {
-        if needs_words {
-            command.env("MAKEFLAGS", words_of(&own, makeflags.as_deref())?);
-        }
+    let all = all::is_wanted(asked.all);
+    let place = Place { library: &library, trace: trace.as_deref(), enters: all == Wanted::Yes };
+    let (own, client) = pool(asked.jobs, makeflags.as_deref(), place, &mut command)?;
+    if let Some(own) = own.filter(|_| needs_words) {
+        command.env("MAKEFLAGS", words_of(&own, makeflags.as_deref())?);
+    }
+    let covered = match all {
+        Wanted::No => false,
+        Wanted::Yes => client.is_some_and(|client| all::cover(&mut command, client)),
+        Wanted::Done => true,
+    };
+    // The filter asks about programs of this machine's own ABI only.
+    if !covered || kind == Kind::Foreign {
+        without_supervisor(&mut command, words, unreached);
     }
     Ok(command)
+}
+
+/// What the library does not reach runs by itself, but for the tools of `go`.
+fn without_supervisor(command: &mut Command, words: &[OsString], unreached: Option<&str>) {
+    let flags = go_flags(words);
+    if let (Some(why), None, Some(name)) = (unreached, &flags, words.first()) {
+        let name = name.display();
+        say(format_args!("{name} {why}; it runs, but its jobs do not queue"));
+    }
+    if let Some(flags) = flags {
+        command.env("GOFLAGS", flags);
+    }
 }
 
 /// GOFLAGS for a `go` that starts tools, which then queue; if that can be.
@@ -156,14 +183,22 @@ fn fresh_trace(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Leads the command to the pool: the one above, or one that is made now, which is given.
+/// What a pool is made or joined with.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    library: &'a Path,
+    trace: Option<&'a Path>,
+    /// This program itself takes part in a pool above, too.
+    enters: bool,
+}
+
+/// Leads the command to the pool: the one above, or one that is made now, which is given; and our part in it.
 fn pool(
     jobs: Option<u32>,
     flags: Option<&[u8]>,
-    library: &Path,
-    trace: Option<&Path>,
+    place: Place<'_>,
     command: &mut Command,
-) -> Result<Option<Pool>> {
+) -> Result<(Option<Pool>, Option<&'static Client>)> {
     let told = std::env::var_os("JSSHIM_POOL");
     let told = told.as_ref().map(|w| w.as_bytes());
     let mut lead = |pool: &Pool| {
@@ -178,16 +213,18 @@ fn pool(
                 say(format_args!("the pool above is joined; -j {n} is not used"));
             }
             lead(&pool);
-            return Ok(None);
+            let client =
+                place.enters.then(|| place.helper().map(|h| place.client(&pool, h, None, 0)));
+            return Ok((None, client.transpose()?.and_then(|client| client.ok())));
         }
         // The library says what is wrong, in the program that needs a slot.
-        Found::Unusable(_) => return Ok(None),
+        Found::Unusable(_) => return Ok((None, None)),
         Found::One if jobs.is_none() => 1,
         Found::One | Found::None | Found::Over => slots(jobs)?,
     };
-    let own = make(slots, library, trace)?;
+    let (own, client) = place.make(slots)?;
     lead(&own);
-    Ok(Some(own))
+    Ok((Some(own), Some(client)))
 }
 
 /// How many slots a pool of our own gets.
@@ -202,60 +239,76 @@ pub fn slots(jobs: Option<u32>) -> Result<u32> {
     }
 }
 
-fn make(slots: u32, library: &Path, trace: Option<&Path>) -> Result<Pool> {
-    let helper = library.with_file_name("jsshim-helper");
-    if !helper.is_file() {
-        return Err(failure(2, format!("{} is missing", helper.display())));
+impl Place<'_> {
+    /// The helper, which is next to the library.
+    fn helper(&self) -> Result<&'static CStr> {
+        let helper = self.library.with_file_name("jsshim-helper");
+        if !helper.is_file() {
+            return Err(failure(2, format!("{} is missing", helper.display())));
+        }
+        let helper = CString::new(helper.into_os_string().into_vec());
+        let helper: &CStr = Box::leak(helper.unwrap_or_default().into_boxed_c_str());
+        if !spec::is_helper(helper) {
+            let helper = OsStr::from_bytes(helper.to_bytes()).display();
+            return Err(failure(2, format!("{helper} is not the one of this library")));
+        }
+        Ok(helper)
     }
-    let helper = CString::new(helper.into_os_string().into_vec());
-    let helper: &CStr = Box::leak(helper.unwrap_or_default().into_boxed_c_str());
-    if !spec::is_helper(helper) {
-        let helper = OsStr::from_bytes(helper.to_bytes()).display();
-        return Err(failure(2, format!("{helper} is not the one of this library")));
+
+    /// A pool of our own.
+    fn make(&self, slots: u32) -> Result<(Pool, &'static Client)> {
+        let helper = self.helper()?;
+        let given = std::env::var_os("JSSHIM_DIR");
+        let given = given.as_ref().map(|d| d.as_bytes());
+        if given.is_some_and(rundir::is_unfit) {
+            say(rundir::UNFIT);
+        }
+        let mut what = "the run-time directory";
+        let made = rundir::make_in(given, |dir| {
+            what = "a pool";
+            let (pool, _kept) = own_pool::make(dir, slots)?;
+            what = "the ledger";
+            let client = self.client(&pool, helper, Some(dir), slots).inspect_err(|_| {
+                let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
+            })?;
+            Ok((pool, client))
+        });
+        let (pool, client) =
+            made.map_err(|e| failure(2, format!("cannot make {what}: {}", error(e))))?;
+        let words = environment::words();
+        let list: Vec<_> = words.iter().map(|w| w.as_ptr()).chain([std::ptr::null()]).collect();
+        client.guard(list.as_ptr(), true);
+        Ok((pool, client))
     }
-    let given = std::env::var_os("JSSHIM_DIR");
-    let given = given.as_ref().map(|d| d.as_bytes());
-    if given.is_some_and(rundir::is_unfit) {
-        say(rundir::UNFIT);
-    }
-    let stats = std::env::var_os("JSSHIM_STATS").is_some_and(|v| numbers::is_on(v.as_bytes()));
-    let put =
-        |path: &mut text::Path| path.push(trace.map_or(&b""[..], |t| t.as_os_str().as_bytes()));
-    let root = std::process::id() as i32;
-    let (load_milli, overrides, trace) = (0, false, &put);
-    static ME: AtomicU64 = AtomicU64::new(0);
-    let me = &ME;
-    let mut what = "the run-time directory";
-    let made = rundir::make_in(given, |dir| {
-        what = "a pool";
-        let (pool, _kept) = own_pool::make(dir, slots)?;
-        what = "the ledger";
+
+    /// Our part in a pool; `dir` and `slots` for one that was just made.
+    fn client(
+        &self,
+        pool: &Pool,
+        helper: &'static CStr,
+        dir: Option<&text::Path>,
+        slots: u32,
+    ) -> sys::Result<&'static Client> {
+        let given = std::env::var_os("JSSHIM_DIR");
+        let trace = self.trace.map_or(&b""[..], |t| t.as_os_str().as_bytes());
+        static ME: AtomicU64 = AtomicU64::new(0);
         let setup = Setup {
-            me,
-            pool: &pool,
-            given,
-            dir: Some(dir),
+            me: &ME,
+            pool,
+            given: given.as_ref().map(|d| d.as_bytes()),
+            dir,
             helper,
-            load_milli,
-            root,
+            load_milli: 0,
+            root: dir.map_or(0, |_| std::process::id() as i32),
             slots,
-            overrides,
-            stats,
-            trace,
+            overrides: false,
+            stats: std::env::var_os("JSSHIM_STATS").is_some_and(|v| numbers::is_on(v.as_bytes())),
+            trace: &|path: &mut text::Path| path.push(trace),
         };
         // For as long as this process is itself.
         let place = Box::leak(Box::new(MaybeUninit::uninit()));
-        let client = Client::init(place, &setup).inspect_err(|_| {
-            let _ = std::fs::remove_file(OsStr::from_bytes(pool.path.bytes()));
-        })?;
-        Ok((pool, client))
-    });
-    let (pool, client) =
-        made.map_err(|e| failure(2, format!("cannot make {what}: {}", error(e))))?;
-    let words = environment();
-    let list: Vec<_> = words.iter().map(|w| w.as_ptr()).chain([std::ptr::null()]).collect();
-    client.guard(list.as_ptr(), true);
-    Ok(pool)
+        Client::init(place, &setup)
+    }
 }
 
 /// MAKEFLAGS that name the pool by two descriptors, in the form that every program reads which knows any.
@@ -273,12 +326,4 @@ fn words_of(pool: &Pool, old: Option<&[u8]>) -> Result<OsString> {
 
 fn error(errno: Errno) -> String {
     reason(&std::io::Error::from_raw_os_error(errno.0))
-}
-
-/// The words of the environment, for the guard.
-fn environment() -> Vec<CString> {
-    let word = |(name, value): (OsString, OsString)| {
-        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-    };
-    std::env::vars_os().filter_map(word).collect()
 }

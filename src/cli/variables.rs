@@ -3,6 +3,7 @@
 /// Each variable, and what it is for.
 pub const VARIABLES: [(&str, &str); 16] = [
     ("JSSHIM_JOBS=N", "slots of a pool of our own (default: the CPUs this process may use)"),
+    ("JSSHIM_ALL=1", "as --all"),
     ("JSSHIM_DEBUG=1", "a line on stderr for each start, wait and end of a job"),
     ("JSSHIM_SKIP=GLOBS", "programs that are not gated, by name: 'cmake,ld*'"),
     ("JSSHIM_ONLY=GLOBS", "gate these programs only"),

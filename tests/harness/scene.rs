@@ -118,9 +118,10 @@ impl Scene {
                 [programs::on_path("setpriv")].into_iter().chain(ids.map(Into::into)),
             );
         }
-        if let (Preload::Cli(slots), true) = (run.preload, shimmed) {
-            let cli = programs::artifact("jsshim").unwrap();
-            argv.splice(0..0, [cli, format!("-j{slots}"), "--".into()]);
+        if let (Preload::Cli(slots, all), true) = (run.preload, shimmed) {
+            let cli = [programs::artifact("jsshim").unwrap(), format!("-j{slots}")];
+            let all = all.then(|| "--all".to_owned());
+            argv.splice(0..0, cli.into_iter().chain(all).chain(["--".to_owned()]));
         }
         let text = |part: &str| self.dir.join(part).to_str().unwrap().to_owned();
         let mut command = Command::new(&argv[0]);

@@ -40,11 +40,14 @@ pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Optio
         );
     }
     if let Some(why) = program::out_of_reach(&program, kind) {
-        return report.warn(TOPIC, format!("{shown} {why}: it runs, but its jobs do not queue"));
+        let by_all = !matches!(kind, Kind::Foreign);
+        let but = if by_all { "; with --all they do" } else { "" };
+        return report
+            .warn(TOPIC, format!("{shown} {why}: it runs, but its jobs do not queue{but}"));
     }
     let elf = Elf::read(&program);
     if elf.as_ref().is_some_and(|e| e.needed.iter().any(|n| n.starts_with("libasan.so"))) {
-        let how = "build it with -static-libasan, or set ASAN_OPTIONS=verify_asan_link_order=0";
+        let how = "build it with -static-libasan, or set ASAN_OPTIONS=verify_asan_link_order=0, as --all does";
         let text = format!("{shown} has AddressSanitizer's shared run-time, which refuses preloaded libraries: {how}");
         let told = variable("ASAN_OPTIONS")
             .is_some_and(|v| v.to_string_lossy().contains("verify_asan_link_order=0"));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jsshim_engine::{proc, sys};
 
 use super::findings::{variable, Report};
+use crate::all::{self, Rights};
 
 fn first_line(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()?.lines().next().map(str::to_owned)
@@ -21,7 +22,9 @@ pub fn look(report: &mut Report) {
     if let Some(scope) = first_line("/proc/sys/kernel/yama/ptrace_scope").filter(|s| s != "0") {
         report.note(
             "ptrace",
-            format!("yama's ptrace_scope is {scope}: it does not matter here, nothing is traced"),
+            format!(
+                "yama's ptrace_scope is {scope}: it matters to --all only, nothing else is traced"
+            ),
         );
     }
     if nix::sys::prctl::get_dumpable() == Ok(false) {
@@ -32,6 +35,20 @@ pub fn look(report: &mut Report) {
     }
     kernel(report);
     around(report);
+    supervisor(report);
+}
+
+/// Can `--all` be had?
+fn supervisor(report: &mut Report) {
+    match all::look() {
+        Ok(Rights::All) => {
+            report.ok("--all", "can be had, for static programs and others that nothing is preloaded into; setuid programs keep their privileges");
+        }
+        Ok(Rights::NoNew) => {
+            report.note("--all", "can be had, but without CAP_SYS_ADMIN setuid programs run without their privileges (no_new_privs)");
+        }
+        Err(why) => report.note("--all", format!("cannot be had: {why}")),
+    }
 }
 
 /// The inode of the PID namespace of the machine itself (PROC_PID_INIT_INO, include/linux/proc_ns.h).

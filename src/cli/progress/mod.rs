@@ -11,7 +11,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use nix::unistd::Pid;
 use crate::failure::{failure, Result};
 use crate::inherited;
 use crate::output::reason;
+use crate::run::Asked;
 use crate::status::collect;
 use line::Display;
 
@@ -46,7 +46,7 @@ const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGTSTP, Si
 
 /// Runs the command; gives the exit status, if the command has ended with one: a signal that has ended it ends this
 /// program, too.
-pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Result<i32> {
+pub fn run(asked: Asked<'_>, command: &[OsString]) -> Result<i32> {
     let cannot = |what: &str, e: io::Error| failure(2, format!("{what}: {}", reason(&e)));
     let mask: SigSet = HANDED_ON.into_iter().chain(OWN).collect();
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
@@ -56,21 +56,16 @@ pub fn run(jobs: Option<u32>, trace: Option<&Path>, command: &[OsString]) -> Res
     // Who ignores SIGCHLD does not learn how a child has ended. The command ignores it as before.
     // SAFETY: no handler is installed.
     let _ = unsafe { sys::sigaction(libc::SIGCHLD, &Action::DEFAULT) };
-    let child = start(jobs, trace, command, before).map_err(|e| cannot("cannot start", e))?;
+    let child = start(asked, command, before).map_err(|e| cannot("cannot start", e))?;
     let mut watched = Watched { child, signals, display: Display::default() };
     let status = watched.run().map_err(|e| cannot("the command cannot be waited for", e))?;
     Ok(status.code().unwrap_or_else(|| end_as(&status)))
 }
 
-fn start(
-    jobs: Option<u32>,
-    trace: Option<&Path>,
-    words: &[OsString],
-    mask: SigSet,
-) -> io::Result<Child> {
+fn start(asked: Asked<'_>, words: &[OsString], mask: SigSet) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(jobs.map(|n| format!("--jobs={n}")));
-    if let Some(file) = trace {
+    command.args(asked.jobs.map(|n| format!("--jobs={n}"))).args(asked.all.then_some("--all"));
+    if let Some(file) = asked.trace {
         command.arg("--trace").arg(file);
     }
     command.arg("--").args(words);

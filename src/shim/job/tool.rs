@@ -36,7 +36,13 @@ unsafe fn slot_of_env(argv: Strings) -> Option<Ticket> {
     // SAFETY: by the contract of `slot`.
     let mut words = unsafe { environ::iter(argv) }.map(CStr::to_bytes);
     let is_tool = text::contains(flags, go::WORD) && is_below_go();
-    if !is_tool || STATE.top.load(Relaxed) || words.any(|word| word == go::VERSION) {
+    // The supervisor of `jsshim --all` has taken a slot for it.
+    let is_supervised = || environ::own(b"JSSHIM_ALL=") == Some(b"active");
+    if !is_tool
+        || is_supervised()
+        || STATE.top.load(Relaxed)
+        || words.any(|word| word == go::VERSION)
+    {
         return None;
     }
     let client = STATE.join(join::find, first::record).filter(|c| bounds::has_helper(c))?;
