@@ -25,6 +25,8 @@ pub fn tests() -> Vec<Test> {
         go_builds,
         go_drains_pipes,
         without_rights,
+        few_descriptors,
+        progress_above,
         nested,
         what_would_fail_fails,
         a_held_job_is_as_it_was,
@@ -219,6 +221,26 @@ fn without_rights() {
         .slots(2)
         .check(ends_with_5)
         .both();
+}
+
+/// Those of the supervisor are fewer than there are held jobs.
+fn few_descriptors() {
+    let text = "ulimit -n 40; exec ${JSSHIM_LIB:+$CLI --all -j2 --} $BUSYBOX ash -c '$SHELL_TEXT'";
+    let shell = "for i in $(seq 60); do $STATIC_JOB -s 10 & done; wait; exit 5";
+    let run = Run::new(&["bash", "-c", &text.replace("$SHELL_TEXT", shell)]).env("BUSYBOX", &ash());
+    let run = run.env("STATIC_JOB", &static_job());
+    let run = run.env("CLI", &artifact("jsshim").unwrap_or_default());
+    run.preload_inside().slots(2).check(ends_with_5).both();
+}
+
+/// The launcher that stays above is outside of the tree.
+fn progress_above() {
+    let text =
+        "exec ${JSSHIM_LIB:+$CLI --all -j2 --progress --} $BUSYBOX ash -c '$SHELL_TEXT' 2>log";
+    let run = Run::new(&["bash", "-c", &text.replace("$SHELL_TEXT", SHELL)]).env("BUSYBOX", &ash());
+    let run = run.env("STATIC_JOB", &static_job());
+    let run = run.env("CLI", &artifact("jsshim").unwrap_or_default());
+    run.preload_inside().slots(2).check(ends_with_5).both();
 }
 
 /// There is one supervisor for a tree.

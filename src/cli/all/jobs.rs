@@ -12,10 +12,11 @@ use jsshim_engine::hold::spec::Spec;
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::ledger::reason::Reason;
+use jsshim_engine::proc;
 use jsshim_engine::program::glob;
 use jsshim_engine::show::name;
 use jsshim_engine::slots::State;
-use jsshim_engine::{proc, sys};
+use jsshim_engine::sys::{self, Errno};
 
 use super::caller;
 use super::tables::Tables;
@@ -42,6 +43,8 @@ pub struct Jobs {
     names: [Option<OsString>; 2],
 }
 
+/// So many descriptors are not for watching.
+const SPARE: i32 = 24;
 /// So many clients are remembered.
 const MOST: usize = 4096;
 
@@ -99,10 +102,13 @@ impl Jobs {
 
     /// A slot for process `pid`, a job of process `parent`. `program`: what it becomes, if that is wanted.
     pub fn begin(&mut self, pid: i32, parent: i32, program: Option<CString>) -> Got {
-        // Fails also for a thread that is not the first of its process: its exec is no new job.
-        let Ok(pidfd) = sys::pidfd_open(pid) else { return Got::Runs };
-        // SAFETY: a new descriptor.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        let pidfd = match sys::pidfd_open(pid) {
+            // SAFETY: a new descriptor.
+            Ok(fd) => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
+            Err(Errno(libc::EMFILE | libc::ENFILE | libc::ENOSYS)) => None,
+            // Also for a thread that is not the first of its process: its exec is no new job.
+            Err(_) => return Got::Runs,
+        };
         self.guard(false);
         let Some(client) = self.client_of(parent) else { return Got::Runs };
         let ledger = self.ledger();
@@ -114,7 +120,9 @@ impl Jobs {
             record.set_name(&name::of(program.as_bytes(), std::iter::empty()));
         }
         self.tables.jobs.put(ledger, pid, job);
-        self.watch(pidfd, job);
+        if let Some(pidfd) = pidfd {
+            self.watch(pidfd, job);
+        }
         self.take(client, parent, job)
     }
 
@@ -205,6 +213,10 @@ impl Jobs {
 
     fn watch(&mut self, pidfd: OwnedFd, job: Handle) {
         let number = pidfd.as_raw_fd();
+        // The rest is for what a held job needs; the guard notices the ends of the others.
+        if number.saturating_add(SPARE).unsigned_abs() as u64 > sys::open_files_limit() {
+            return;
+        }
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number as u64 };
         // SAFETY: a struct that lives for the call.
         let added = unsafe {

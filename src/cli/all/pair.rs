@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 
 use jsshim_engine::client::Client;
 use jsshim_engine::sys;
+use nix::sys::resource::{getrlimit, setrlimit, Resource};
 
 use super::divert;
 use super::jobs::Jobs;
@@ -39,6 +40,9 @@ pub fn begin(
     sys::setsid();
     keep_only(&[stream.as_raw_fd(), helper.as_raw_fd()]);
     sys::name_this(c"jsshim-all");
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
     client.forked();
     // Whether it may be traced is known before its filter is there.
     let errno = can_trace(launcher.0, launcher.1).err().map_or(0, |e| e.0);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::program::target::{self, Kind};
@@ -26,13 +27,16 @@ pub struct Supervisor<'a> {
     pub helper: &'a OwnedFd,
     pub magic: u64,
     pub jobs: Jobs,
-    images: HashMap<i32, Image>,
+    /// By the parent's pid, which is soon no other process's.
+    images: HashMap<i32, (Image, Instant)>,
     /// The process that was diverted last and makes its call again, and how often.
     again: (i32, u32),
 }
 
 /// So many parents are remembered.
 const MOST: usize = 4096;
+/// For so long.
+const RECENT: Duration = Duration::from_secs(1);
 /// How often a call may come again.
 const AGAIN: u32 = 3;
 
@@ -82,13 +86,13 @@ impl<'a> Supervisor<'a> {
             self.images.clear();
         }
         let image = match self.images.get(&parent) {
-            Some(image) => *image,
-            None => {
+            Some((image, since)) if since.elapsed() < RECENT => *image,
+            _ => {
                 let image = match caller::is_preloaded(process.pid, at)? {
                     true => Image::Preloaded,
                     false => Image::Bare(process.client()?),
                 };
-                self.images.insert(parent, image);
+                self.images.insert(parent, (image, Instant::now()));
                 image
             }
         };
