@@ -1,7 +1,7 @@
 //! What is said of the environment, and of how jsshim ends, by `--help` and by the manual page.
 
 /// Each variable, and what it is for.
-pub const VARIABLES: [(&str, &str); 16] = [
+pub const VARIABLES: &[(&str, &str)] = &[
     ("JSSHIM_JOBS=N", "slots of a pool of our own (default: the CPUs this process may use)"),
     ("JSSHIM_ALL=1", "as --all"),
     ("JSSHIM_DEBUG=1", "a line on stderr for each start, wait and end of a job"),
