@@ -73,20 +73,15 @@ check_rust() {
     and 'rustup default stable' on Debian 13 or later, and the installer from https://rustup.rs before."
 }
 
-# download_source SUITE PACKAGE DIR: puts the files of Debian's source package into DIR/source, and makes DIR.
-# apt checks them against the suite's signature. It works in a state directory of its own, so that
-# the machine's sources stay as they are and no other apt-get is in the way.
-download_source() {
-    local suite=$1 package=$2 tmp=$3 mirror
-    mirror=$(debian_mirror)
+# private_apt DIR: a state of its own for apt in DIR, and DIR/apt.conf that names it: the machine's sources stay as they
+# are, and no other apt-get is in the way. What is downloaded goes to DIR/source.
+private_apt() {
+    local tmp=$1
     rm -rf "$tmp"
     mkdir -p "$tmp"/state/lists/partial "$tmp"/cache/archives/partial "$tmp"/source
-    echo "deb-src $(signed_by "$mirror") $mirror $suite main" >"$tmp/sources.list"
     # The hooks of the machine's apt would clean up behind an apt-get that runs elsewhere; and
     # apt's unprivileged user need not be able to read this directory.
     cat >"$tmp/apt.conf" <<-CONF
-		Dir::Etc::sourcelist "$tmp/sources.list";
-		Dir::Etc::sourceparts "-";
 		Dir::State "$tmp/state";
 		Dir::Cache "$tmp/cache";
 		Acquire::Languages "none";
@@ -95,6 +90,19 @@ download_source() {
 		#clear APT::Update::Pre-Invoke;
 		#clear APT::Update::Post-Invoke;
 		#clear APT::Update::Post-Invoke-Success;
+	CONF
+}
+
+# download_source SUITE PACKAGE DIR: puts the files of Debian's source package into DIR/source, and makes DIR.
+# apt checks them against the suite's signature.
+download_source() {
+    local suite=$1 package=$2 tmp=$3 mirror
+    mirror=$(debian_mirror)
+    private_apt "$tmp"
+    echo "deb-src $(signed_by "$mirror") $mirror $suite main" >"$tmp/sources.list"
+    cat >>"$tmp/apt.conf" <<-CONF
+		Dir::Etc::sourcelist "$tmp/sources.list";
+		Dir::Etc::sourceparts "-";
 	CONF
     say "fetching the source of $package ($suite)"
     (

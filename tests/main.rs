@@ -4,6 +4,7 @@
 //! the toolbox, names it in JSSHIM_TOOLBOX, and then every test runs and a missing program is an error.
 
 mod arch;
+mod arm64;
 mod away;
 mod badflags;
 mod cli;
@@ -132,6 +133,7 @@ fn with_real_programs() -> [Vec<Test>; 48] {
         corrupt::tests(),
         doors::tests(),
         arch::tests(),
+        arm64::tests(),
         neighbours::tests(),
         python::tests(),
         ninja::tests(),

@@ -18,7 +18,7 @@ use crate::lanes::{Lane, Lanes};
 use crate::Test;
 
 /// The first argument of a test's process; the name of the test and the folder of the run follow.
-const ONE: &str = "--one-test";
+pub const ONE: &str = "--one-test";
 
 /// When a test hangs. Each run of a program within it has its own, much earlier.
 fn timeout() -> Duration {

@@ -14,7 +14,7 @@ use std::thread;
 
 use crate::elf::DOORS;
 use crate::harness::pool::Kind;
-use crate::harness::programs::{artifact, compiled_by, compiled_with, script};
+use crate::harness::programs::{artifact, compiled_by, compiled_with, is_emulated, script};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -333,7 +333,9 @@ pub fn every_door_takes_a_slot_in(compiler: &str) {
     };
     let mut failed: Vec<_> = GATED.chunks(8).flat_map(|some| failures(some, in_both)).collect();
     let by_parent = |door: &&str| gated(compiler, &["gates", door], "auto", "");
-    failed.extend(failures(&GATED_BY_THE_PARENT, by_parent));
+    // No parent waits in qemu's user mode: by its /proc/self/stat a process has no thread at all.
+    let by_parents = if is_emulated() { &[][..] } else { &GATED_BY_THE_PARENT };
+    failed.extend(failures(by_parents, by_parent));
     failed.extend(failures(&NOT_GATED, free));
     none(failed);
 }

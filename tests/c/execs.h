@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -61,6 +62,12 @@ static int by_execveat(struct target *t)
 	return r;
 }
 
+/* Not in qemu's user mode. */
+static inline int has_execveat(void)
+{
+	return is_glibc() && (syscall(SYS_execveat, -1, "", NULL, NULL, 0) == 0 || errno != ENOSYS);
+}
+
 static const struct exec {
 	const char *name;
 	int (*go)(struct target *);
@@ -70,7 +77,7 @@ static const struct exec {
 	{ "execvp", by_execvp, 0 },   { "execvpe", by_execvpe, 0 },
 	{ "execl", by_execl, 0 },     { "execlp", by_execlp, 0 },
 	{ "execle", by_execle, 0 },   { "fexecve", by_fexecve, 0 },
-	{ "execveat", by_execveat, is_glibc },
+	{ "execveat", by_execveat, has_execveat },
 };
 
 #define EXECS (sizeof execs / sizeof *execs)

@@ -35,6 +35,11 @@ pub fn artifact(name: &str) -> Option<String> {
     Some(text(&path))
 }
 
+/// Are all programs but this one run by an emulator of processes (scripts/arm64)?
+pub fn is_emulated() -> bool {
+    env::var_os("JSSHIM_TEST_EMULATED").is_some()
+}
+
 /// A program of the toolbox that scripts/test lays out, as in `tool("ninja-1.11.1", "ninja")`.
 pub fn tool(prefix: &str, name: &str) -> String {
     let toolbox = env::var_os("JSSHIM_TOOLBOX").expect("JSSHIM_TOOLBOX is set");

@@ -133,6 +133,9 @@ impl Scene {
         command.env("JSSHIM_TEST_JOBS", self.register.path()).env("JSSHIM_TEST_GO", text("go"));
         command.env("JSSHIM_DIR", text("shim")).env("JSSHIM_LIB", &library);
         command.env("JSSHIM_TEST_BURSTS", Bursts::path(&self.dir));
+        command.envs(
+            std::env::var_os("JSSHIM_TEST_EMULATED").map(|pace| ("JSSHIM_TEST_EMULATED", pace)),
+        );
         if run.limit == Limit::Jobs {
             command.env("JSSHIM_COUNT", "processes");
         }

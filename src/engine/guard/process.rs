@@ -79,7 +79,7 @@ pub(crate) fn start(new: &Start<'_>, file: i32) {
         let middle =
             unsafe { sys::clone_vm(first, core::ptr::from_ref(plan) as usize, &plan.first) };
         // If the first child has been killed, the second still runs on this memory.
-        if middle.is_ok_and(|pid| sys::reap_clone(pid) != Ok(0)) {
+        if middle.is_ok_and(|pid| sys::reap_made(pid) != Ok(0)) {
             sys::await_unshared(&plan.second);
         }
         await_lock(new.ledger, file, before);

@@ -259,10 +259,21 @@ pub fn reap_clone(pid: i32) -> Result<c_int> {
     wait_for(pid, libc::__WCLONE)
 }
 
+/// Reaps a child of [`clone_vm`], whatever its exit signal (`__WALL`). Returns its status.
+///
+/// # Errors
+/// ECHILD: it was reaped already.
+pub fn reap_made(pid: i32) -> Result<c_int> {
+    wait_for(pid, libc::__WALL)
+}
+
 /// Starts a process that shares this process's memory until it execs or exits, as posix_spawn(3) does: no page table is
 /// copied, however large the host is. It runs `f(arg)` on the caller's stack while the caller sleeps. It has no exit
 /// signal, and no plain wait(2) sees it. The kernel keeps the child's pid in `shares` for as long as it shares the
 /// memory, which may be longer than the caller lives.
+///
+/// qemu's user mode takes a clone(2) without an exit signal for invalid: there it is a fork, of which the process is told
+/// by SIGCHLD. See [`reap_made`].
 ///
 /// # Safety
 /// All signals must be blocked, and `f` must be async-signal-safe and end in exec or exit. If the caller is killed, the
@@ -274,8 +285,17 @@ pub unsafe fn clone_vm(
 ) -> Result<i32> {
     let tells = libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
     let flags = (libc::CLONE_VM | libc::CLONE_VFORK | tells) as u64;
-    // SAFETY: by the contract above.
-    unsafe { check(arch::clone_vm(flags, f, arg, shares.as_ptr())).map(|pid| pid as i32) }
+    // SAFETY: by the contract above. A forked child does the same on copies.
+    unsafe {
+        match check(arch::clone_vm(flags, f, arg, shares.as_ptr())) {
+            Err(Errno::INVAL) => fork(0).inspect(|pid| {
+                if *pid == 0 {
+                    f(arg)
+                }
+            }),
+            made => made.map(|pid| pid as i32),
+        }
+    }
 }
 
 /// Waits until no child of [`clone_vm`] shares this memory any more, or it is dead.
