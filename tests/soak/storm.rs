@@ -54,7 +54,7 @@ pub fn kill_storm() {
     if long.is_some() {
         println!("seed {seed}, rounds {first} to {}: {}", round - 1, all.summary());
         println!("the pool was full {longest:?} after a build's last process at the latest");
-        assert!(longest <= SOON, "a token was back only after {longest:?}");
+        assert!(longest <= SOON || is_emulated(), "a token was back only after {longest:?}");
     }
 }
 
