@@ -27,7 +27,7 @@ const SHORT: [&str; 6] = [
 ];
 
 /// Where `JSSHIM_TEST_ARM64` asks for them.
-const LONG: [&str; 34] = [
+const LONG: [&str; 35] = [
     "hosts::reaps_at_the_end",
     "hosts::forks_without_exec",
     "hosts::never_reaps",
@@ -61,6 +61,7 @@ const LONG: [&str; 34] = [
     "shells::dash_subshells",
     "shells::dash_statuses",
     "launcher::version_says_jsshim",
+    "cli::slots_by_variable",
     "ninja::below_jsshim_without_make",
 ];
 

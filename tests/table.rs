@@ -333,7 +333,7 @@ pub fn every_door_takes_a_slot_in(compiler: &str) {
     };
     let mut failed: Vec<_> = GATED.chunks(8).flat_map(|some| failures(some, in_both)).collect();
     let by_parent = |door: &&str| gated(compiler, &["gates", door], "auto", "");
-    // No parent waits in qemu's user mode: by its /proc/self/stat a process has no thread at all.
+    // No parent waits in qemu's user mode: each process has a second thread there, the emulator's.
     let by_parents = if is_emulated() { &[][..] } else { &GATED_BY_THE_PARENT };
     failed.extend(failures(by_parents, by_parent));
     failed.extend(failures(&NOT_GATED, free));
