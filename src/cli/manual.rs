@@ -86,8 +86,8 @@ fn environment() -> Roff {
     roff.text([roman("More is said of each in "), bold("libjsshim"), roman("(7).")]);
     for (name, what) in VARIABLES {
         roff.control("TP", []);
-        roff.text([bold(name)]);
-        roff.text([roman(what)]);
+        roff.text([bold(*name)]);
+        roff.text([roman(*what)]);
     }
     roff
 }
@@ -98,7 +98,7 @@ fn ending() -> Roff {
     for (line, what) in EXAMPLES {
         roff.control("TP", []);
         roff.text([bold(line)]);
-        roff.text([roman(what)]);
+        roff.text([roman(*what)]);
     }
     roff.control("SH", ["SEE ALSO"]);
     for (name, section) in OTHERS {
