@@ -98,7 +98,7 @@ fn ending() -> Roff {
     for (line, what) in EXAMPLES {
         roff.control("TP", []);
         roff.text([bold(line)]);
-        roff.text([roman(*what)]);
+        roff.text([roman(what)]);
     }
     roff.control("SH", ["SEE ALSO"]);
     for (name, section) in OTHERS {

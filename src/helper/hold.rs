@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering::Release;
 
 use jsshim_engine::guard::{self, process};
 use jsshim_engine::hold;
+use jsshim_engine::hold::exec_pipe::ExecPipe;
 use jsshim_engine::hold::spec::Spec;
 use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::handle::Handle;
@@ -64,7 +65,9 @@ fn tell_opened(ledger: &Ledger, job: Handle) {
 fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
     let inherited = (spec.inherited.0 >= 0).then_some(spec.inherited);
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
+    let exec_pipe = ExecPipe::new(spec.exec_pipe);
     hold::wait(ledger, spec.job, &pool, &[0], &|| {
+        exec_pipe.look();
         let mut this = [0u8; PATH_ROOM];
         let _ = sys::readlink(c"/proc/self/exe", &mut this);
         let helper = CStr::from_bytes_until_nul(&this).unwrap_or(c"");

@@ -12,11 +12,13 @@
 //!
 //! | module | one idea |
 //! |---|---|
+//! | [`exec_pipe`] | a host's thread waits with its job |
 //! | [`inputs`] | the pipeline rule |
 //! | [`handed`] | the file that tells the helper of a job of `jsshim --all` |
 //! | [`spec`] | the arguments of the helper |
 //! | [`park`] | a job that has slept, and waits until a slot is free again |
 
+pub mod exec_pipe;
 pub mod handed;
 pub mod inputs;
 pub mod park;

@@ -11,7 +11,7 @@ use crate::sys;
 use crate::text::{hex, number, Path, Text};
 
 /// The prefix of the word. A helper that does not know this version runs the job at once.
-const START: &[u8] = b"hold:v2:";
+const START: &[u8] = b"hold:v3:";
 
 /// A note in the helper's file (elf(5), `Elf64_Nhdr`), by which the library recognises it. It holds what the two must
 /// agree on: the ledger's layout and the word above.
@@ -69,18 +69,21 @@ pub struct Spec {
     pub inherited: (i32, i32),
     /// The helper's descriptor of the program (O_PATH); -1: the helper opens the program itself.
     pub program: i32,
+    /// The helper's copy of the end of an exec pipe ([`super::exec_pipe`]), or -1.
+    pub exec_pipe: i32,
     /// The path of the ledger.
     pub ledger: Path,
 }
 
 impl Spec {
-    /// `hold:v2:INDEX:GENERATION:SHELL:READ:WRITE:PROGRAM:LEDGER`, index and generation in hexadecimal.
+    /// `hold:v3:INDEX:GENERATION:SHELL:READ:WRITE:PROGRAM:PIPE:LEDGER`, index and generation in hexadecimal.
     pub fn encode(&self) -> Text<340> {
         let (r, w) = self.inherited;
         let mut t = Text::new(START);
         t.put_hex(u64::from(self.job.index)).put(b":").put_hex(self.job.generation);
         t.put(if self.shell { b":1:" } else { b":0:" }).put_num(r).put(b":").put_num(w).put(b":");
-        t.put_num(self.program).put(b":").put(self.ledger.bytes());
+        t.put_num(self.program).put(b":").put_num(self.exec_pipe).put(b":");
+        t.put(self.ledger.bytes());
         t
     }
 
@@ -93,11 +96,13 @@ impl Spec {
         let (r, rest) = number(colon(rest)?)?;
         let (w, rest) = number(colon(rest)?)?;
         let (program, rest) = number(colon(rest)?)?;
+        let (exec_pipe, rest) = number(colon(rest)?)?;
         let ledger = Path::new(colon(rest)?);
         let job = Handle { index: u32::try_from(index).ok()?, generation };
         let inherited = (i32::try_from(r).ok()?, i32::try_from(w).ok()?);
-        let program = i32::try_from(program).ok()?;
-        ledger.fits().then_some(Self { job, shell: shell != 0, inherited, program, ledger })
+        let (program, exec_pipe) = (i32::try_from(program).ok()?, i32::try_from(exec_pipe).ok()?);
+        let shell = shell != 0;
+        ledger.fits().then_some(Self { job, shell, inherited, program, exec_pipe, ledger })
     }
 }
 
@@ -108,17 +113,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_round_trips(index: u32, generation: u64, shell: bool, r: i32, w: i32, program: i32, path in "/[!-~]{1,200}") {
+        fn it_round_trips(index: u32, generation: u64, shell: bool, r: i32, w: i32, program: i32, exec_pipe: i32, path in "/[!-~]{1,200}") {
             let spec = Spec {
                 job: Handle { index, generation },
                 shell,
                 inherited: (r, w),
                 program,
+                exec_pipe,
                 ledger: Path::new(path.as_bytes()),
             };
             let back = Spec::decode(spec.encode().bytes()).unwrap();
             prop_assert_eq!(back.job, spec.job);
-            prop_assert_eq!((back.shell, back.inherited, back.program), (shell, (r, w), program));
+            prop_assert_eq!((back.shell, back.inherited), (shell, (r, w)));
+            prop_assert_eq!((back.program, back.exec_pipe), (program, exec_pipe));
             prop_assert_eq!(back.ledger.bytes(), path.as_bytes());
         }
 

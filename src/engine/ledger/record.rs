@@ -23,6 +23,9 @@ pub const UNTIMED: u64 = u64::MAX;
 /// In a held job's [`Record::note`]: its helper has opened the program, which may be deleted from now on.
 pub const OPENED: u32 = 1;
 
+/// In a held job's [`Record::note`]: the thread that makes it may wait until it starts ([`crate::hold::exec_pipe`]).
+pub const AWAITED: u32 = 5;
+
 /// A client or a job. The fields that scans read are in the first of three cache lines, the name is in the last one.
 /// A job in a word of another record is its [`super::handle::Handle::pack`]; 0: none.
 #[repr(C, align(64))]
@@ -40,7 +43,7 @@ pub struct Record {
     pub pid: AtomicI32,
     /// The index of the record of a job's client.
     pub client: AtomicU32,
-    /// For a held job: 0 or [`OPENED`]. For a running job: see [`Record::sleeps`].
+    /// For a held job: 0, [`OPENED`] or [`AWAITED`]. For a running job: see [`Record::sleeps`].
     pub note: AtomicU32,
     /// Who is about to use the record: the index of a client, [`UNKNOWN`], or 0. See [`Record::reserve`].
     claimer: AtomicU32,
@@ -297,7 +300,7 @@ const LIGHT: u32 = 3;
 /// The job has woken up, and waits.
 const PARKED: u32 = 4;
 
-/// One of these kinds with the low bits of this generation: neither 0 nor [`OPENED`]. A word on which processes sleep
+/// One of these kinds with the low bits of this generation: neither 0, [`OPENED`] nor [`AWAITED`]. A word on which processes sleep
 /// has 32 bits (futex(2)); each use of the record begins with 0.
 fn sleep(generation: u64, kind: u32) -> u32 {
     (generation as u32).wrapping_shl(3) | kind

@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod environ;
+pub mod exec_pipe;
 pub mod foretell;
 pub mod goflags;
 pub mod keep_env;

@@ -6,6 +6,7 @@ use jsshim_engine::client::Client;
 use jsshim_engine::hold::spec::Spec;
 use jsshim_engine::ledger::handle::Handle;
 use jsshim_engine::program::go;
+use jsshim_engine::sys;
 use jsshim_engine::text::Text;
 
 use crate::job::state::STATE;
@@ -31,15 +32,37 @@ impl Exec {
     }
 }
 
+/// Descriptors that the helper inherits, or -1.
+#[derive(Clone, Copy)]
+pub struct Inherited {
+    /// See [`Spec::program`].
+    pub program: i32,
+    /// See [`Spec::exec_pipe`].
+    pub exec_pipe: i32,
+}
+
+impl Inherited {
+    pub const NOTHING: Self = Self { program: -1, exec_pipe: -1 };
+
+    /// Closes them here.
+    pub fn close(self) {
+        [self.program, self.exec_pipe].into_iter().filter(|fd| *fd >= 0).for_each(sys::close);
+    }
+}
+
 /// The helper's word about `job`.
-fn spec(c: &Client, job: Handle, shell: bool, program: i32) -> Text<340> {
+fn spec(
+    c: &Client,
+    job: Handle,
+    shell: bool,
+    Inherited { program, exec_pipe }: Inherited,
+) -> Text<340> {
     let inherited = c.pool.inherited.unwrap_or((-1, -1));
-    Spec { job, shell, inherited, program, ledger: *c.ledger_path() }.encode()
+    Spec { job, shell, inherited, program, exec_pipe, ledger: *c.ledger_path() }.encode()
 }
 
 /// The exec of the helper that holds `job` and then becomes `target`. It [must be
-/// allowed](crate::exec::bounds::allow_helper). `program`: see [`Spec::program`]. Returns None if the arguments might
-/// not fit.
+/// allowed](crate::exec::bounds::allow_helper). Returns None if the arguments might not fit.
 ///
 /// # Safety
 /// `argv` and `envp` must be NULL or NULL-terminated arrays of C strings.
@@ -47,7 +70,7 @@ pub unsafe fn held(
     c: &Client,
     job: Handle,
     target: Target<'_>,
-    program: i32,
+    inherited: Inherited,
     argv: Strings,
     envp: Strings,
 ) -> Option<Exec> {
@@ -67,7 +90,7 @@ pub unsafe fn held(
     let mut scratch = Scratch::new(pointers.checked_add(args)?.checked_add(8)?, bytes)?;
     // SAFETY: by the contract.
     let envp = change.map_or(envp, |c| unsafe { c.make(envp, &mut scratch) });
-    let spec = scratch.text(spec(c, job, target.shell, program).bytes());
+    let spec = scratch.text(spec(c, job, target.shell, inherited).bytes());
     let head = [c"jsshim-helper".as_ptr(), spec, scratch.text(path)];
     // SAFETY: by the contract.
     let tail = unsafe { environ::pointers(argv) };
@@ -160,7 +183,7 @@ fn write_line(
     scratch.append(b"exec");
     if let Some((c, job)) = job {
         quote(&mut scratch, c.helper.to_bytes());
-        quote(&mut scratch, spec(c, job, false, -1).bytes());
+        quote(&mut scratch, spec(c, job, false, Inherited::NOTHING).bytes());
         scratch.append(b" /bin/sh");
     }
     scratch.append(if job.is_some() { b" sh -c " } else { b" /bin/sh -c " });

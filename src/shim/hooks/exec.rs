@@ -4,13 +4,12 @@
 use core::ffi::{c_char, c_int, CStr};
 
 use jsshim_engine::ledger::handle::Handle;
-use jsshim_engine::sys;
 
 use crate::doors::behind;
 use crate::exec::environ::{self, Scratch, Strings};
 use crate::exec::foretell::{self, Foretold, Way};
-use crate::exec::redirect::{self, Exec};
-use crate::exec::{bounds, keep_env};
+use crate::exec::redirect::{self, Exec, Inherited};
+use crate::exec::{bounds, exec_pipe, keep_env};
 use crate::host::errno::{errno, fail};
 use crate::host::kind::is_glibc;
 use crate::host::next::Next;
@@ -257,15 +256,14 @@ unsafe fn hold<'a>(
         Foretold::Fails => return,
         Foretold::Unknown => {}
         Foretold::Runs(target) => {
-            // The program may be deleted from now on. The helper inherits the descriptor.
-            let file = target.open();
+            // The program may be deleted from now on. The helper inherits the descriptors.
+            let inherited =
+                Inherited { program: target.open(), exec_pipe: exec_pipe::copy(client, job) };
             // SAFETY: the host's arguments.
-            if let Some(x) = unsafe { redirect::held(client, job, target, file, argv, envp) } {
+            if let Some(x) = unsafe { redirect::held(client, job, target, inherited, argv, envp) } {
                 with_scratch(place, x, |x| call(x.path, x.argv, x.envp));
             }
-            if file >= 0 {
-                sys::close(file);
-            }
+            inherited.close();
         }
     }
     life::overdraw(job);

@@ -10,7 +10,7 @@ use jsshim_engine::sys::{self, Peek};
 
 use crate::doors::behind;
 use crate::doors::types::Run;
-use crate::exec::{bounds, foretell};
+use crate::exec::{bounds, exec_pipe, foretell};
 use crate::host::errno::fail;
 use crate::host::next::{self, Next};
 use crate::host::thread::thread_pointer;
@@ -207,7 +207,10 @@ fn needs_helper(ticket: Ticket) {
     let Ticket::Held(job) = ticket else { return };
     let client = STATE.client().filter(|c| !c.helper.is_empty());
     if client.is_some_and(|c| !bounds::has_helper(c)) {
-        life::overdraw(job);
+        return life::overdraw(job);
+    }
+    if let Some(client) = client {
+        exec_pipe::offer(client, job);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::doors::types::ErrorNumber;
 use crate::exec::bounds;
 use crate::exec::environ::{Scratch, Strings};
 use crate::exec::foretell::{self, Foretold, Way};
-use crate::exec::redirect::{self, Exec};
+use crate::exec::redirect::{self, Exec, Inherited};
 use crate::host::next::Next;
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
@@ -244,7 +244,9 @@ impl Door {
                 return redirect::deferred(file, job, argv, envp);
             }
             match self.target(name) {
-                Foretold::Runs(target) => redirect::held(client, job, target, -1, argv, envp),
+                Foretold::Runs(target) => {
+                    redirect::held(client, job, target, Inherited::NOTHING, argv, envp)
+                }
                 _ => None,
             }
         }
