@@ -40,6 +40,8 @@ pub struct Client {
     pub(super) founding: Founding,
     pub(super) me: &'static AtomicU64,
     pub(super) keeper: Keeper,
+    /// Its standard output and standard error when it joined; a host may put files of a job in their place. Zeros: none.
+    pub outputs: [(u64, u64); 2],
     /// `JSSHIM_DEBUG`: the ends of its jobs are reported.
     pub debug: AtomicBool,
 }
@@ -118,6 +120,7 @@ impl Client {
             (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(setup.me);
             (&raw mut (*at).keeper).write(Keeper::new());
+            (&raw mut (*at).outputs).write([1, 2].map(|fd| sys::file_id(fd).unwrap_or_default()));
             (&raw mut (*at).debug).write(AtomicBool::new(false));
             &mut *at
         };

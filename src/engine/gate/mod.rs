@@ -1,9 +1,15 @@
 //! The gate: the one wait of a client for a slot.
 //!
 //! A host may sleep here only while nothing else needs it: it has one thread, none of its jobs is held already, it
-//! feeds no pipe, and nothing that it reads has data. It sleeps in one ppoll on the pool, on the ends of its running
-//! jobs and on the pipes and sockets that the host reads, for at most a second. A handler of the host that runs ends the
-//! wait as data does.
+//! feeds no pipe of another process, and nothing that it reads has data. It sleeps in one ppoll on the pool, on the ends of its running
+//! jobs and on the pipes and sockets that the host reads. A handler of the host that runs ends the wait as data does.
+//! What was to be read from its standard input before is no reason: it starts a job first.
+//!
+//! How long? A job that waits for the host sleeps, and then a slot is spare, which ends the wait. What can still need the
+//! host is a clock of its own. In an event loop that would be late for jobs that have ended long ago: a host with
+//! sockets or descriptors that are no files (epoll(7), timerfd) waits for a second. Any other host asks first which jobs
+//! have ended; it waits until one ends, so that no clock runs for a job that has not begun. It may also have to end a
+//! job that would compute for ever: from when a job has run for ten seconds, it waits for a second, too.
 //!
 //! The end of a job is reported by a pidfd: no signal handler is installed and no mask changed, it does not matter
 //! whether SIGCHLD is handled, ignored, blocked or left alone, and nothing is taken from the host's queue. Where there
@@ -11,17 +17,22 @@
 
 mod signals;
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use crate::client::jobs::Jobs;
 use crate::client::Client;
 use crate::ledger::handle::Handle;
+use crate::ledger::record::Record;
 use crate::pool::pipe;
 use crate::proc;
 use crate::slots::State;
 use crate::sys::{self, Errno};
 use signals::Signals;
 
-/// The longest wait, in ms.
-const MOST_MILLIS: u64 = 1000;
+/// The longest wait of a host that may be needed by a clock, in ns.
+const SHORT_NANOS: u64 = 1_000_000_000;
+/// Other hosts wait for longer until one of their jobs has run for this long, in ns.
+const OLD_NANOS: u64 = 10_000_000_000;
 /// How often it checks whether a held job could start on the slot of a sleeping job, in ms.
 const LOOK_MILLIS: u64 = 20;
 /// The most descriptors that a gate watches; a host with more does not wait.
@@ -54,6 +65,8 @@ pub struct Watch {
     /// From this index on: descriptors of the gate itself; pidfds, if there are no `signals`.
     own: usize,
     signals: Option<Signals>,
+    /// The host may have clocks that must not be late.
+    short: bool,
 }
 
 impl Default for Watch {
@@ -66,7 +79,7 @@ impl Watch {
     /// Watches nothing yet.
     pub fn new() -> Self {
         let none = libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 };
-        Self { fds: [none; MOST_FDS], used: 0, own: MOST_FDS, signals: None }
+        Self { fds: [none; MOST_FDS], used: 0, own: MOST_FDS, signals: None, short: false }
     }
 
     /// Waits for a slot for a claimed job. Returns None if the job must be held.
@@ -113,14 +126,15 @@ impl Watch {
 
     fn add_host_fd(&mut self, client: &Client, fd: i32, eager: bool) -> bool {
         let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
+        self.short |= matches!(kind, 0 | libc::S_IFSOCK);
         if !matches!(kind, libc::S_IFIFO | libc::S_IFSOCK) || pipe::is(fd, client.pool.id) {
             return true;
         }
-        let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
-        match mode {
+        match access(fd) {
             // A running job may wait for what the host writes to a pipe other than its output.
-            libc::O_WRONLY => fd <= 2 || eager,
+            libc::O_WRONLY => eager || fd <= 2 || is_output(client, fd) || has_both_ends(fd),
             _ if fd == 1 || fd == 2 => true,
+            _ if is_input(fd) && has_input() => true,
             _ => self.add(fd),
         }
     }
@@ -157,7 +171,7 @@ impl Watch {
     }
 
     fn run(&mut self, client: &Client, jobs: &Jobs, job: Handle) -> Option<State> {
-        let until = sys::now().saturating_add(MOST_MILLIS.saturating_mul(1_000_000));
+        let begun = sys::now();
         loop {
             client.sweep(jobs);
             if let Some(state) = client.start_now(job, || ()) {
@@ -167,15 +181,14 @@ impl Watch {
                 // Tokens in the pool would wake us again and again.
                 return None;
             }
-            let left = until.saturating_sub(sys::now()) / 1_000_000;
-            let polled = self.sleep(left.min(LOOK_MILLIS));
+            let polled = self.sleep(LOOK_MILLIS);
             if client.ledger().has_spare() {
                 return None;
             }
             match polled {
                 Woken::Ready if self.is_gone() || self.host_is_needed() => return None,
                 Woken::Ready => {}
-                Woken::Not if left > LOOK_MILLIS => {}
+                Woken::Not if !self.is_over(client, begun) => {}
                 Woken::Not | Woken::Host => {
                     // One of our jobs may have ended with it.
                     client.sweep(jobs);
@@ -183,6 +196,17 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Returns whether the host has waited for long enough.
+    fn is_over(&self, client: &Client, begun: u64) -> bool {
+        let now = sys::now();
+        let is_young = |(_, state, r): (Handle, State, &Record)| {
+            state.runs().then(|| now.saturating_sub(r.since.load(Relaxed)) < OLD_NANOS)
+        };
+        let mut jobs = client.ledger().busy_jobs_of(client.known()).filter_map(is_young).peekable();
+        let is_short = self.short || jobs.peek().is_none() || !jobs.all(|young| young);
+        is_short && now.saturating_sub(begun) >= SHORT_NANOS
     }
 
     fn sleep(&mut self, millis: u64) -> Woken {
@@ -237,6 +261,36 @@ impl Watch {
             }
         }
     }
+}
+
+/// Returns whether this is a copy of the standard output or standard error with which the host began.
+fn is_output(client: &Client, fd: i32) -> bool {
+    sys::file_id(fd).is_ok_and(|file| client.outputs.contains(&file))
+}
+
+/// Returns whether the host has the reading end of this pipe, too: it is for the job that is about to start, or for the
+/// host itself.
+fn has_both_ends(end: i32) -> bool {
+    let (Ok(pipe), mut found) = (sys::file_id(end), false) else { return false };
+    proc::each_fd(0, |fd| {
+        found |= fd != end && sys::file_id(fd) == Ok(pipe) && access(fd) != libc::O_WRONLY;
+    });
+    found
+}
+
+fn access(fd: i32) -> i32 {
+    sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE
+}
+
+/// Returns whether this is the standard input, or a copy of it.
+fn is_input(fd: i32) -> bool {
+    fd == 0 || sys::file_id(fd).is_ok_and(|file| sys::file_id(0) == Ok(file))
+}
+
+/// Returns whether there is something to be read from the standard input.
+fn has_input() -> bool {
+    let mut one = [libc::pollfd { fd: 0, events: libc::POLLIN, revents: 0 }];
+    sys::poll(&mut one, 0) != Ok(0)
 }
 
 /// Why a sleep ended.

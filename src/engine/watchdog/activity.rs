@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::Acquire;
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::{Handle, RECORDS};
 use crate::ledger::record::Record;
+use crate::slots::State;
 use crate::{proc, sys};
 
 use super::part::{time_of, Part, Roots, Spent, When, PAUSE};
@@ -59,10 +60,11 @@ impl Activity {
         }
         part.tick(now);
         if record.is_parked(h.generation) {
-            // The clocks stay as they were when it woke up.
-            part.sleeps = true;
+            // It wakes up now and then to look for the guard, and uses CPU time for that.
+            (part.sleeps, part.parked) = (true, part.parked.min(now));
             return;
         }
+        part.parked = u64::MAX;
         if part.sleeps && part.told && !record.sleeps(h.generation) {
             part.wakes_up(now);
         }
@@ -79,15 +81,25 @@ impl Activity {
         part.tell(record, h.generation, now);
     }
 
-    /// The job that has been parked longest.
-    pub fn first_parked(&self, ledger: &Ledger) -> Option<Handle> {
-        let parked = ledger.records().filter_map(|(index, r)| {
+    /// The job that has been parked longest, if that is since before `since`. If it is not since before `long`, only a
+    /// job that starts jobs of its own or has hardly computed yet: one that computes may need it.
+    #[inline(never)]
+    pub fn first_parked(&self, ledger: &Ledger, since: u64, long: u64) -> Option<Handle> {
+        let mut first = None;
+        for (index, r) in ledger.records() {
             let (state, generation) = r.now();
-            let is_parked = state.runs() && r.is_parked(generation);
-            let since = self.parts.get(index as usize).map_or(0, |part| part.still);
-            is_parked.then_some((since, Handle { index, generation }))
-        });
-        parked.min_by_key(|(since, h)| (*since, h.index)).map(|(_, h)| h)
+            let parked = self.parts.get(index as usize).map_or(u64::MAX, |part| part.parked);
+            let is_first = parked <= since && first.is_none_or(|(seen, _)| parked < seen);
+            if !is_first || !state.runs() || !r.is_parked(generation) {
+                continue;
+            }
+            let h = Handle { index, generation };
+            let is_needed = |part: &Part| part.is_small() || starts_jobs(ledger, part);
+            if parked <= long || self.part(h).is_some_and(is_needed) {
+                first = Some((parked, h));
+            }
+        }
+        first.map(|(_, h)| h)
     }
 
     /// Releases a parked job.
@@ -192,4 +204,10 @@ impl Activity {
         }
         inside != 0
     }
+}
+
+/// Returns whether one of the job's own processes is a client.
+fn starts_jobs(ledger: &Ledger, part: &Part) -> bool {
+    let is_own = |r: &Record| part.pids().contains(&r.pid.load(Acquire));
+    ledger.records().any(|(_, r)| r.state() == State::Client && is_own(r))
 }

@@ -19,6 +19,14 @@ use super::verdict::Look;
 /// CPU time, but sleeps most of the time, lends its slot, too: it may be polling for what waits.
 const LONG: u64 = 10;
 
+/// If no parked job has come back for this many times the limit, one goes on without a slot that is spare: it may be the
+/// one that ends a job that computes, as a driver of tests does whose child is late.
+const OVERDUE: u64 = 10;
+/// How many times longer for a job that has computed for long and has no jobs of its own.
+const UNLIKELY: u64 = 60;
+/// Twice as long this many times for each job that computes above the slots already.
+const MORE: u32 = 2;
+
 /// The guard's state from one round to the next.
 pub struct Lender {
     /// How long a job must have used no CPU time, in ns.
@@ -31,6 +39,8 @@ pub struct Lender {
     /// A parked job has come back since the last start of a held job that had waited for long. The two take turns: a
     /// job that comes back may be polling for what waits.
     came_back: bool,
+    /// When a parked job was released last.
+    released: u64,
     /// See [`Lender::missing`].
     missing: u32,
     /// The lent slots, for the trace; None if no trace is written.
@@ -46,6 +56,7 @@ impl Lender {
             last: 0,
             waiting: u64::MAX,
             came_back: false,
+            released: 0,
             missing: 0,
             lent: None,
         }
@@ -122,8 +133,21 @@ impl Lender {
                 self.came_back = false;
             }
             let left = come_back(activity, ledger, spare, now);
-            self.came_back |= left < spare;
+            if left < spare {
+                (self.came_back, self.released) = (true, now);
+            }
             spare = if may_start { lend(ledger, left) } else { left };
+        }
+        if parked && spare == 0 {
+            let wait = self.limit.saturating_mul(OVERDUE << (MORE * census.debt().min(MORE * 4)));
+            let before = |wait: u64| now.saturating_sub(wait);
+            let is_due = self.released <= before(wait);
+            let long = before(wait.saturating_mul(UNLIKELY));
+            let due = || activity.first_parked(ledger, before(wait), long);
+            if let Some(job) = is_due.then(due).flatten() {
+                activity.unpark(ledger, job, now);
+                (self.came_back, self.released) = (true, now);
+            }
         }
         self.missing = census.debt().saturating_add(count_parked(ledger));
         // Relaxed: it is counted again soon.
@@ -153,7 +177,8 @@ fn has_waited_long(ledger: &Ledger, now: u64, limit: u64) -> bool {
 /// Releases up to this many parked jobs. Returns how many slots are left.
 fn come_back(activity: &mut Activity, ledger: &Ledger, slots: u32, now: u64) -> u32 {
     for left in (0..slots).rev() {
-        let Some(first) = activity.first_parked(ledger) else { return left.saturating_add(1) };
+        let first = activity.first_parked(ledger, u64::MAX, u64::MAX);
+        let Some(first) = first else { return left.saturating_add(1) };
         activity.unpark(ledger, first, now);
     }
     0

@@ -97,6 +97,8 @@ pub struct Part {
     overflown: bool,
     /// Since when no clock has moved.
     pub still: u64,
+    /// Since when the job has been seen parked; `u64::MAX`: it is not.
+    pub parked: u64,
     pub spent: Spent,
     pub sleeps: bool,
     /// Its record says that it sleeps, unless the job has taken that back.
@@ -124,6 +126,7 @@ impl Part {
         (self.job, self.used, self.overflown) = (job, 0, false);
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
         (self.sleeps, self.known, self.inside) = (false, false, 0);
+        self.parked = u64::MAX;
         (self.burst, self.light, self.told) = (0, 0, false);
         (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
     }
@@ -143,6 +146,11 @@ impl Part {
             }
             _ => self.overflown = true,
         }
+    }
+
+    /// Returns whether its first process has used little CPU time in all.
+    pub fn is_small(&self) -> bool {
+        self.clocks.first().is_some_and(|clock| *clock < LITTLE)
     }
 
     /// Reads the clocks, and drops processes that have ended. Returns whether a clock has moved.
