@@ -139,7 +139,9 @@ impl Lender {
             spare = if may_start { lend(ledger, left) } else { left };
         }
         if parked && spare == 0 {
-            let wait = self.limit.saturating_mul(OVERDUE << (MORE * census.debt().min(MORE * 4)));
+            let wait = self
+                .limit
+                .saturating_mul(OVERDUE.wrapping_shl(census.debt().min(8).wrapping_mul(MORE)));
             let before = |wait: u64| now.saturating_sub(wait);
             let is_due = self.released <= before(wait);
             let long = before(wait.saturating_mul(UNLIKELY));
