@@ -191,7 +191,8 @@ impl Jobs {
     /// The helper's word about a job.
     pub fn word(&self, job: Handle) -> Vec<u8> {
         let ledger = *self.client.ledger_path();
-        let spec = Spec { job, shell: false, inherited: (-1, -1), program: -1, ledger };
+        let spec =
+            Spec { job, shell: false, inherited: (-1, -1), program: -1, exec_pipe: -1, ledger };
         spec.encode().bytes().to_vec()
     }
 
