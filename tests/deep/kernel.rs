@@ -442,11 +442,12 @@ impl Kernel {
 
     /// What a path leads to.
     pub fn find(&mut self, path: &[u8]) -> Result<Node> {
-        let path = path.strip_suffix(b"/").unwrap_or(path);
-        if let Some(node) = self.files.get(path) {
+        // Slashes one after the other are one.
+        let words: Vec<_> = path.split(|b| *b == b'/').filter(|word| !word.is_empty()).collect();
+        let path: Vec<u8> = words.iter().flat_map(|word| [b"/", *word].concat()).collect();
+        if let Some(node) = self.files.get(&path) {
             return Ok(node.clone());
         }
-        let words: Vec<_> = path.split(|b| *b == b'/').skip(1).collect();
         let [b"proc", pid, what, rest @ ..] = &words[..] else { return Err(Errno::NOENT) };
         let number = |s: &[u8]| std::str::from_utf8(s).ok()?.parse().ok();
         let pid = if *pid == b"self" { current() } else { number(pid).ok_or(Errno::NOENT)? };
