@@ -141,7 +141,7 @@ pub fn path_at(pid: i32, address: u64) -> Option<CString> {
 pub fn shares_files(pid: i32, ledger: &Path) -> bool {
     let id = |path: String| fs::metadata(path).ok().map(|st| (st.dev(), st.ino()));
     let ledger = String::from_utf8_lossy(ledger.bytes()).into_owned();
-    let root = id(format!("/proc/{pid}/root/"));
+    let root = id(format!("/proc/{pid}/root"));
     root.is_some()
         && root == id("/".to_owned())
         && id(format!("/proc/{pid}/root{ledger}")) == id(ledger)
