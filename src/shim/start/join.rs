@@ -16,7 +16,7 @@ use crate::job::state::STATE;
 use crate::job::stats;
 
 use super::helper;
-use super::program::{has_left_pool, is_ninja, is_told_otherwise, obeys, speaks};
+use super::program::{self, has_left_pool, is_ninja, is_told_otherwise, obeys};
 use super::settings::{self, given_dir, left_out, load_limit, settle_modes, wanted};
 
 /// The memory for the client of this process.
@@ -57,6 +57,12 @@ pub fn find(place: &mut Place) -> bool {
             make(place, if problem == Problem::Gone { cpus::default_slots() } else { 1 })
         }
     }
+}
+
+/// Returns whether this program takes its slots itself: not if it is gated though it speaks the protocol
+/// (`JSSHIM_FORCE`).
+fn speaks() -> bool {
+    !settings::is_forced() && program::speaks()
 }
 
 #[inline(never)]

@@ -12,8 +12,6 @@ use crate::exec::environ;
 use crate::host::objects::{self, gnu_hash, Object};
 use crate::job::state::STATE;
 
-use super::settings;
-
 extern "C" {
     static program_invocation_short_name: *const c_char;
 }
@@ -37,13 +35,9 @@ pub fn is_speaker() -> bool {
 }
 
 /// Returns whether this program speaks the protocol itself. It does if the strings are in its read-only data, or
-/// libjobserver is among its libraries; not if it is gated all the same (`JSSHIM_FORCE`).
+/// libjobserver is among its libraries.
 #[inline(never)]
 pub(crate) fn speaks() -> bool {
-    !settings::is_forced() && says_so()
-}
-
-fn says_so() -> bool {
     STATE.family.once(|| in_program(speaker::are_in)) || has_libjobserver()
 }
 
