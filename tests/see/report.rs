@@ -122,7 +122,8 @@ fn nested_build_on_two_slots() {
 /// The jobs of the shells are in the jobs of the ninjas that have started these.
 fn inner_jobs_have_an_outer_one(events: &[Value]) {
     let name_of = |id: &Value| {
-        let runs = events.iter().find(|e| e["ph"] == "X" && e["args"]["job"] == *id);
+        let is_it = |e: &&Value| e["ph"] == "X" && e["cat"] != "wait" && e["args"]["job"] == *id;
+        let runs = events.iter().find(is_it);
         runs.map(|e| e["name"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
     };
     for e in events.iter().filter(|e| e["ph"] == "X" && e["name"] == "job -s 60") {

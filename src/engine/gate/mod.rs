@@ -9,7 +9,7 @@
 //! host is a clock of its own. In an event loop that would be late for jobs that have ended long ago: a host with
 //! sockets or descriptors that are no files (epoll(7), timerfd) waits for a second. Any other host asks first which jobs
 //! have ended; it waits until one ends, so that no clock runs for a job that has not begun. It may also have to end a
-//! job that would compute for ever: from when a job has run for ten seconds, it waits for a second, too.
+//! job that would compute for ever: from when a job has run for three seconds, it waits for a second, too.
 //!
 //! The end of a job is reported by a pidfd: no signal handler is installed and no mask changed, it does not matter
 //! whether SIGCHLD is handled, ignored, blocked or left alone, and nothing is taken from the host's queue. Where there
@@ -31,8 +31,8 @@ use signals::Signals;
 
 /// The longest wait of a host that may be needed by a clock, in ns.
 const SHORT_NANOS: u64 = 1_000_000_000;
-/// Other hosts wait for longer until one of their jobs has run for this long, in ns.
-const OLD_NANOS: u64 = 10_000_000_000;
+/// Other hosts wait for longer until one of their jobs has run for this long, in ns: they may have to end that one.
+const OLD_NANOS: u64 = 3_000_000_000;
 /// How often it checks whether a held job could start on the slot of a sleeping job, in ms.
 const LOOK_MILLIS: u64 = 20;
 /// The most descriptors that a gate watches; a host with more does not wait.
