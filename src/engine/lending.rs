@@ -19,7 +19,7 @@
 //!    Such a job comes back before a held job starts. Only a job that has never computed for long goes on at once, one
 //!    at a time, while there is no debt. So if all jobs sleep in such calls, at most one job is above the number of
 //!    slots.
-//! 7. If no parked job has come back for a second, the one that has waited longest goes on although no slot is spare: it
+//! 7. If no parked job has come back for three seconds, the one that has waited longest goes on although no slot is spare: it
 //!    may be the one that ends a job that computes, as a driver of tests does whose child is late. A job that has no
 //!    jobs of its own and has computed for long must wait for a minute, and with each job above the slots the time is
 //!    four times longer.

@@ -20,10 +20,11 @@ use super::verdict::Look;
 const LONG: u64 = 10;
 
 /// If no parked job has come back for this many times the limit, one goes on without a slot that is spare: it may be the
-/// one that ends a job that computes, as a driver of tests does whose child is late.
-const OVERDUE: u64 = 10;
+/// one that ends a job that computes, as a driver of tests does whose child is late. Longer than [`LONG`]: first a job
+/// that polls lends its slot.
+const OVERDUE: u64 = 3 * LONG;
 /// How many times longer for a job that has computed for long and has no jobs of its own.
-const UNLIKELY: u64 = 60;
+const UNLIKELY: u64 = 20;
 /// Twice as long this many times for each job that computes above the slots already.
 const MORE: u32 = 2;
 
