@@ -8,8 +8,8 @@
 //! 1. Lending is bookkeeping. No byte moves: the lender's token stays in its record, and goes back once, at its end.
 //! 2. Slots are lent to the pool, not to a certain job. A slot is lent only if the jobs that compute, including the one
 //!    that starts, are no more than the slots that the pool's jobs have ([`Census::spare`]).
-//! 3. Only a job that wakes up (or 7) can raise the number of computing jobs above the number of slots. Each job above it is a
-//!    *debt*.
+//! 3. Only a job that wakes up, or goes on by rule 7, can raise the number of computing jobs above the number of slots.
+//!    Each job above it is a *debt*.
 //! 4. Debts are paid first: a token that becomes available, from a job that ends or from the pool, goes to a borrowed
 //!    job that computes ([`State::Borrowed`] to `Token`) before a held job gets it. If jobs lack slots, a token that
 //!    lies in the pool also goes to a borrowed job that sleeps: jobs below it may compute on its implicit slot.
@@ -19,8 +19,8 @@
 //!    Such a job comes back before a held job starts. Only a job that has never computed for long goes on at once, one
 //!    at a time, while there is no debt. So if all jobs sleep in such calls, at most one job is above the number of
 //!    slots.
-//! 7. If no parked job has come back for three seconds, the one that has waited longest goes on although no slot is spare: it
-//!    may be the one that ends a job that computes, as a driver of tests does whose child is late. A job that has no
+//! 7. If no parked job has come back for three seconds, the one that has waited longest goes on although no slot is
+//!    spare: it may be the one that ends a job that computes, as a driver of tests does whose child is late. A job that has no
 //!    jobs of its own and has computed for long must wait for a minute, and with each job above the slots the time is
 //!    four times longer.
 //!

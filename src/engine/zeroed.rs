@@ -98,8 +98,7 @@ mod tests {
                 number.store(1, Relaxed);
                 sys::exit(0)
             }
-            // SAFETY: a child of this test; no status is asked for.
-            unsafe { libc::waitpid(pid, null_mut(), 0) };
+            assert_eq!(sys::wait_child(pid), Ok(0));
             assert_eq!(number.load(Relaxed), seen);
         }
     }

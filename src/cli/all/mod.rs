@@ -37,6 +37,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use jsshim_engine::client::Client;
+use jsshim_engine::program::go::SUPERVISED;
 use jsshim_engine::show::numbers;
 use jsshim_engine::sys;
 use nix::sys::wait::{waitpid, WaitStatus};
@@ -46,8 +47,6 @@ use crate::output::{reason, say};
 
 /// The variable that asks for it, and that tells the tree of it.
 const NAME: &str = "JSSHIM_ALL";
-/// Its value in the tree.
-const ACTIVE: &str = "active";
 
 /// Whether a supervisor is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,9 +62,9 @@ pub fn is_wanted(asked: bool) -> Wanted {
     let value = std::env::var_os(NAME).unwrap_or_default();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let filtered = |line: &str| line.strip_prefix("Seccomp:").is_some_and(|n| n.trim() == "2");
-    if value == ACTIVE && status.lines().any(filtered) {
+    if value == SUPERVISED && status.lines().any(filtered) {
         Wanted::Done
-    } else if asked || value != ACTIVE && numbers::is_on(value.as_bytes()) {
+    } else if asked || value != SUPERVISED && numbers::is_on(value.as_bytes()) {
         Wanted::Yes
     } else {
         Wanted::No
@@ -82,7 +81,7 @@ pub fn cover(command: &mut Command, client: &'static Client) -> bool {
             return false;
         }
     };
-    command.env(NAME, ACTIVE);
+    command.env(NAME, SUPERVISED);
     // Otherwise the run-time of AddressSanitizer ends a program that something is preloaded into.
     let mut options = std::env::var_os("ASAN_OPTIONS").unwrap_or_default();
     if !options.is_empty() {

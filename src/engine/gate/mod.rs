@@ -1,8 +1,9 @@
 //! The gate: the one wait of a client for a slot.
 //!
 //! A host may sleep here only while nothing else needs it: it has one thread, none of its jobs is held already, it
-//! feeds no pipe of another process, and nothing that it reads has data. It sleeps in one ppoll on the pool, on the ends of its running
-//! jobs and on the pipes and sockets that the host reads. A handler of the host that runs ends the wait as data does.
+//! feeds no pipe of another process, and nothing that it reads has data. It sleeps in one ppoll on the pool, on the ends
+//! of its running jobs and on the pipes and sockets that the host reads. A handler of the host that runs ends the wait as
+//! data does.
 //! What was to be read from its standard input before is no reason: it starts a job first.
 //!
 //! How long? A job that waits for the host sleeps, and then a slot is spare, which ends the wait. What can still need the
@@ -130,7 +131,7 @@ impl Watch {
         if !matches!(kind, libc::S_IFIFO | libc::S_IFSOCK) || pipe::is(fd, client.pool.id) {
             return true;
         }
-        match access(fd) {
+        match pipe::access(fd).unwrap_or(0) {
             // A running job may wait for what the host writes to a pipe other than its output.
             libc::O_WRONLY => eager || fd <= 2 || is_output(client, fd) || has_both_ends(fd),
             _ if fd == 1 || fd == 2 => true,
@@ -273,13 +274,10 @@ fn is_output(client: &Client, fd: i32) -> bool {
 fn has_both_ends(end: i32) -> bool {
     let (Ok(pipe), mut found) = (sys::file_id(end), false) else { return false };
     proc::each_fd(0, |fd| {
-        found |= fd != end && sys::file_id(fd) == Ok(pipe) && access(fd) != libc::O_WRONLY;
+        found |=
+            fd != end && sys::file_id(fd) == Ok(pipe) && pipe::access(fd) != Ok(libc::O_WRONLY);
     });
     found
-}
-
-fn access(fd: i32) -> i32 {
-    sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE
 }
 
 /// Returns whether this is the standard input, or a copy of it.

@@ -33,7 +33,7 @@ impl Inputs {
         let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0, patience: SHARED_LOOKS };
         let pipe = |fd: i32| {
             let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
-            let mode = sys::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0) & libc::O_ACCMODE;
+            let mode = pipe::access(fd).unwrap_or(0);
             // Some shells make their pipelines of socket pairs.
             kind == libc::S_IFIFO && mode == libc::O_RDONLY && !pipe::is(fd, pool.id)
                 || kind == libc::S_IFSOCK && fd == 0

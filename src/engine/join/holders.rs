@@ -1,13 +1,13 @@
 //! Which processes have a pipe open, and as which descriptor.
 
-use crate::pool::pipe::{fd_path, Id};
+use crate::pool::pipe::{self, fd_path, Id};
 use crate::{proc, sys};
 
 /// Returns the identity of the pipe, if `r` and `w` are its read and write end in this process.
 #[inline(never)]
 pub fn inherited(r: i32, w: i32) -> Option<Id> {
     let (sr, sw) = (sys::fstat(r).ok()?, sys::fstat(w).ok()?);
-    let mode = |fd| sys::fcntl(fd, libc::F_GETFL, 0).map(|f| f & libc::O_ACCMODE).ok();
+    let mode = |fd| pipe::access(fd).ok();
     let one = (sr.st_dev, sr.st_ino) == (sw.st_dev, sw.st_ino)
         && sr.st_mode & libc::S_IFMT == libc::S_IFIFO;
     let ways = mode(r)? != libc::O_WRONLY && mode(w)? != libc::O_RDONLY;

@@ -300,8 +300,8 @@ const LIGHT: u32 = 3;
 /// The job has woken up, and waits.
 const PARKED: u32 = 4;
 
-/// One of these kinds with the low bits of this generation: neither 0, [`OPENED`] nor [`AWAITED`]. A word on which processes sleep
-/// has 32 bits (futex(2)); each use of the record begins with 0.
+/// One of these kinds with the low bits of this generation: neither 0, [`OPENED`] nor [`AWAITED`]. A word on which
+/// processes sleep has 32 bits (futex(2)); each use of the record begins with 0.
 fn sleep(generation: u64, kind: u32) -> u32 {
     (generation as u32).wrapping_shl(3) | kind
 }

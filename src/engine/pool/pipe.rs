@@ -13,6 +13,14 @@ pub fn is_same(one: Id, other: Id) -> bool {
     (one.0, one.1) == (other.0, other.1) && (one.2 == other.2 || one.2 == 0 || other.2 == 0)
 }
 
+/// How a descriptor may be used: `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn access(fd: i32) -> sys::Result<i32> {
+    sys::fcntl(fd, libc::F_GETFL, 0).map(|flags| flags & libc::O_ACCMODE)
+}
+
 /// Returns whether `fd` is this pipe.
 pub fn is(fd: i32, id: Id) -> bool {
     sys::file_id(fd) == Ok((id.0, id.1))

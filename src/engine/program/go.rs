@@ -79,6 +79,15 @@ pub fn parts(flags: &[u8]) -> Option<(&[u8], &'static [u8], &[u8])> {
     }
 }
 
+/// `JSSHIM_ALL` in a tree that has a supervisor.
+pub const SUPERVISED: &str = "active";
+
+/// Returns whether the tools of `go` are gated by the supervisor of `jsshim --all`, and not by GOFLAGS. `get` as for
+/// [`has_file`].
+pub fn is_supervised<'a>(get: impl Fn(&[u8]) -> Option<&'a [u8]>) -> bool {
+    get(b"JSSHIM_ALL=") == Some(SUPERVISED.as_bytes())
+}
+
 /// Returns whether a process with such an environment has a GOFLAGS in the file of `go env -w`, which the variable would
 /// hide. `get`: the value of a variable whose name ends in `=`.
 #[inline(never)]

@@ -37,12 +37,7 @@ fn who_is_in_a_ledger_finds_it_by_name() {
         }
     };
     let children: Vec<_> = (0..CLIENTS).map(start).collect();
-    let statuses = children.into_iter().map(|pid| {
-        let mut status = 0;
-        // SAFETY: room for one status.
-        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-        status
-    });
+    let statuses = children.into_iter().map(|pid| sys::wait_child(pid).expect("a child"));
     let statuses: Vec<_> = statuses.collect();
     [r, w].into_iter().for_each(sys::close);
     assert!(statuses.iter().all(|status| *status == 0), "a name was not there: {statuses:?}");

@@ -80,8 +80,7 @@ fn only_end() -> Option<i32> {
 }
 
 fn is_end(fd: i32) -> bool {
-    let is = |command, mask, value| sys::fcntl(fd, command, 0).is_ok_and(|v| v & mask == value);
-    is(libc::F_GETFD, libc::FD_CLOEXEC, libc::FD_CLOEXEC)
-        && is(libc::F_GETFL, libc::O_ACCMODE, libc::O_WRONLY)
+    sys::fcntl(fd, libc::F_GETFD, 0).is_ok_and(|flags| flags & libc::FD_CLOEXEC != 0)
+        && pipe::access(fd) == Ok(libc::O_WRONLY)
         && sys::fstat(fd).is_ok_and(|st| st.st_mode & libc::S_IFMT == libc::S_IFIFO)
 }

@@ -16,11 +16,10 @@ use super::environ::{self, Scratch, Strings};
 pub unsafe fn due(envp: Strings) -> Option<&'static [u8]> {
     // SAFETY: by the contract.
     let get = |name: &[u8]| -> Option<&'static [u8]> { unsafe { environ::get(envp, name) } };
-    // The supervisor of `jsshim --all` gates the tools itself.
-    if get(b"JSSHIM_ALL=") == Some(b"active") {
-        return None;
-    }
-    if !bounds::are_as_above() || sys::access(go::ENV, libc::X_OK).is_err() {
+    if go::is_supervised(get)
+        || !bounds::are_as_above()
+        || sys::access(go::ENV, libc::X_OK).is_err()
+    {
         return None;
     }
     let flags = get(go::FLAGS);

@@ -170,13 +170,13 @@ impl Forking {
 
     /// The child of a held job: waits here, inside the fork, unless it is going to exec and can be held there.
     fn held(&self, client: &Client, job: Handle) {
-        // In a new PID namespace the child before is not to be seen by its pid.
-        let apart = sys::getppid() != STATE.pid();
+        let parent = STATE.pid();
         forked();
         let execs = match (self.shown, self.site) {
             (Shown::Execs, _) | (_, None) => true,
             (Shown::Stays, _) => false,
-            (Shown::Nothing(_), _) if apart => true,
+            // In a new PID namespace the earlier child has another pid, or none.
+            (Shown::Nothing(_), _) if sys::getppid() != parent => true,
             (Shown::Nothing(last), Some(site)) => site.execs_soon(last, || !still_held(job)),
         };
         if execs {

@@ -154,11 +154,9 @@ mod tests {
     }
 
     fn collect(pid: i32) {
-        // SAFETY: a child of this test; no status is asked for.
-        unsafe {
-            libc::kill(pid, libc::SIGKILL);
-            libc::waitpid(pid, core::ptr::null_mut(), 0);
-        }
+        // SAFETY: a child of this test.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        await_end(pid);
     }
 
     fn site(family: &Family) -> &'static Site {

@@ -36,10 +36,8 @@ unsafe fn slot_of_env(argv: Strings) -> Option<Ticket> {
     // SAFETY: by the contract of `slot`.
     let mut words = unsafe { environ::iter(argv) }.map(CStr::to_bytes);
     let is_tool = text::contains(flags, go::WORD) && is_below_go();
-    // The supervisor of `jsshim --all` has taken a slot for it.
-    let is_supervised = || environ::own(b"JSSHIM_ALL=") == Some(b"active");
     if !is_tool
-        || is_supervised()
+        || go::is_supervised(environ::own)
         || STATE.top.load(Relaxed)
         || words.any(|word| word == go::VERSION)
     {
