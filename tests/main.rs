@@ -44,6 +44,7 @@ mod scale;
 mod security;
 mod see;
 mod settings;
+mod shares;
 mod shells;
 mod ship;
 mod signals;
@@ -161,6 +162,7 @@ fn with_real_programs() -> Vec<Vec<Test>> {
         sleeping(daemons::tests()),
         sleeping(badflags::tests()),
         sleeping(settings::tests()),
+        sleeping(shares::tests()),
     ]
 }
 

@@ -17,6 +17,7 @@ use jsshim_engine::pool::own_pool;
 use jsshim_engine::pool::tokens::Pool;
 use jsshim_engine::program::target::Kind;
 use jsshim_engine::program::{go, speaker};
+use jsshim_engine::share::Share;
 use jsshim_engine::show::numbers;
 use jsshim_engine::sys::{self, Errno};
 use jsshim_engine::text;
@@ -290,6 +291,7 @@ impl Place<'_> {
         slots: u32,
     ) -> sys::Result<&'static Client> {
         let given = std::env::var_os("JSSHIM_DIR");
+        let share = std::env::var_os("JSSHIM_SHARE");
         let trace = self.trace.map_or(&b""[..], |t| t.as_os_str().as_bytes());
         static ME: AtomicU64 = AtomicU64::new(0);
         let setup = Setup {
@@ -302,6 +304,7 @@ impl Place<'_> {
             root: dir.map_or(0, |_| std::process::id() as i32),
             slots,
             overrides: false,
+            share: share.and_then(|v| Share::parse(v.as_bytes())).unwrap_or_default(),
             stats: std::env::var_os("JSSHIM_STATS").is_some_and(|v| numbers::is_on(v.as_bytes())),
             trace: &|path: &mut text::Path| path.push(trace),
         };

@@ -12,6 +12,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "gate these programs though they speak the protocol themselves, so that they share the slots evenly: 'ninja'",
     ),
     (
+        "JSSHIM_SHARE=N|idle",
+        "tokens of each turn while other builds want some, too (1 to 16, default 1); idle: only those that nobody else wants",
+    ),
+    (
         "JSSHIM_GATE=MODE",
         "auto: the parent waits for a slot (at most 1 s) while nothing else needs it, else the child is held; \
          parent: it waits even if threads or pipes may need it; child: the child is held at once",

@@ -14,7 +14,7 @@
 //! | [`show`] | lines on stderr, a trace |
 //! | [`program`] | whether an exec would succeed, and whether that program speaks the protocol |
 //! | [`makeflags`] | parsing and writing MAKEFLAGS |
-//! | [`slots`], [`lending`] | the states of a job, and the slot on which it runs; pure |
+//! | [`slots`], [`lending`], [`share`] | the states of a job, the slot on which it runs, a client's share of them; pure |
 //! | [`clock`], [`proc`](mod@proc), [`space`], [`text`], [`room`], [`zeroed`], [`sys`] | the interface to the system |
 //!
 //! No allocator, no libc call, no lock and no panic: the engine runs in hooks of foreign processes, in forked children
@@ -47,6 +47,7 @@ pub mod program;
 pub mod room;
 pub mod serve;
 pub mod settings;
+pub mod share;
 pub mod show;
 pub mod slots;
 pub mod space;

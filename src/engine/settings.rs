@@ -3,6 +3,7 @@
 
 use crate::join::word;
 use crate::makeflags;
+use crate::share::Share;
 use crate::show::numbers::{asked, Asked};
 use crate::text::Text;
 use crate::watchdog::settings::{limit, Count};
@@ -38,6 +39,10 @@ pub fn complaint(name: &[u8], value: &[u8]) -> Option<&'static [u8]> {
         }
         b"JSSHIM_LOAD=" => (load(value).is_some(), b"JSSHIM_LOAD is not a number; it is not used"),
         b"JSSHIM_ENV=" => (value == b"respect", b"JSSHIM_ENV is not respect; it is not used"),
+        b"JSSHIM_SHARE=" => (
+            Share::parse(value).is_some(),
+            b"JSSHIM_SHARE is neither idle nor a number from 1 to 16; 1 is used",
+        ),
         b"JSSHIM_TRACE=" => {
             (asked(value) != Asked::Block, b"JSSHIM_TRACE is no file; no trace is written")
         }
@@ -59,6 +64,7 @@ mod tests {
             ("JSSHIM_COUNT=", &["running", "processes"], &["all"]),
             ("JSSHIM_STALL=", &["off", "0.1", "2", ".5"], &["no", "1s", "-1", "."]),
             ("JSSHIM_LOAD=", &["1", "7.5", "1e3"], &["x", "-1", "."]),
+            ("JSSHIM_SHARE=", &["1", "16", "idle"], &["0", "17", "2x"]),
             ("JSSHIM_ENV=", &["respect"], &["1"]),
             ("JSSHIM_TRACE=", &["t.json", "/t", "0", "no"], &["1", "yes"]),
             ("JSSHIM_SKIP=", &["*", "anything"], &[]),

@@ -38,6 +38,7 @@ mod engine {
     pub mod proc;
     pub mod program;
     pub mod room;
+    pub mod share;
     pub mod show;
     pub mod slots;
     pub mod space;

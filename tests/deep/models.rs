@@ -16,6 +16,7 @@ use jsshim_deep::ledger::access::Ledger;
 use jsshim_deep::ledger::handle::Handle;
 use jsshim_deep::ledger::life::Founding;
 use jsshim_deep::pool::tokens::{Pool, Taken};
+use jsshim_deep::share::Share;
 use jsshim_deep::slots::State;
 use jsshim_deep::sync::Ordering::Relaxed;
 use jsshim_deep::sync::{changes, AtomicI32, AtomicU64};
@@ -425,6 +426,7 @@ fn made_anew(two: bool) {
             root: 0,
             slots: 0,
             overrides: false,
+            share: Share::default(),
             stats: false,
             trace: &|_| (),
         };

@@ -16,6 +16,7 @@ use crate::ledger::life::Founding;
 use crate::ledger::rundir;
 use crate::pool::tokens::Pool;
 use crate::proc;
+use crate::share::Share;
 use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 use crate::sys::{self, Errno, Result};
 use crate::text::{Path, Text};
@@ -40,6 +41,8 @@ pub struct Client {
     pub(super) founding: Founding,
     pub(super) me: &'static AtomicU64,
     pub(super) keeper: Keeper,
+    /// Its share of the pool.
+    share: Share,
     /// Its standard output and standard error when it joined; a host may put files of a job in their place. Zeros: none.
     pub outputs: [(u64, u64); 2],
     /// `JSSHIM_DEBUG`: the ends of its jobs are reported.
@@ -68,6 +71,8 @@ pub struct Setup<'a> {
     pub slots: u32,
     /// See [`word::OVERRIDE`].
     pub overrides: bool,
+    /// `JSSHIM_SHARE`.
+    pub share: Share,
     /// See [`crate::ledger::life::Founding::stats`].
     pub stats: bool,
     /// Writes [`crate::ledger::life::Founding::trace`], which is empty before.
@@ -120,6 +125,7 @@ impl Client {
             (setup.trace)(&mut (*founding).trace);
             (&raw mut (*at).me).write(setup.me);
             (&raw mut (*at).keeper).write(Keeper::new());
+            (&raw mut (*at).share).write(setup.share);
             (&raw mut (*at).outputs).write([1, 2].map(|fd| sys::file_id(fd).unwrap_or_default()));
             (&raw mut (*at).debug).write(AtomicBool::new(false));
             &mut *at
@@ -253,6 +259,7 @@ impl Client {
         self.come_home()?;
         for _ in 0..ENTRIES {
             if let Some(h) = self.ledger().enter(pid, self.ledger_path().c()) {
+                self.ledger().set_share(h, self.share);
                 return Some(h);
             }
             if !self.ledger().is_closed() {

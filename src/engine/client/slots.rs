@@ -42,7 +42,8 @@ impl Client {
         if self.ledger().take_implicit(job) {
             return Some(State::Implicit);
         }
-        if self.ledger().withholds_tokens() {
+        let yields = self.ledger().is_background(client) && self.ledger().yields_for() > 0;
+        if yields || self.ledger().withholds_tokens() {
             return None;
         }
         before_token();

@@ -94,7 +94,9 @@ impl Watch {
         Manner { eager, means }: Manner,
     ) -> Option<State> {
         let alone = proc::stat(0).is_some_and(|s| s.threads == 1);
-        if !(alone || eager) || client.has_held() {
+        // A job of the background is held: it takes the tokens that others leave.
+        let yields = client.ledger().is_background(client.known());
+        if !(alone || eager) || yields || client.has_held() {
             return None;
         }
         let started = self.add_pool(client) && self.add_host(client, eager);

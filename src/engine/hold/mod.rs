@@ -8,7 +8,8 @@
 //! [`WAKE`], whose handler closes the descriptor that is read. So a signal just before the read is not lost: the read
 //! finds the descriptor closed. The descriptor is published before the state is read, and the state is changed before
 //! the signal is sent; one of the two sides always sees the other. A timer sends the signal, too, in case no process
-//! does. If there is no signal to be had, or no guard, the job polls instead.
+//! does. If there is no signal to be had, or no guard, the job polls instead. So does a job of the background, which
+//! leaves a token that has come to others first ([`crate::ledger::background`]).
 //!
 //! | module | one idea |
 //! |---|---|
@@ -27,6 +28,7 @@ pub mod spec;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::ledger::access::Ledger;
+use crate::ledger::background::YIELD_MILLIS;
 use crate::ledger::handle::Handle;
 use crate::ledger::reason::Reason;
 use crate::ledger::record::Record;
@@ -134,6 +136,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         inputs: Inputs::new(inputs, pool),
         mask: mask.unwrap_or(0) & !sys::sigset(WAKE),
         reads: false,
+        yields: ledger.is_background(record.client.load(Acquire)),
         deaf: before.is_err() || mask.is_err(),
         patience: GONE_LOOKS,
     };
@@ -190,6 +193,8 @@ struct Queue<'a> {
     mask: u64,
     /// It reads the pool: it is the first job of its client that waits, or cannot be woken.
     reads: bool,
+    /// It is of the background.
+    yields: bool,
     /// No signal can end a blocking read.
     deaf: bool,
     /// How often it checks again for a pool that is gone.
@@ -222,7 +227,7 @@ impl Queue<'_> {
                 self.pool.reach_by(guard, fd);
             }
             let blind = self.deaf || !self.ledger.has_guard();
-            let Some(fd) = reader(self.pool, self.inputs.any() || blind) else {
+            let Some(fd) = reader(self.pool, self.inputs.any() || blind || self.yields) else {
                 if self.awaits_pool() {
                     continue;
                 }
@@ -249,13 +254,15 @@ impl Queue<'_> {
                 return Some(Reason::Partner);
             }
         }
-        let taken = if blind { self.take_blind(fd) } else { take(fd, self.job, self.record) };
+        let polls = blind || self.yields;
+        let taken =
+            if polls { self.take_polled(fd, most) } else { take(fd, self.job, self.record) };
         match taken {
             Ok(1) if self.ledger.pass_on(self.job, self.pool) => None,
             Ok(1) => Some(Reason::None),
             Ok(_) => (!self.awaits_pool()).then_some(Reason::PoolGone),
             // The inherited description may be non-blocking.
-            Err(Errno::AGAIN) if !self.inputs.any() && !blind => {
+            Err(Errno::AGAIN) if !self.inputs.any() && !polls => {
                 wait_readable(fd, most);
                 None
             }
@@ -334,10 +341,23 @@ impl Queue<'_> {
         waits
     }
 
+    /// Leaves a token to the clients that want one. Returns whether there are any.
+    fn is_wanted(&self) -> bool {
+        sys::sleep_millis(YIELD_MILLIS);
+        let millis = self.ledger.yields_for();
+        if millis > 0 {
+            sys::sleep_millis(millis);
+        }
+        millis > 0
+    }
+
     /// [`take`] that never blocks, after a pause in which a token may arrive.
-    fn take_blind(&self, fd: i32) -> sys::Result<usize> {
+    fn take_polled(&self, fd: i32, millis: i64) -> sys::Result<usize> {
         if !self.inputs.any() {
-            wait_readable(fd, BLIND_MILLIS);
+            wait_readable(fd, millis);
+        }
+        if self.yields && self.is_wanted() {
+            return Err(Errno::AGAIN);
         }
         match self.pool.take(self.record, self.job.generation) {
             Taken::Yes => Ok(1),

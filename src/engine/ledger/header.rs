@@ -65,6 +65,10 @@ pub struct Header {
     pub grace: AtomicU64,
     /// How often the guard has checked.
     pub rounds: AtomicU32,
+    /// Not 0: a client of the background has entered ([`super::background`]).
+    pub(super) background: AtomicU32,
+    /// When a job of another client made its last step, in ns (`CLOCK_BOOTTIME`).
+    pub(super) wanted: AtomicU64,
     /// Slots whose jobs slept at the guard's last check and that no job has taken since.
     pub spare: AtomicU32,
     /// Not 0: there was a job that waits for a record; and how often a record has become free since then.

@@ -2,9 +2,9 @@
 //!
 //! # How it works
 //!
-//! The file is fixed in size and never grows: two pages of header, then records of 128 bytes. Its blocks are reserved
-//! when it is made, so that a full /dev/shm is an error then and not a SIGBUS in a host later. Every field is an
-//! atomic; there is no lock. A record's first word holds state and generation and changes by compare-and-swap only
+//! The file has a header and room for 1,024 records at first ([`used`]), and grows by doubling while jobs need more. Its
+//! blocks are reserved before they are used, so that a full /dev/shm is an error then and not a SIGBUS in a host later.
+//! Every field is an atomic; there is no lock. A record's first word holds state and generation and changes by compare-and-swap only
 //! ([`crate::slots`] defines the legal steps); the process that makes the step to `Ending` frees the record. The kernel
 //! reads a token's byte straight into the record, and the process that swaps it out writes it back to the pool: so a
 //! byte is never in two hands, and a process that is killed between the `read` and its next instruction has lost
@@ -29,12 +29,15 @@
 //! | [`access`] | the whole file, and its records |
 //! | [`header`], [`record`], [`handle`], [`reason`] | the parts of the file |
 //! | [`claim`], [`steps`], [`queue`], [`debts`] | a record for a job; its start and end; the next job; lent slots |
+//! | [`table`], [`used`] | which records are in use |
+//! | [`order`], [`background`] | which held job is next: of its client; of all clients |
 //! | [`life`], [`opening`], [`deserted`], [`unguarded`], [`rundir`] | how a ledger is made, found and removed |
 //! | [`observe`], [`lanes`], [`tracing`], [`asked`], [`stats`], [`debug`] | what is shown: numbers, lanes, a trace |
 //! | [`signals`] | how the processes of a ledger wake each other |
 
 pub mod access;
 pub mod asked;
+pub mod background;
 pub mod claim;
 pub mod debts;
 pub mod debug;

@@ -40,6 +40,7 @@ impl Ledger {
             State::Ending if self.is_watched() => self.ended(h, r, from),
             _ => {}
         }
+        self.note_want(r.client.load(Relaxed));
         if from == State::Borrowed {
             let until = if to == State::Ending { sys::now() } else { r.since.load(Relaxed) };
             self.header.stats.repaid(until.saturating_sub(since));

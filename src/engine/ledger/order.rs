@@ -1,5 +1,6 @@
 //! The held jobs of a client, in the order in which they were made. One of them reads the pool, the first that waits: so
-//! a token wakes one process of a client, and a client with many held jobs has no more readers than one with few.
+//! a token wakes one process of a client, and a client with many held jobs has no more readers than one with few. A client
+//! with a larger share has more readers, the first ones that wait ([`crate::share`]).
 //!
 //! Each record names the job that was held next (`Record::next`), and the client's record the first and the last one. A
 //! job that starts or ends out of turn stays in that chain until its record is used again; then the chain is broken, as it
@@ -69,12 +70,15 @@ impl Ledger {
         Follows::Unknown
     }
 
-    /// Searches all jobs for the job of a client that was held first, of those for whose states `is` holds.
+    /// Searches all jobs for the job of a client that was held first, of those for whose states `is` holds; with `after`,
+    /// of those that were held after that one.
     #[inline(never)]
-    fn search(&self, client: u32, is: fn(State) -> bool) -> Option<Handle> {
+    fn search(&self, client: u32, is: fn(State) -> bool, after: Option<Handle>) -> Option<Handle> {
+        let age = |h: Handle, r: &Record| (r.since.load(Relaxed), h.index);
+        let after = after.and_then(|h| Some(age(h, self.get(h)?)));
         self.jobs_of(client)
-            .filter(|(_, state, _)| is(*state))
-            .min_by_key(|(h, _, r)| (r.since.load(Relaxed), h.index))
+            .filter(|(h, state, r)| is(*state) && after.is_none_or(|after| age(*h, r) > after))
+            .min_by_key(|(h, _, r)| age(*h, r))
             .map(|(h, ..)| h)
     }
 
@@ -97,7 +101,7 @@ impl Ledger {
                 Follows::None => None,
                 // The usual case: none was held, or the only one is.
                 Follows::Unknown if seen == 0 && self.held_job(client, last).is_none() => None,
-                Follows::Unknown => self.search(client, State::is_held),
+                Follows::Unknown => self.search(client, State::is_held, None),
             };
             let to = next.map_or(0, Handle::pack);
             if to == seen {
@@ -112,11 +116,21 @@ impl Ledger {
         None
     }
 
-    /// The job of a client that reads the pool: the first one that waits.
-    #[inline(never)]
+    /// The first job of a client that waits.
     pub fn first_waiting(&self, client: u32) -> Option<Handle> {
-        let first = self.first_held(client)?;
-        let (mut at, mut state) = (first, self.get(first)?.state());
+        self.next_waiting(client, None)
+    }
+
+    /// The first job of a client that waits; with `after`, the first one behind that one, which waits, too.
+    #[inline(never)]
+    fn next_waiting(&self, client: u32, after: Option<Handle>) -> Option<Handle> {
+        let (mut at, mut state) = match after {
+            Some(after) => (after, State::Held),
+            None => {
+                let first = self.first_held(client)?;
+                (first, self.get(first)?.state())
+            }
+        };
         for _ in 0..LINKS {
             if state == State::Waiting {
                 return Some(at);
@@ -127,16 +141,29 @@ impl Ledger {
                 Follows::Unknown => break,
             }
         }
-        self.search(client, |state| state == State::Waiting)
+        self.search(client, |state| state == State::Waiting, after)
     }
 
-    /// Returns whether this waiting job reads the pool. `ask`: also if those before it are stopped (SIGSTOP).
+    /// The jobs of a client that read the pool: as many as its share allows, the first ones that wait.
+    pub fn readers(&self, client: u32) -> impl Iterator<Item = Handle> + '_ {
+        let mut last = None;
+        (0..self.share(client).readers()).map_while(move |_| {
+            last = self.next_waiting(client, last);
+            last
+        })
+    }
+
+    /// Returns whether this waiting job reads the pool. `ask`: also if one that should is stopped (SIGSTOP).
     pub fn is_turn_of(&self, job: Handle, client: u32, ask: bool) -> bool {
-        let Some(first) = self.first_waiting(client) else { return true };
-        if first == job {
-            return true;
+        let mut others = 0u32;
+        for reader in self.readers(client) {
+            if reader == job || ask && self.is_stopped(reader) {
+                return true;
+            }
+            others = others.saturating_add(1);
         }
-        ask && self.is_stopped(first)
+        // There is room for one more, if this job has only just begun to wait.
+        others < self.share(client).readers()
     }
 
     /// The held job of the same client that was made before this one, if there is one.
@@ -186,25 +213,31 @@ impl Ledger {
             let _ =
                 first.next.compare_exchange(h.pack(), record.next.load(SeqCst), SeqCst, Relaxed);
         }
-        self.call_reader(client, false);
+        self.call_readers(client, false);
     }
 
-    /// Wakes the job of a client whose turn it is to read the pool, unless it reads. `next`: wakes the one behind it.
-    pub fn call_reader(&self, client: u32, next: bool) {
-        let Some(first) = self.first_waiting(client) else { return };
-        let called = match self.follows(client, first.pack()) {
-            Follows::Job(behind, _) if next => behind,
-            _ => first,
-        };
-        if let Some(record) = self.get(called).filter(|r| !r.landing.is_reading(called.generation))
+    /// Wakes the jobs of a client whose turn it is to read the pool, unless they read. `next`: wakes the one behind them.
+    pub fn call_readers(&self, client: u32, next: bool) {
+        let mut last = None;
+        for reader in self.readers(client) {
+            self.call(reader);
+            last = Some(reader);
+        }
+        if let Some(behind) = last.filter(|_| next).and_then(|l| self.next_waiting(client, Some(l)))
         {
+            self.call(behind);
+        }
+    }
+
+    fn call(&self, job: Handle) {
+        if let Some(record) = self.get(job).filter(|r| !r.landing.is_reading(job.generation)) {
             record.wake();
         }
     }
 
-    /// Returns whether the job of a client that reads the pool is stopped (SIGSTOP).
+    /// Returns whether a job of a client that should read the pool is stopped (SIGSTOP).
     pub fn is_reader_stopped(&self, client: u32) -> bool {
-        self.first_waiting(client).is_some_and(|first| self.is_stopped(first))
+        self.readers(client).any(|reader| self.is_stopped(reader))
     }
 
     fn is_stopped(&self, job: Handle) -> bool {

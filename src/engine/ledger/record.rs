@@ -43,7 +43,8 @@ pub struct Record {
     pub pid: AtomicI32,
     /// The index of the record of a job's client.
     pub client: AtomicU32,
-    /// For a held job: 0, [`OPENED`] or [`AWAITED`]. For a running job: see [`Record::sleeps`].
+    /// For a held job: 0, [`OPENED`] or [`AWAITED`]. For a running job: see [`Record::sleeps`]. For a client: its share
+    /// ([`super::background`]).
     pub note: AtomicU32,
     /// Who is about to use the record: the index of a client, [`UNKNOWN`], or 0. See [`Record::reserve`].
     claimer: AtomicU32,

@@ -9,6 +9,7 @@ use crate::client::jobs::Jobs;
 use crate::client::{Client, Setup};
 use crate::ledger::handle::Handle;
 use crate::pool::own_pool;
+use crate::share::Share;
 use crate::slots::State;
 use crate::sys;
 use crate::text::Path;
@@ -29,6 +30,7 @@ fn the_jobs_of_before_an_exec_are_adopted_and_no_others() {
         root: 0,
         slots: 3,
         overrides: false,
+        share: Share::default(),
         stats: false,
         trace: &|_| {},
     };

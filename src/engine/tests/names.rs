@@ -10,6 +10,7 @@ use crate::ledger::access::Ledger;
 use crate::ledger::rundir;
 use crate::pool::pipe::fd_path;
 use crate::pool::tokens::Pool;
+use crate::share::Share;
 use crate::show::name::Name;
 use crate::sys;
 use crate::text::Path;
@@ -62,6 +63,7 @@ fn come_and_go(dir: &Path, r: i32, at: Path, round: i32) -> Option<()> {
         root,
         slots,
         overrides,
+        share: Share::default(),
         stats,
         trace,
     };

@@ -3,6 +3,7 @@
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::Handle;
 use crate::ledger::reason::Reason;
+use crate::share::Share;
 use crate::slots::State;
 use crate::sys;
 
@@ -23,6 +24,9 @@ impl Client {
         let held = |job: &&Handle| Self::state(ledger, **job).is_held();
         let waits = |job: &&Handle| Self::state(ledger, **job) == State::Waiting;
         assert_eq!(ledger.first_waiting(self.me.index), self.jobs.iter().find(waits).copied());
+        let most = ledger.share(self.me.index).readers() as usize;
+        let first: Vec<_> = self.jobs.iter().filter(waits).take(most).copied().collect();
+        assert_eq!(ledger.readers(self.me.index).collect::<Vec<_>>(), first);
         assert_eq!(ledger.first_held(self.me.index), self.jobs.iter().find(held).copied());
     }
 }
@@ -32,7 +36,12 @@ fn the_first_held_job_is_found_whatever_happened_before() {
     let scene = Scene::new("order");
     let (ledger, pool) = (scene.ledger, scene.pool());
     let enter = || ledger.enter(sys::getpid(), scene.path.c()).unwrap();
-    let mut clients = [(); 3].map(|()| Client { me: enter(), jobs: Vec::new() });
+    let shares = [Share::default(), Share::Weight(3), Share::Background];
+    let mut clients = shares.map(|share| {
+        let me = enter();
+        ledger.set_share(me, share);
+        Client { me, jobs: Vec::new() }
+    });
     let mut dice = 1u64;
     for _ in 0..6000 {
         dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -221,15 +221,18 @@ fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) ->
     any
 }
 
-/// Starts up to this many held jobs, the longest waiting first. Returns how many slots are left.
+/// Starts up to this many held jobs, the longest waiting first, those of the background last. Returns how many slots are
+/// left.
 fn lend(ledger: &Ledger, slots: u32) -> u32 {
     for left in (0..slots).rev() {
         let held = ledger.records().filter_map(|(index, r)| {
             let (state, generation) = r.now();
             let since = r.since.load(Relaxed);
-            (state == State::Waiting).then_some((since, Handle { index, generation }))
+            let last = ledger.is_background(r.client.load(Relaxed));
+            (state == State::Waiting).then_some((last, since, Handle { index, generation }))
         });
-        let Some((_, oldest)) = held.min_by_key(|(since, h)| (*since, h.index)) else {
+        let Some((.., oldest)) = held.min_by_key(|(last, since, h)| (*last, *since, h.index))
+        else {
             return left.saturating_add(1);
         };
         ledger.borrow(oldest);

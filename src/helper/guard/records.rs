@@ -108,8 +108,8 @@ impl Guard<'_> {
             if needs || first.is_some() {
                 self.ledger.settle(client, &self.pool);
             }
-            if let Some(first) = first {
-                self.see_to_reader(client, first);
+            if first.is_some() {
+                self.see_to_readers(client);
                 waits = true;
             }
         }
@@ -117,15 +117,18 @@ impl Guard<'_> {
         self.untaken = if is_untaken { self.untaken.saturating_add(1) } else { 0 };
     }
 
-    /// Sees to it that the first waiting job of a client reads the pool.
-    fn see_to_reader(&mut self, client: u32, first: Handle) {
-        let Some(record) = self.ledger.get(first) else { return };
-        self.job(first, record);
+    /// Sees to it that the first waiting jobs of a client read the pool.
+    fn see_to_readers(&mut self, client: u32) {
+        for reader in self.ledger.readers(client) {
+            if let Some(record) = self.ledger.get(reader) {
+                self.job(reader, record);
+            }
+        }
         if self.ledger.too_loaded() {
             return;
         }
         let is_stuck = self.untaken >= UNTAKEN && self.ledger.is_reader_stopped(client);
-        self.ledger.call_reader(client, is_stuck);
+        self.ledger.call_readers(client, is_stuck);
     }
 
     fn free(&mut self, index: u32, record: &Record) {

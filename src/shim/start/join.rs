@@ -115,8 +115,21 @@ fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::R
         STATE.warn(rundir::UNFIT.as_bytes());
     }
     let (stats, trace) = (settings::wants_stats(), &settings::trace_file);
-    let setup =
-        Setup { me, pool, given, dir, helper, load_milli, root, slots, overrides, stats, trace };
+    let share = settings::share();
+    let setup = Setup {
+        me,
+        pool,
+        given,
+        dir,
+        helper,
+        load_milli,
+        root,
+        slots,
+        overrides,
+        share,
+        stats,
+        trace,
+    };
     bounds::note();
     let made = Client::init(place, &setup).map(look_after);
     made.inspect(|()| stats::keep_stderr())

@@ -8,6 +8,7 @@ use jsshim_engine::join::{word, Settings};
 use jsshim_engine::pool::cpus;
 use jsshim_engine::program::glob;
 use jsshim_engine::room::{Room, PATH_ROOM};
+use jsshim_engine::share::Share;
 use jsshim_engine::show::numbers::{self, Asked};
 use jsshim_engine::show::stderr;
 use jsshim_engine::text::Path;
@@ -91,6 +92,7 @@ fn complain() {
     check(b"JSSHIM_WAIT=", stderr::say);
     check(b"JSSHIM_LOAD=", stderr::say);
     check(b"JSSHIM_ENV=", stderr::say);
+    check(b"JSSHIM_SHARE=", stderr::say);
     check(b"JSSHIM_TRACE=", stderr::say);
 }
 
@@ -106,6 +108,11 @@ fn check(name: &[u8], say: fn(&[u8])) {
 pub(crate) fn load_limit(flags: u32) -> u32 {
     let word = environ::own(b"JSSHIM_LOAD=").filter(|v| !v.is_empty());
     word.and_then(known::load).unwrap_or(flags)
+}
+
+/// `JSSHIM_SHARE`.
+pub(crate) fn share() -> Share {
+    environ::own(b"JSSHIM_SHARE=").and_then(Share::parse).unwrap_or_default()
 }
 
 /// The value of `JSSHIM_JOBS`, if it is a number above zero.

@@ -21,6 +21,7 @@ use crate::ledger::header::Header;
 use crate::ledger::record::Record;
 use crate::pool::pipe::Id;
 use crate::pool::tokens::Pool;
+use crate::share::Share;
 use crate::slots::{State, Token};
 use crate::text::Path;
 use crate::turns::{self, Other};
@@ -71,7 +72,7 @@ struct Host {
 }
 
 impl Host {
-    fn new(pid: i32, pool: &Pool, dir: &Path) -> Option<Self> {
+    fn new(pid: i32, share: Share, pool: &Pool, dir: &Path) -> Option<Self> {
         let mut client = Box::new(MaybeUninit::uninit());
         let helper = c"";
         let setup = Setup {
@@ -84,6 +85,7 @@ impl Host {
             root: 0,
             slots: 0,
             overrides: false,
+            share,
             stats: true,
             trace: &|_| (),
         };
@@ -137,15 +139,18 @@ impl World {
             k.files.insert(FOLDER.to_vec(), Node::Folder([].into()));
             k.spawn(1)
         });
-        let host = |pid| Host::new(pid, &Pool::new(POOL_ID, pool, None), &folder).map(Rc::new);
-        let mut hosts = vec![host(first)?];
+        let host = |pid, share| {
+            Host::new(pid, share, &Pool::new(POOL_ID, pool, None), &folder).map(Rc::new)
+        };
+        let mut hosts = vec![host(first, Share::Weight(2))?];
         let memory = kernel(|k| match k.find(LEDGER.to_bytes()) {
             Ok(Node::Memory(memory)) => Some(memory),
             _ => None,
         })?;
         prepare(&memory);
-        for _ in 1..HOSTS {
-            hosts.extend(host(kernel(|k| k.spawn(1))));
+        let shares = [Share::default(), Share::Background].into_iter().cycle();
+        for share in shares.take(HOSTS.saturating_sub(1)) {
+            hosts.extend(host(kernel(|k| k.spawn(1)), share));
         }
         Some(Self {
             hosts,
