@@ -34,11 +34,11 @@ fn beside(slots: usize, first: &str, second: &str) -> Run {
         .unordered()
 }
 
-/// `xargs` with jobs of 40 ms, each of which notes its end.
+/// `xargs` with jobs of 150 ms, each of which notes its end.
 fn build(share: &str, width: usize, count: usize, log: &str) -> String {
     format!(
         "seq {count} | JSSHIM_SHARE={share} LD_PRELOAD=$$JSSHIM_LIB xargs -P{width} -I{{}} \
-         sh -c '$$JOB -b 2 -s 40; echo >>log.{log}'"
+         sh -c '$$JOB -b 2 -s 150; echo >>log.{log}'"
     )
 }
 
@@ -60,36 +60,36 @@ fn demand(run: Run, most: usize, least: usize) {
 
 /// Each of the two has the slot of its recipe; of the other four one has three. So it has four of six.
 fn three_times_as_many() {
-    let (first, second) = (build("3", 16, 120, "first"), build("1", 16, 120, "second"));
-    demand(beside(6, &first, &second), 85, 40);
+    let (first, second) = (build("3", 16, 80, "first"), build("1", 16, 80, "second"));
+    demand(beside(6, &first, &second), 60, 20);
 }
 
 fn a_share_in_forks_that_wait() {
     let shell = |share, count, log| {
         format!(
             "JSSHIM_SHARE={share} LD_PRELOAD=$$JSSHIM_LIB bash -c 'for i in $$(seq {count}); do \
-             ($$JOB -b 2 -s 40; echo >>log.{log}) & done; wait'"
+             ($$JOB -b 2 -s 150; echo >>log.{log}) & done; wait'"
         )
     };
-    demand(beside(6, &shell("3", 120, "first"), &shell("1", 120, "second")), 85, 40);
+    demand(beside(6, &shell("3", 80, "first"), &shell("1", 80, "second")), 60, 20);
 }
 
 /// It has the slot of its recipe, and no token: one of four slots.
 fn the_background_gets_what_is_left() {
-    let (first, second) = (build("1", 8, 90, "first"), build("idle", 8, 60, "second"));
-    demand(beside(4, &first, &second), 42, 10);
+    let (first, second) = (build("1", 8, 60, "first"), build("idle", 8, 60, "second"));
+    demand(beside(4, &first, &second), 36, 8);
 }
 
 /// make reads the pool itself. It has two of three slots.
 fn the_background_leaves_tokens_to_a_make() {
     for make in [tool("make-4.4.1", "make"), "make".to_owned()] {
-        let jobs: Vec<_> = (0..60).map(|n| format!("j{n}")).collect();
+        let jobs: Vec<_> = (0..50).map(|n| format!("j{n}")).collect();
         let jobs = jobs.join(" ");
         let inner = format!(
-            "all: {jobs}\n{jobs}:\n\t@$$JOB -b 2 -s 40; echo >>log.first\n.PHONY: all {jobs}\n"
+            "all: {jobs}\n{jobs}:\n\t@$$JOB -b 2 -s 150; echo >>log.first\n.PHONY: all {jobs}\n"
         );
         let run = beside(3, &format!("{make} -s -f inner.mk"), &build("idle", 8, 60, "second"));
-        demand(run.file("inner.mk", &inner), 42, 10);
+        demand(run.file("inner.mk", &inner), 36, 8);
     }
 }
 
@@ -120,10 +120,10 @@ fn forks_in_the_background() {
 
 fn ninja_in_the_background() {
     let edges: String = (0..40).map(|n| format!("build o{n}: job\n")).collect();
-    let edges = format!("rule job\n  command = $$JOB -b 2 -s 40; echo >>log.second\n{edges}");
+    let edges = format!("rule job\n  command = $$JOB -b 2 -s 150; echo >>log.second\n{edges}");
     let ninja = "JSSHIM_SHARE=idle LD_PRELOAD=$$JSSHIM_LIB NINJA_STATUS= ninja -j8 --quiet";
-    let run = beside(4, &build("1", 8, 90, "first"), ninja).file("build.ninja", &edges);
-    demand(run, 42, 10);
+    let run = beside(4, &build("1", 8, 60, "first"), ninja).file("build.ninja", &edges);
+    demand(run, 36, 8);
 }
 
 /// Three jobs read the pool; those that are killed there leave their turns to others.

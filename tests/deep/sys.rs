@@ -196,11 +196,14 @@ pub fn ppoll(_: &mut [libc::pollfd], _: Option<u64>, _: Option<u64>) -> Result<u
     kernel::block(false);
     let timer = cfg!(not(feature = "loom"));
     let times = |timer| {
-        kernel(|k| k.processes.get_mut(&kernel::current()).map(|p| p.timer = timer));
+        kernel(|k| {
+            let process = k.processes.get_mut(&kernel::current());
+            process.is_some_and(|p| std::mem::replace(&mut p.timer, timer))
+        })
     };
-    times(timer);
+    let before = times(timer);
     let slept = kernel::wait_for(|_| None::<usize>);
-    times(false);
+    times(before);
     kernel::block(blocked);
     slept
 }

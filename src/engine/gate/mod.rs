@@ -12,6 +12,8 @@
 //! have ended; it waits until one ends, so that no clock runs for a job that has not begun. It may also have to end a
 //! job that would compute for ever: from when a job has run for three seconds, it waits for a second, too.
 //!
+//! Where builds have unequal shares of the pool, no host waits here.
+//!
 //! The end of a job is reported by a pidfd: no signal handler is installed and no mask changed, it does not matter
 //! whether SIGCHLD is handled, ignored, blocked or left alone, and nothing is taken from the host's queue. Where there
 //! are no pidfds (Linux before 5.3, some sandboxes), it is SIGCHLD and a self-pipe (`signals`). `JSSHIM_WAIT` chooses.
@@ -94,9 +96,8 @@ impl Watch {
         Manner { eager, means }: Manner,
     ) -> Option<State> {
         let alone = proc::stat(0).is_some_and(|s| s.threads == 1);
-        // A job of the background is held: it takes the tokens that others leave.
-        let yields = client.ledger().is_background(client.known());
-        if !(alone || eager) || yields || client.has_held() {
+        let must_queue = client.ledger().must_queue(client.known());
+        if !(alone || eager) || must_queue || client.has_held() {
             return None;
         }
         let started = self.add_pool(client) && self.add_host(client, eager);

@@ -136,6 +136,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         inputs: Inputs::new(inputs, pool),
         mask: mask.unwrap_or(0) & !sys::sigset(WAKE),
         reads: false,
+        timed: false,
         yields: ledger.is_background(record.client.load(Acquire)),
         deaf: before.is_err() || mask.is_err(),
         patience: GONE_LOOKS,
@@ -193,6 +194,8 @@ struct Queue<'a> {
     mask: u64,
     /// It reads the pool: it is the first job of its client that waits, or cannot be woken.
     reads: bool,
+    /// The timer runs.
+    timed: bool,
     /// It is of the background.
     yields: bool,
     /// No signal can end a blocking read.
@@ -272,23 +275,43 @@ impl Queue<'_> {
         }
     }
 
-    /// Returns whether this job reads the pool. It does so from then on. `rested`: it has slept, and does not know why it
-    /// was woken.
+    /// Returns whether this job reads the pool from now on. `rested`: it has slept, and does not know why it was woken.
     fn takes_turn(&mut self, client: u32, rested: bool) -> bool {
-        if self.reads {
+        let must = self.deaf || space::is_elsewhere();
+        if self.reads && must {
             return true;
         }
-        let is_called = self.ledger.is_turn_of(self.job, client, rested);
-        self.reads = self.deaf || space::is_elsewhere() || is_called;
+        let has_read = self.reads;
+        if has_read {
+            self.stop_reading();
+        }
+        self.reads = must || self.ledger.is_turn_of(self.job, client, rested || has_read);
         if self.reads {
-            // By this the others see that it reads.
-            let _ = self.record.landing.announce(self.job.generation);
-            let timer = sys::start_timer(WAKE, look_millis(self.ledger));
-            TIMER.store(timer.unwrap_or(-1), Release);
-            let unblocked = sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE));
-            self.deaf |= timer.is_err() || unblocked.is_err();
+            self.begin_reading();
+        }
+        if self.reads && !has_read {
+            self.ledger.relieve_reader(client);
         }
         self.reads
+    }
+
+    fn begin_reading(&mut self) {
+        // By this the others see that it reads.
+        let _ = self.record.landing.announce(self.job.generation);
+        if !self.timed {
+            let timer = sys::start_timer(WAKE, look_millis(self.ledger));
+            TIMER.store(timer.unwrap_or(-1), Release);
+            self.deaf |= timer.is_err();
+            self.timed = true;
+        }
+        self.deaf |= sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE)).is_err();
+    }
+
+    /// It began to read before older jobs waited. In this order: a job that leaves calls those that do not read, and
+    /// a signal that comes from now on ends the next sleep.
+    fn stop_reading(&mut self) {
+        let _ = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
+        self.record.landing.forgo(self.job.generation);
     }
 
     /// Sleeps until it is woken, or has input. [`WAKE`] is blocked but here: one that came before ends the sleep at once.

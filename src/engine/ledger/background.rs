@@ -25,14 +25,22 @@ impl Ledger {
             // Relaxed: until others see it, it has the share that most clients have.
             record.note.store(share.word(), Relaxed);
         }
-        if share == Share::Background {
-            self.header.background.store(1, Relaxed);
+        match share {
+            Share::Background => self.header.background.store(1, Relaxed),
+            Share::Weight(2..) => self.header.weighted.store(1, Relaxed),
+            Share::Weight(_) => {}
         }
     }
 
     /// The share of this client.
     pub fn share(&self, client: u32) -> Share {
         self.record(client).map_or(Share::default(), |r| Share::of_word(r.note.load(Relaxed)))
+    }
+
+    /// Returns whether jobs of this client must be held, so that they get its share: who waits before the job exists has
+    /// one place in the pool's queue, and polls.
+    pub fn must_queue(&self, client: u32) -> bool {
+        self.header.weighted.load(Relaxed) != 0 || self.is_background(client)
     }
 
     /// Returns whether this client's jobs are of the background.

@@ -65,6 +65,8 @@ pub struct Header {
     pub grace: AtomicU64,
     /// How often the guard has checked.
     pub rounds: AtomicU32,
+    /// Not 0: a client with a weight above 1 has entered ([`crate::share`]).
+    pub(super) weighted: AtomicU32,
     /// Not 0: a client of the background has entered ([`super::background`]).
     pub(super) background: AtomicU32,
     /// When a job of another client made its last step, in ns (`CLOCK_BOOTTIME`).

@@ -229,6 +229,20 @@ impl Ledger {
         }
     }
 
+    /// Called by a job that has begun to read: wakes one that reads out of turn. It began while older jobs did not wait
+    /// yet, and would get a client more tokens than its share.
+    #[inline(never)]
+    pub fn relieve_reader(&self, client: u32) {
+        let mut last = self.readers(client).last();
+        for _ in 0..LINKS {
+            last = last.and_then(|job| self.next_waiting(client, Some(job)));
+            let Some((h, record)) = last.and_then(|h| Some((h, self.get(h)?))) else { return };
+            if record.landing.is_reading(h.generation) {
+                return record.wake();
+            }
+        }
+    }
+
     fn call(&self, job: Handle) {
         if let Some(record) = self.get(job).filter(|r| !r.landing.is_reading(job.generation)) {
             record.wake();
