@@ -16,6 +16,7 @@
 //! | [`exec_pipe`] | a host's thread waits with its job |
 //! | [`inputs`] | the pipeline rule |
 //! | [`handed`] | the file that tells the helper of a job of `jsshim --all` |
+//! | [`reading`] | the blocking read, and the ways out of it |
 //! | [`spec`] | the arguments of the helper |
 //! | [`park`] | a job that has slept, and waits until a slot is free again |
 
@@ -23,9 +24,10 @@ pub mod exec_pipe;
 pub mod handed;
 pub mod inputs;
 pub mod park;
+mod reading;
 pub mod spec;
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use core::sync::atomic::Ordering::Acquire;
 
 use crate::ledger::access::Ledger;
 use crate::ledger::background::YIELD_MILLIS;
@@ -33,23 +35,16 @@ use crate::ledger::handle::Handle;
 use crate::ledger::reason::Reason;
 use crate::ledger::record::Record;
 use crate::ledger::signals::WAKE;
-use crate::pool::pipe;
 use crate::pool::tokens::{Pool, Taken};
 use crate::slots::State;
-use crate::sync::AtomicI32;
 use crate::sys::{self, Errno};
 use crate::{clock, space};
 
-use inputs::{fed_by_sibling, is_read_by_host, readable, Inputs, SHARED_MILLIS};
+use inputs::{fed_by_sibling, is_read_by_host, Inputs, SHARED_MILLIS};
+use reading::BLIND_MILLIS;
 
 /// How often a start that waits for the load to fall checks again, in ms.
 const LOAD_MILLIS: u32 = 500;
-
-/// The descriptor that is read now, or -1.
-static READING: AtomicI32 = AtomicI32::new(-1);
-
-/// The thread that reads it, or 0.
-static READER: AtomicI32 = AtomicI32::new(0);
 
 /// How often a waiting job checks for itself, in ms: the process that was to wake it may have been killed. In unit
 /// tests it is so long that it cannot hide a lost wake-up.
@@ -63,44 +58,10 @@ const LOOK_MOST_MILLIS: u32 = 60_000;
 const GONE_LOOKS: u32 = 3;
 const GONE_MILLIS: u32 = 25;
 
-/// How often it checks if no signal can wake it, or there is no guard, in ms.
-const BLIND_MILLIS: i64 = 100;
-
-/// The id of that timer, or -1.
-static TIMER: AtomicI32 = AtomicI32::new(-1);
-
-extern "C" fn woken(_: i32) {
-    // The signal is sent to the process (kill(2)), and any thread may have taken it. Only in the reader's own thread it
-    // ends the read, and closes the descriptor before another thread can get the same number.
-    let reader = READER.load(Acquire);
-    if reader == 0 || reader == sys::gettid() {
-        wake();
-    } else {
-        sys::kill_thread(reader, WAKE);
-    }
-}
-
-/// Closes the descriptor that is read.
-fn wake() {
-    // AcqRel: pairs with the publication in `queue`.
-    let fd = READING.swap(-1, AcqRel);
-    if fd >= 0 {
-        sys::close(fd);
-    }
-}
-
 /// The host has jumped out of [`wait`]: the job waits no more.
 pub fn abandon() {
-    wake();
-    READER.store(0, Release);
-    stop_looking();
-}
-
-fn stop_looking() {
-    let id = TIMER.swap(-1, AcqRel);
-    if id >= 0 {
-        sys::stop_timer(id);
-    }
+    reading::close();
+    reading::end();
 }
 
 /// Waits until the job may run. Returns the state in which it runs. Restores the signal mask and disposition; leaves no
@@ -123,10 +84,10 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         return record.state();
     }
     // A WAKE signal of the host's own, which the host has blocked, must still be pending afterwards.
-    READER.store(sys::gettid(), Release);
+    reading::begin();
     let kept = sys::pending() & sys::sigset(WAKE) != 0;
     // SAFETY: the handler only swaps an atomic and closes a descriptor.
-    let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(woken)) };
+    let before = unsafe { sys::sigaction(WAKE, &sys::Action::handler(reading::woken)) };
     let mask = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     let mut queue = Queue {
         ledger,
@@ -147,8 +108,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     }
     let why = if started { Reason::None } else { queue.wait(guard) };
     let start = finish(ledger, job, record, pool, why);
-    stop_looking();
-    READER.store(0, Release);
+    reading::end();
     let _ = sys::sigmask(libc::SIG_BLOCK, sys::sigset(WAKE));
     sys::discard_pending(sys::sigset(WAKE));
     if let Ok(before) = before {
@@ -166,7 +126,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
 
 /// Settles what came first: a byte, a grant, both, or a reason to start without a slot.
 fn finish(ledger: &Ledger, job: Handle, record: &Record, pool: &Pool, why: Reason) -> State {
-    wake();
+    reading::close();
     record.landing.forgo(job.generation);
     let landed = record.landing.is_marked(job.generation);
     let started = landed && ledger.step(job, State::Token).is_some();
@@ -230,13 +190,14 @@ impl Queue<'_> {
                 self.pool.reach_by(guard, fd);
             }
             let blind = self.deaf || !self.ledger.has_guard();
-            let Some(fd) = reader(self.pool, self.inputs.any() || blind || self.yields) else {
+            let Some(fd) = reading::open(self.pool, self.inputs.any() || blind || self.yields)
+            else {
                 if self.awaits_pool() {
                     continue;
                 }
                 return Reason::PoolGone;
             };
-            READING.store(fd, Release);
+            reading::publish(fd);
             if !self.ledger.look_after(self.job, client, self.pool) {
                 return self.lost();
             }
@@ -245,7 +206,7 @@ impl Queue<'_> {
             } else if let Some(end) = self.look(fd, blind) {
                 return end;
             }
-            wake();
+            reading::close();
         }
     }
 
@@ -258,15 +219,18 @@ impl Queue<'_> {
             }
         }
         let polls = blind || self.yields;
-        let taken =
-            if polls { self.take_polled(fd, most) } else { take(fd, self.job, self.record) };
+        let taken = if polls {
+            self.take_polled(fd, most)
+        } else {
+            reading::take(fd, self.job, self.record)
+        };
         match taken {
             Ok(1) if self.ledger.pass_on(self.job, self.pool) => None,
             Ok(1) => Some(Reason::None),
             Ok(_) => (!self.awaits_pool()).then_some(Reason::PoolGone),
             // The inherited description may be non-blocking.
             Err(Errno::AGAIN) if !self.inputs.any() && !polls => {
-                wait_readable(fd, most);
+                reading::wait_readable(fd, most);
                 None
             }
             // A wake-up: by a handler, or because the descriptor has been closed.
@@ -299,9 +263,7 @@ impl Queue<'_> {
         // By this the others see that it reads.
         let _ = self.record.landing.announce(self.job.generation);
         if !self.timed {
-            let timer = sys::start_timer(WAKE, look_millis(self.ledger));
-            TIMER.store(timer.unwrap_or(-1), Release);
-            self.deaf |= timer.is_err();
+            self.deaf |= !reading::start_timer(look_millis(self.ledger));
             self.timed = true;
         }
         self.deaf |= sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE)).is_err();
@@ -374,10 +336,10 @@ impl Queue<'_> {
         millis > 0
     }
 
-    /// [`take`] that never blocks, after a pause in which a token may arrive.
+    /// [`reading::take`] that never blocks, after a pause in which a token may arrive.
     fn take_polled(&self, fd: i32, millis: i64) -> sys::Result<usize> {
         if !self.inputs.any() {
-            wait_readable(fd, millis);
+            reading::wait_readable(fd, millis);
         }
         if self.yields && self.is_wanted() {
             return Err(Errno::AGAIN);
@@ -394,36 +356,4 @@ impl Queue<'_> {
 fn look_millis(ledger: &Ledger) -> u32 {
     let more = ledger.count_waiting().saturating_mul(LOOK_MORE_MILLIS);
     LOOK_MILLIS.saturating_add(more).min(LOOK_MOST_MILLIS.max(LOOK_MILLIS))
-}
-
-/// A descriptor for reading the pool: blocking on a description of our own, except for a job that must also watch its
-/// inputs; else a copy of the inherited descriptor, in the mode that it has.
-fn reader(pool: &Pool, nonblocking: bool) -> Option<i32> {
-    if let Ok(fd) = pool.open(libc::O_RDONLY) {
-        if !nonblocking {
-            let _ = sys::set_blocking(fd);
-        }
-        return Some(fd);
-    }
-    let (r, _) = pool.inherited.filter(|(r, _)| pipe::is(*r, pool.id))?;
-    sys::fcntl(r, libc::F_DUPFD_CLOEXEC, 3).ok()
-}
-
-fn take(fd: i32, job: Handle, record: &Record) -> sys::Result<usize> {
-    // Another process has ended the job, or the record is broken: nothing can arrive any more.
-    if !record.landing.announce(job.generation) {
-        return Ok(0);
-    }
-    // SAFETY: the landing place is in the ledger's mapping, which is never unmapped.
-    let n = unsafe { sys::read_byte_to(fd, record.landing.address()) }?;
-    if n == 1 {
-        record.landing.mark(job.generation);
-    }
-    Ok(n)
-}
-
-fn wait_readable(fd: i32, millis: i64) {
-    if sys::poll(&mut [readable(fd)], millis).is_err_and(|e| e != Errno::INTR) {
-        sys::sleep_millis(BLIND_MILLIS as u32);
-    }
 }
