@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Test> {
         a_nested_build,
         a_pool_of_make,
         a_client_that_waits,
+        what_a_client_waits_for,
         an_overdraft,
         no_pool,
         a_job_that_sleeps,
@@ -108,7 +109,6 @@ fn a_nested_build() {
             assert!(jobs.iter().all(|j| is_made(j) || j["state"] == "held"));
             let clients: Vec<_> = jobs.iter().map(|j| &j["client"]["program"]).collect();
             assert!(clients.contains(&&"ninja".into()), "{clients:?}");
-            // One without a process has no name yet.
             let builds = |j: &Value| j["name"].as_str().unwrap().contains("touch a");
             assert!(jobs.iter().any(builds), "what it builds: {jobs:?}");
             let escaped = pool["escaped"].as_array().unwrap();
@@ -164,6 +164,56 @@ fn a_client_that_waits() {
         assert!(of_bash && jobs.len() == 2, "{jobs:?}");
     };
     script(&text).slots(1).check(check).once();
+}
+
+/// A host that waits before it makes a job knows what that will be, but for a fork. The wait is short: there is another
+/// one until it has been seen, by both forms of status.
+fn what_a_client_waits_for() {
+    if !is_here() {
+        return;
+    }
+    let program = "
+import ctypes, os, subprocess, sys
+job, libc = os.environ['JOB'], ctypes.CDLL(None)
+libc.popen.restype = ctypes.c_void_p
+def spawn():
+    os.waitpid(os.posix_spawn(job, [job, '-i', 'b'], os.environ), 0)
+def system():
+    os.system('cd . && $JOB -i b')
+def popen():
+    libc.pclose(ctypes.c_void_p(libc.popen(b'X=1 $JOB -i b', b'w')))
+def fork():
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+while not os.path.exists('seen'):
+    first = subprocess.Popen([job, '-s', '1500', '-i', 'a'])
+    globals()[sys.argv[1]]()
+    first.wait()
+";
+    let fork = format!("{} (fork)", python().rsplit('/').next().unwrap());
+    let names = ["job -i b", "$JOB -i b", "$JOB -i b", &fork];
+    for (kind, name) in ["spawn", "system", "popen", "fork"].into_iter().zip(names) {
+        let text = format!(
+            "$CLI -j1 -- $PY -c \"$0\" {kind} &
+            until $CLI status --json >json; tr -d ' \n' <json | grep -q '\"pid\":0,[^{{]*\"state\":\"held\"' &&
+                $CLI status >table; grep -q 'its client waits' table; do
+                [ $((n += 1)) -lt 600 ] || exit 9; sleep 0.1
+            done
+            : >seen; wait $!
+            for part in table json; do echo \"--- $part\"; cat $part; done"
+        );
+        let name = name.to_owned();
+        let check = move |o: &Outcome| {
+            let json = json(o);
+            let jobs = pool(&json)["jobs"].as_array().unwrap();
+            let waits = jobs.iter().find(|j| j["pid"] == 0 && j["state"] == "held").unwrap();
+            assert_eq!(waits["name"].as_str(), Some(name.as_str()), "{kind}");
+            let line = format!("  {name} (its client waits before it makes it)");
+            assert!(part(o, "table").contains(&line), "{kind}: {}", part(o, "table"));
+        };
+        script(&text).arg(program).file("table", "").any_peak().check(check).once();
+    }
 }
 
 fn an_overdraft() {

@@ -328,7 +328,7 @@ impl Job {
         if !e.args.why.is_empty() {
             self.why = e.args.why.clone().into_owned();
         }
-        // What waits before its fork has no name yet.
+        // What waits before its fork has the name of its parent at most.
         if state != State::Wait || self.name.is_empty() {
             self.name = e.name.clone().into_owned();
         }

@@ -89,7 +89,7 @@ pub struct Job {
     pub pid: i32,
     /// Its program
     pub program: String,
-    /// The program and what it makes
+    /// The program and what it makes; `sh (fork)` if there is no process yet, and its client does not know
     pub name: String,
     /// The whole command line
     pub command: Vec<String>,

@@ -103,7 +103,7 @@ fn job(j: &Job, width: Option<usize>) -> Line {
     let client = shortened(&format!("{} ({})", j.client.program, j.client.pid), CLIENT);
     let why = match (&j.reason, j.pid) {
         (Some(why), _) => format!(" [{why}]"),
-        (None, 0) if j.state == State::Held => "(its client waits before it makes it)".to_owned(),
+        (None, 0) if j.state == State::Held => " (its client waits before it makes it)".to_owned(),
         _ => String::new(),
     };
     let state = match j.state {

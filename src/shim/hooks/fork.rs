@@ -15,10 +15,11 @@ use crate::host::errno::fail;
 use crate::host::next::{self, Next};
 use crate::host::thread::thread_pointer;
 use crate::job::fork_sites::{Shown, Site};
+use crate::job::names::{self, Plan};
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
 use crate::job::vforks::{self, Pending};
-use crate::job::{first, lent, life, names, stats};
+use crate::job::{first, lent, life, stats};
 use crate::start::{join, late};
 
 /// The body of `fork` and `__fork`; `site` is the return address.
@@ -104,7 +105,7 @@ struct Forking {
 
 impl Forking {
     fn begin(site: usize) -> Self {
-        Self::of(life::begin(), site)
+        Self::of(life::begin(Plan::FORK), site)
     }
 
     fn of(ticket: Ticket, site: usize) -> Self {
@@ -270,7 +271,7 @@ pub unsafe fn clone(
         return pid;
     }
     // It runs on this memory beside us: it cannot wait for a slot.
-    let ticket = life::begin();
+    let ticket = life::begin(Plan::FORK);
     if let Ticket::Held(job) = ticket {
         life::overdraw(job);
     }
@@ -308,7 +309,7 @@ pub extern "C" fn vfork_before() -> usize {
         return 0;
     }
     next::prepare();
-    let ticket = life::begin_here();
+    let ticket = life::begin_here(Plan::FORK);
     needs_helper(ticket);
     // Only now: a handler of the host may have run meanwhile, with a vfork of its own.
     let number = vforks::enter(thread_pointer(), ticket);

@@ -12,9 +12,10 @@ use crate::exec::environ::{Scratch, Strings};
 use crate::exec::foretell::{self, Foretold, Way};
 use crate::exec::redirect::{self, Exec, Inherited};
 use crate::host::next::Next;
+use crate::job::life;
+use crate::job::names::{self, Plan};
 use crate::job::state::STATE;
 use crate::job::ticket::Ticket;
-use crate::job::{life, names};
 use crate::start::late;
 
 type SpawnFn = unsafe extern "C" fn(
@@ -194,7 +195,9 @@ unsafe fn by_pidfd(pidfd: *const c_int, error: ErrorNumber) -> (c_int, c_int) {
 
 /// The life of a spawn. `call` makes the child and returns an error number and the pid.
 unsafe fn spawn(door: &Door, wanted: Wanted, call: impl Fn(Wanted) -> (c_int, c_int)) -> c_int {
-    let ticket = if door.ours { life::begin_here() } else { Ticket::Pass };
+    // SAFETY: the host's arguments.
+    let plan = unsafe { Plan::program(wanted.argv) };
+    let ticket = if door.ours { life::begin_here(plan) } else { Ticket::Pass };
     // SAFETY: the host's arguments.
     unsafe { names::ticket(ticket, wanted.argv) };
     // SAFETY: the host's arguments.

@@ -11,9 +11,10 @@ use jsshim_engine::proc;
 use crate::exec::environ::Scratch;
 use crate::exec::{bounds, redirect};
 use crate::host::kind::is_glibc;
+use crate::job::life;
+use crate::job::names::{self, Plan};
 use crate::job::state::STATE;
 use crate::job::ticket::{self, Ticket};
-use crate::job::{life, names};
 
 /// The body of system(3).
 ///
@@ -24,9 +25,10 @@ pub unsafe fn system(real: impl Fn(*const c_char) -> c_int, command: *const c_ch
         // This only asks whether there is a shell.
         return real(command);
     }
-    let ticket = life::begin();
-    // SAFETY: the host's command.
-    names::command(ticket, unsafe { CStr::from_ptr(command) });
+    // SAFETY: the host's command, which is not null.
+    let words = unsafe { CStr::from_ptr(command) };
+    let ticket = life::begin(Plan::command(words));
+    names::command(ticket, words);
     if let Ticket::Held(job) = ticket {
         // A process that sleeps in system(3) drains no pipe and reaps no child. Its jobs may wait for it, so this job
         // must not wait for them.
@@ -58,7 +60,7 @@ pub unsafe fn wordexp(
     let commands = flags & WRDE_NOCMD == 0
         && !words.is_null()
         && unsafe { CStr::from_ptr(words) }.to_bytes().iter().any(|b| matches!(b, b'`' | b'('));
-    let ticket = if commands { life::begin() } else { Ticket::Pass };
+    let ticket = if commands { life::begin(Plan::FORK) } else { Ticket::Pass };
     if let Ticket::Held(job) = ticket {
         life::overdraw(job);
     }
@@ -77,11 +79,13 @@ pub unsafe fn popen(
     command: *const c_char,
     mode: *const c_char,
 ) -> *mut c_void {
-    let ticket = if command.is_null() { Ticket::Pass } else { life::begin() };
-    if ticket != Ticket::Pass {
-        // SAFETY: the host's command, which is not null.
-        names::command(ticket, unsafe { CStr::from_ptr(command) });
-    }
+    // SAFETY: the host's command, which is not null.
+    let words = (!command.is_null()).then(|| unsafe { CStr::from_ptr(command) });
+    let ticket = words.map_or(Ticket::Pass, |words| {
+        let ticket = life::begin(Plan::command(words));
+        names::command(ticket, words);
+        ticket
+    });
     // SAFETY: the host's command.
     let through = unsafe { through_helper(ticket, command) };
     let stream = real(through.as_ref().map_or(command, |(c, _)| *c), mode);

@@ -16,20 +16,21 @@ use crate::host::leaving;
 use crate::start::settings::{self, Gate};
 use crate::start::{join, late};
 
+use super::names::{self, Plan};
 use super::state::{NONE, OFF, STATE};
 use super::ticket::Ticket;
 use super::{debug, first, lent, stats};
 
 /// Finds a slot for a new job, or decides that it is held.
-pub fn begin() -> Ticket {
+pub fn begin(plan: Plan<'_>) -> Ticket {
     if STATE.phase() == OFF || late::foreign() {
         return Ticket::Pass;
     }
-    begin_here()
+    begin_here(plan)
 }
 
 /// [`begin`] in a process that is known not to be a [foreign](crate::job::state::State::foreign) one.
-pub fn begin_here() -> Ticket {
+pub fn begin_here(plan: Plan<'_>) -> Ticket {
     if STATE.phase() == OFF {
         return Ticket::Pass;
     }
@@ -41,7 +42,7 @@ pub fn begin_here() -> Ticket {
     if !STATE.eager.load(Relaxed) && first::claim() {
         return Ticket::First;
     }
-    begin_recorded()
+    begin_recorded(plan)
 }
 
 /// Called before the first job. A subreaper must be in the ledger before its children are, because they must know that
@@ -56,7 +57,7 @@ fn ask() {
 
 /// A function of its own, so that a process with one job at a time needs little stack.
 #[inline(never)]
-fn begin_recorded() -> Ticket {
+fn begin_recorded(plan: Plan<'_>) -> Ticket {
     let Some(client) = join() else {
         return Ticket::Pass;
     };
@@ -70,7 +71,7 @@ fn begin_recorded() -> Ticket {
         guard(client, job);
         return Ticket::Held(job);
     };
-    slot(client, job, settings::gate_mode())
+    slot(client, job, settings::gate_mode(), plan)
 }
 
 /// Joins the pool. A daemon whose build has ended since it was forked joins anew.
@@ -112,7 +113,7 @@ pub fn own_slot() -> Option<Ticket> {
     let client = STATE.join(join::find, first::record).filter(|c| bounds::has_helper(c))?;
     let job = client.claim()?;
     client.ledger().get(job)?.pid.store(sys::getpid(), Release);
-    let ticket = slot(client, job, Gate::Child);
+    let ticket = slot(client, job, Gate::Child, Plan::FORK);
     client.guard(STATE.env.load(Relaxed).cast_const(), true);
     Some(ticket)
 }
@@ -153,7 +154,7 @@ pub fn hold_here(client: &Client, job: Handle) {
 
 /// A slot for a claimed job, or the decision that it is held.
 #[inline(never)]
-pub fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
+pub fn slot(client: &Client, job: Handle, gate: Gate, plan: Plan<'_>) -> Ticket {
     // Called before it waits: the guard may be below a process that ends meanwhile.
     if client.keeper().is_open(client.ledger(), STATE.pid()) {
         guard(client, job);
@@ -164,7 +165,7 @@ pub fn slot(client: &Client, job: Handle, gate: Gate) -> Ticket {
     });
     let state = now.or_else(|| match gate {
         Gate::Child => None,
-        mode => wait_at_gate(client, job, mode),
+        mode => wait_at_gate(client, job, mode, plan),
     });
     if let Some(state) = state {
         debug::starts(state);
@@ -208,8 +209,9 @@ fn is_unguarded_elsewhere(client: &Client) -> bool {
 }
 
 #[inline(never)]
-fn wait_at_gate(client: &Client, job: Handle, mode: Gate) -> Option<Slot> {
+fn wait_at_gate(client: &Client, job: Handle, mode: Gate, plan: Plan<'_>) -> Option<Slot> {
     let manner = gate::Manner { eager: mode == Gate::Parent, means: settings::means() };
+    names::waits(client.ledger(), job, plan);
     client.ledger().waits(job);
     leaving::guarded(
         &mut (gate::Watch::new(), job),

@@ -36,6 +36,48 @@ pub fn memory(pid: i32, kb: i64) {
     }
 }
 
+/// What a job is going to run, as far as its door knows before there is a process.
+#[derive(Clone, Copy)]
+pub struct Plan<'a>(Known<'a>);
+
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    /// Only that this process is doubled.
+    Fork,
+    /// A command for the shell.
+    Command(&'a CStr),
+    Program(Words),
+}
+
+impl<'a> Plan<'a> {
+    /// A child of which nothing is known yet.
+    pub const FORK: Self = Self(Known::Fork);
+
+    /// This command in the shell.
+    pub fn command(command: &'a CStr) -> Self {
+        Self(Known::Command(command))
+    }
+
+    /// A program with these arguments.
+    ///
+    /// # Safety
+    /// `argv` must be NULL or a NULL-terminated array of C strings, for as long as the plan is used.
+    pub unsafe fn program(argv: Strings) -> Self {
+        Self(Known::Program(Words(argv)))
+    }
+}
+
+/// Names a job for which this process waits before it makes it, so that it can be shown. Any other job has a process by
+/// which it is known, or is named when it is traced.
+#[inline(never)]
+pub fn waits(ledger: &Ledger, job: Handle, plan: Plan<'_>) {
+    match plan.0 {
+        Known::Fork => put(ledger, job, &of_fork()),
+        Known::Command(command) => put(ledger, job, &name::of_command(command.to_bytes())),
+        Known::Program(words) => put_words(ledger, job, words),
+    }
+}
+
 fn put(ledger: &Ledger, job: Handle, name: &Name) {
     if let Some(record) = ledger.get(job) {
         record.set_name(name);
@@ -67,20 +109,23 @@ pub unsafe fn job_runs(job: Handle, argv: Strings) {
 /// By the contract of [`ticket`].
 #[inline(never)]
 unsafe fn put_argv(ledger: &Ledger, job: Handle, argv: Strings) {
-    let words = Words(argv);
+    put_words(ledger, job, Words(argv));
+}
+
+fn put_words(ledger: &Ledger, job: Handle, words: Words) {
     let file = words.clone().next().unwrap_or(b"");
     put(ledger, job, &name::of(file, words));
 }
 
 /// The strings of an array; can be iterated more than once.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Words(Strings);
 
 impl Iterator for Words {
     type Item = &'static [u8];
 
     fn next(&mut self) -> Option<Self::Item> {
-        // SAFETY: made from an array that `put_argv` may read.
+        // SAFETY: made from an array that may be read (`put_argv`, `Plan::program`).
         let word = unsafe { environ::pointers(self.0).next()? };
         self.0 = self.0.wrapping_add(1);
         // SAFETY: as above.
@@ -98,9 +143,14 @@ pub fn command(ticket: Ticket, command: &CStr) {
 /// Names a forked child until it execs: a fork of its parent's program.
 pub fn fork(job: Handle) {
     if let Some(ledger) = traced() {
-        let mut name = Name::new(program::name());
-        put(ledger, job, name.put(b" (fork)"));
+        put(ledger, job, &of_fork());
     }
+}
+
+fn of_fork() -> Name {
+    let mut name = Name::new(program::name());
+    name.put(b" (fork)");
+    name
 }
 
 /// Names a job that was started before there was a ledger.

@@ -13,6 +13,7 @@ use crate::exec::bounds;
 use crate::exec::environ::{self, Strings};
 use crate::start::{join, program, settings};
 
+use super::names::Plan;
 use super::state::STATE;
 use super::ticket::Ticket;
 use super::{first, life};
@@ -47,7 +48,7 @@ unsafe fn slot_of_env(argv: Strings) -> Option<Ticket> {
     client.stand_for_parent()?;
     let job = client.claim()?;
     client.ledger().get(job)?.pid.store(sys::getpid(), Release);
-    let ticket = life::slot(client, job, settings::Gate::Child);
+    let ticket = life::slot(client, job, settings::Gate::Child, Plan::FORK);
     client.guard(STATE.env.load(Relaxed).cast_const(), true);
     Some(ticket)
 }
