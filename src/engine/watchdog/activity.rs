@@ -181,7 +181,7 @@ impl Activity {
             let pid = record.pid.load(Acquire);
             let part = self.parts.get_mut(index as usize).filter(|_| state.may_run());
             if let Some(part) = part.filter(|_| look.jobs.has(pid)) {
-                part.falls_asleep(now);
+                part.falls_asleep(now, false);
                 part.tell(record, generation, now);
             }
         }

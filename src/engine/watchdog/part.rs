@@ -20,6 +20,9 @@ const HALF: u64 = 500_000_000;
 /// long the next time either.
 const LIGHT: u32 = 8;
 
+/// A job rests if it has used no more CPU time since the last check than one part in this many of the time.
+const RESTS: u64 = 8;
+
 /// A short time, in ns: at least two checks.
 pub const MOMENT: u64 = 15_000_000;
 
@@ -101,6 +104,8 @@ pub struct Part {
     pub parked: u64,
     pub spent: Spent,
     pub sleeps: bool,
+    /// It was found asleep though a clock had moved not long before: it wakes up now and then, and uses little.
+    dozes: bool,
     /// Its record says that it sleeps, unless the job has taken that back.
     pub told: bool,
     /// CPU time used since it last woke up or fell asleep; and how often in a row that was little.
@@ -112,8 +117,11 @@ pub struct Part {
     pub next: u64,
     /// For a client: the pid of the job in which it runs; 0: it runs in none.
     pub inside: i32,
-    /// The checks in this second; at how many of them all processes slept and no clock had moved; the start of the
-    /// second; and whether most checks of the second before were such.
+    /// When its clocks were read last, and whether they had moved by little, for that time, since the check before.
+    ticked: u64,
+    rests: bool,
+    /// The checks in this second; at how many of them all processes slept and had rested; the start of the second; and
+    /// whether most checks of the second before were such.
     looks: u32,
     naps: u32,
     second: u64,
@@ -126,6 +134,7 @@ impl Part {
         (self.job, self.used, self.overflown) = (job, 0, false);
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
         (self.sleeps, self.known, self.inside) = (false, false, 0);
+        (self.dozes, self.ticked, self.rests) = (false, now, false);
         self.parked = u64::MAX;
         (self.burst, self.light, self.told) = (0, 0, false);
         (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
@@ -169,6 +178,9 @@ impl Part {
         }
         self.used = left;
         self.count(spent, now);
+        // A round may take longer than a polling loop sleeps: then the clocks always have moved.
+        self.rests = spent <= now.saturating_sub(self.ticked) / RESTS;
+        self.ticked = now;
         if moved {
             (self.still, self.known) = (now, false);
         }
@@ -184,7 +196,7 @@ impl Part {
     /// Counts how often it sleeps, though it uses more than a little CPU time. Called when a job has waited for long.
     pub fn nap(&mut self, now: u64) {
         let asleep = |pid: &i32| proc::stat(*pid).is_none_or(|s| matches!(s.state, b'S' | b'Z'));
-        let naps = self.still < now && self.pids().iter().all(asleep);
+        let naps = self.rests && self.pids().iter().all(asleep);
         self.looks = self.looks.saturating_add(1);
         self.naps = self.naps.saturating_add(naps.into());
         if now.saturating_sub(self.second) >= 2 * HALF {
@@ -193,8 +205,8 @@ impl Part {
         }
     }
 
-    /// Marks it as asleep, or asleep again.
-    pub fn falls_asleep(&mut self, now: u64) {
+    /// Marks it as asleep, or asleep again. `dozes`: a clock has moved not long ago.
+    pub fn falls_asleep(&mut self, now: u64, dozes: bool) {
         if !self.sleeps {
             self.spent = Spent::from(now);
         }
@@ -203,7 +215,7 @@ impl Part {
             1..LITTLE => self.light.saturating_add(1),
             _ => 0,
         };
-        (self.sleeps, self.known, self.burst) = (true, true, 0);
+        (self.sleeps, self.dozes, self.known, self.burst) = (true, dozes, true, 0);
     }
 
     /// Marks it as awake.
@@ -276,11 +288,11 @@ impl Roots<'_> {
 
 impl Part {
     /// Stores whether it sleeps. A job that woke up just before the store may not have seen it; but it has used CPU
-    /// time since then, and is marked as awake.
+    /// time since then, and is marked as awake. Not one that dozes: it may wake up during each of these checks.
     pub fn tell(&mut self, record: &Record, generation: u64, now: u64) {
         let before = self.told;
         self.note(record, generation);
-        if self.told && !before && self.tick(now) {
+        if self.told && !before && self.tick(now) && !(self.dozes && self.sleeps) {
             self.wakes_up(now);
             self.note(record, generation);
         }
@@ -311,12 +323,15 @@ impl Part {
         }
         self.next = now.saturating_add(when.least().min(PAUSE));
         let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
+        let dozes = rested < when.least();
         match look.rest(self.pids(), ledger) {
             // It is on a CPU at this moment; the clocks will tell for how long.
             Mood::Runs => {}
-            Mood::Idle | Mood::Waits => self.falls_asleep(now),
-            Mood::Timed if long => self.falls_asleep(now),
-            Mood::Unclear if rested >= limit.saturating_mul(UNCLEAR) => self.falls_asleep(now),
+            Mood::Idle | Mood::Waits => self.falls_asleep(now, dozes),
+            Mood::Timed if long => self.falls_asleep(now, dozes),
+            Mood::Unclear if rested >= limit.saturating_mul(UNCLEAR) => {
+                self.falls_asleep(now, dozes)
+            }
             Mood::Timed | Mood::Unclear | Mood::Works => self.sleeps = false,
         }
     }
@@ -325,6 +340,7 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slots::State;
 
     const MS: u64 = 1_000_000;
 
@@ -376,6 +392,77 @@ mod tests {
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(part.tick(sys::now()), "an end is a move");
+    }
+
+    /// It computes as often as it is told to, and then sleeps again.
+    const COUNTS: &str =
+        "while read n; do i=0; while [ $i -lt $n ]; do i=$((i+1)); done; echo; done";
+
+    #[test]
+    fn who_dozes_may_wake_up_while_it_is_looked_at() {
+        use std::io::{BufRead, BufReader, Write};
+        use std::process::{Command, Stdio};
+
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", COUNTS])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let mut replies = BufReader::new(child.stdout.take().unwrap());
+        let mut computes = |n: u32| {
+            writeln!(child.stdin.as_mut().unwrap(), "{n}").unwrap();
+            replies.read_line(&mut String::new()).unwrap();
+        };
+        // SAFETY: zeros are a free record.
+        let record: Box<Record> = unsafe { Box::new(std::mem::zeroed()) };
+        record.step(0, State::Claim).unwrap();
+        let generation = record.now().1;
+        record.step(generation, State::Implicit).unwrap();
+        for (dozes, n, sleeps) in [(true, 1, true), (false, 1, false), (true, 1_000_000, false)] {
+            computes(0);
+            let mut part = empty();
+            part.begin(1, sys::now());
+            part.add(pid, time_of(pid).unwrap());
+            part.falls_asleep(sys::now(), dozes);
+            computes(n);
+            part.tell(&record, generation, sys::now());
+            let told = (part.sleeps, record.sleeps(generation));
+            assert_eq!(told, (sleeps, sleeps), "dozes: {dozes}, {n}");
+            record.set_sleeps(generation, false);
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_little_in_a_long_round_is_rest() {
+        let part = |spent: u64, round: u64| {
+            let mut child = std::process::Command::new("/bin/sleep").arg("600").spawn().unwrap();
+            let pid = child.id() as i32;
+            let (mut part, mut used) = (empty(), 0);
+            // It has been exec'ed when its clock stands still.
+            while time_of(pid) != Some(used) || used == 0 {
+                used = time_of(pid).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            part.begin(1, 0);
+            part.add(pid, used.saturating_sub(spent));
+            for at in 1..1_500 * MS / round {
+                part.tick(at * round);
+                if let Some(clock) = part.clocks.first_mut() {
+                    *clock = used.saturating_sub(spent);
+                }
+                part.nap(at * round);
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            part.drowsy
+        };
+        assert!(part(0, 10 * MS), "nothing at all");
+        assert!(part(MS / 100, 10 * MS), "a thousandth");
+        assert!(!part(MS / 10, MS / 2), "a fifth");
     }
 
     #[test]
