@@ -24,7 +24,13 @@ pub fn tests() -> Vec<Test> {
         crate::test(&format!("idle::crowds::woken_by_{way}"), move || woken(way, hooked))
     };
     let mut list: Vec<_> = WAYS.map(way).into();
-    list.extend(crate::tests![every_function, barrier, bursts_of_tasks, bursts_over_a_condition]);
+    list.extend(crate::tests![
+        every_function,
+        barrier,
+        bursts_of_tasks,
+        bursts_over_a_condition,
+        rings,
+    ]);
     list
 }
 
@@ -103,4 +109,36 @@ for p in all: p.join()
 print([p.exitcode for p in all])
 ";
     python_on(&[1, 2], program, Run::exceeding);
+}
+
+/// Six jobs that wake each other in turn and compute for a moment only: who is woken need not wait for the guard each
+/// time. With a wait for each this would take minutes; all together they compute for seconds.
+const RING: &str = "
+import multiprocessing as mp, os, select, jobs
+way, count, hops = os.environ['WAY'], 6, 60000
+pipes = [os.pipe() for i in range(count)]
+def one(i):
+    jobs.sign(True)
+    jobs.burn(0.03)
+    source, sink = pipes[i][0], pipes[(i + 1) % count][1]
+    if way != 'read':
+        look = getattr(select, way)()
+        look.register(source, select.POLLIN)
+    for turn in range(hops // count):
+        if i or turn:
+            if way != 'read': look.poll()
+            os.read(source, 1)
+        os.write(sink, b'.')
+    jobs.sign(False)
+context = mp.get_context('fork')
+all = [context.Process(target=one, args=(i,)) for i in range(count)]
+for p in all: p.start()
+for p in all: p.join()
+print([p.exitcode for p in all])
+";
+
+fn rings() {
+    for (way, slots) in [("read", 2), ("poll", 1), ("epoll", 4)] {
+        python_on(&[slots], RING, |run| run.env("WAY", way).unlimited());
+    }
 }

@@ -15,34 +15,64 @@ const LOOK_MILLIS: u32 = 200;
 /// After how many such checks without progress of the guard a job goes on.
 const MISSES: u32 = 25;
 
+/// How often a job tries to get the grace, and the pause after each try, in µs. Who has woken it has it still, and sleeps
+/// soon.
+const TRIES: u32 = 20;
+const TRY_MICROS: u32 = 50;
+
+/// Why a job goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    /// It need not wait, or not any longer.
+    Slot,
+    /// By the grace, which this call has taken: see [`give_back`].
+    Grace,
+}
+
 /// Returns whether this job, which will not compute for long, may go on at once. One job at a time may, while no more
 /// jobs compute than there are slots. The guard takes the grace back when the job sleeps again, or has computed for
-/// long after all.
-fn has_grace(ledger: &Ledger, job: Handle) -> bool {
+/// long after all. But between jobs that wake each other again and again the guard would be too slow: so the thread that
+/// has taken it gives it back when it sleeps.
+fn has_grace(ledger: &Ledger, job: Handle) -> Option<On> {
     let header = &ledger.header;
     // Relaxed: a hint. AcqRel: of two jobs that come at once, one gets it.
-    let taken = |by| header.debt.load(Relaxed) == 0 && by == 0;
+    let take = |by| {
+        let is_free = by == 0 && header.debt.load(Relaxed) == 0;
+        is_free && header.grace.compare_exchange(0, job.pack(), AcqRel, Acquire).is_ok()
+    };
     match header.grace.load(Acquire) {
-        by if by == job.pack() => true,
-        by if taken(by) => header.grace.compare_exchange(0, job.pack(), AcqRel, Acquire).is_ok(),
-        _ => false,
+        // Another thread or process of the job has it.
+        by if by == job.pack() => Some(On::Slot),
+        by => take(by).then_some(On::Grace),
     }
+}
+
+/// The thread to which [`wait`] has returned [`On::Grace`] sleeps again.
+pub fn give_back(ledger: &Ledger, job: Handle) {
+    // AcqRel: the guard may have taken it, and another job have it. Whoever takes it sees what this job did before.
+    let _ = ledger.header.grace.compare_exchange(job.pack(), 0, AcqRel, Relaxed);
 }
 
 /// Waits in a process of this job, in any of its threads. `starts`: it is about to start a process. Async-signal-safe;
 /// handlers of the host run meanwhile.
-pub fn wait(ledger: &Ledger, job: Handle, starts: bool) {
-    let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return };
+pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
+    let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return On::Slot };
     // Relaxed: whether any job waits is a hint.
     let is_wanted = ledger.header.looks.load(Relaxed) != 0;
     if !is_wanted || space::is_elsewhere() || ledger.take_spare() {
         record.set_sleeps(job.generation, false);
-        return;
+        return On::Slot;
     }
-    if !starts && record.is_light(job.generation) && has_grace(ledger, job) {
-        return;
+    for _ in 0..TRIES {
+        if starts || !record.is_light(job.generation) {
+            break;
+        }
+        if let Some(on) = has_grace(ledger, job) {
+            return on;
+        }
+        sys::sleep_micros(TRY_MICROS);
     }
-    let Some(parked) = record.park(job.generation) else { return };
+    let Some(parked) = record.park(job.generation) else { return On::Slot };
     ledger.call_guard();
     let mut watch = Watch { rounds: 0, missed: 0 };
     while record.note.load(Acquire) == parked {
@@ -52,6 +82,7 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) {
             let _ = record.note.compare_exchange(parked, 0, AcqRel, Acquire);
         }
     }
+    On::Slot
 }
 
 /// The guard's round counter at the last check, and how many checks in a row found it unchanged.

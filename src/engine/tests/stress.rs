@@ -285,7 +285,7 @@ fn who_wakes_up_while_its_slot_is_lent_waits_until_it_is_let() {
         thread::sleep(std::time::Duration::from_millis(300));
         assert!(two.iter().all(|t| !t.is_finished()), "there is a guard, and it has not let them");
         record.unpark(job.generation);
-        two.into_iter().for_each(|t| t.join().unwrap());
+        two.into_iter().for_each(|t| assert_eq!(t.join().unwrap(), park::On::Slot));
         assert!(!record.sleeps(job.generation));
         park::wait(scene.ledger, job, false);
     });
@@ -320,8 +320,19 @@ fn who_wakes_up_does_not_wait_without_need() {
     // It never computes for long: one at a time goes on, while there is no debt.
     record.set_sleeps(job.generation, false);
     record.set_sleeps_lightly(job.generation);
-    park::wait(scene.ledger, job, false);
-    assert!(record.is_light(job.generation) && header.grace.load(Relaxed) == job.pack());
+    for _ in 0..3 {
+        assert_eq!(park::wait(scene.ledger, job, false), park::On::Grace);
+        assert!(record.is_light(job.generation) && header.grace.load(Relaxed) == job.pack());
+        // Another thread of it goes on, too, and leaves the grace alone.
+        assert_eq!(park::wait(scene.ledger, job, false), park::On::Slot);
+        assert!(record.is_light(job.generation));
+        park::give_back(scene.ledger, job);
+        assert_eq!(header.grace.load(Relaxed), 0);
+    }
+    // Another job has it by now.
+    header.grace.store(job.pack() + 1, Relaxed);
+    park::give_back(scene.ledger, job);
+    assert_eq!(header.grace.load(Relaxed), job.pack() + 1);
     leave(scene, job);
 }
 

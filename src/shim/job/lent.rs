@@ -2,7 +2,7 @@
 
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
 use jsshim_engine::hold::park;
 use jsshim_engine::join::{self, word, Found};
@@ -32,6 +32,9 @@ static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
 /// When this process was last seen in such a call, in ms; 0: never.
 #[link_section = ".bss._lent"]
 static SEEN: AtomicU64 = AtomicU64::new(0);
+/// The thread that goes on by the grace, which it gives back when it sleeps; 0: none.
+#[link_section = ".bss._lent"]
+static GRACED: AtomicI32 = AtomicI32::new(0);
 /// For a process that is in no job of a pool.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
@@ -93,6 +96,10 @@ pub fn across_read<R>(call: impl FnOnce() -> R) -> R {
 /// Called before a call in which this process may sleep for long.
 #[inline]
 fn sleeps() {
+    // Relaxed: only the thread that has stored it takes it.
+    if GRACED.load(Relaxed) != 0 {
+        gives_back();
+    }
     if WORD.load(Relaxed).is_null() && SEEN.load(Relaxed) == 0 {
         SEEN.store(millis(), Relaxed);
     }
@@ -143,10 +150,29 @@ fn wait(starts: bool) {
     if STATE.foreign() {
         return;
     }
+    if let Some((ledger, job)) = known() {
+        if park::wait(ledger, job, starts) == park::On::Grace {
+            GRACED.store(sys::gettid(), Relaxed);
+        }
+    }
+}
+
+/// The job of this process, and its ledger.
+fn known() -> Option<(&'static Ledger, Handle)> {
     // SAFETY: null, or a mapping that is never unmapped.
     let ledger = unsafe { LEDGER.load(Acquire).cast_const().as_ref() };
-    if let (Some(ledger), Some(job)) = (ledger, Handle::unpack(JOB.load(Acquire))) {
-        park::wait(ledger, job, starts);
+    ledger.zip(Handle::unpack(JOB.load(Acquire)))
+}
+
+/// Gives the grace back, if this is the thread that has taken it. In a forked child it is another one.
+#[cold]
+#[inline(never)]
+fn gives_back() {
+    let me = sys::gettid();
+    if GRACED.compare_exchange(me, 0, Relaxed, Relaxed).is_ok() {
+        if let Some((ledger, job)) = known() {
+            park::give_back(ledger, job);
+        }
     }
 }
 

@@ -89,7 +89,11 @@ pub fn now() -> u64 {
 }
 
 pub fn sleep_millis(millis: u32) {
-    call(|k| k.clock += u64::from(millis) * 1_000_000);
+    sleep_micros(millis * 1000);
+}
+
+pub fn sleep_micros(micros: u32) {
+    call(|k| k.clock += u64::from(micros) * 1000);
     crate::sync::others_go_on();
 }
 
