@@ -125,7 +125,7 @@ fn readmes_in_a_clean_copy() {
     let root = format!("ROOT={}", fs::canonicalize(script("..")).unwrap().display());
     let bash = ["bash", "-euo", "pipefail", file];
     let line =
-        [&["-k9", "900", "env", "-u", "MAKEFLAGS", &built, &root, "unshare", "-m"], &bash[..]]
+        [&["-k9", "1400", "env", "-u", "MAKEFLAGS", &built, &root, "unshare", "-m"], &bash[..]]
             .concat();
     let told = output("timeout", &line);
     assert!(told.ends_with("whole\n"), "{told}");

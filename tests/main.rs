@@ -110,9 +110,11 @@ fn ignore_nothing() {
     }
 }
 
-/// In the order in which they start: first what takes long, so that it is not the last to end.
+/// In the order in which they start: first what takes long, so that it is not the last to end. What measures leaves
+/// processors to what sleeps, and to the checks beside the tests, of which there are none any more at the end.
 fn with_real_programs() -> Vec<Vec<Test>> {
     vec![
+        measuring(idle::tests()),
         docs::tests(),
         suites::tests(),
         strangers::tests(),
@@ -139,7 +141,6 @@ fn with_real_programs() -> Vec<Vec<Test>> {
         python::tests(),
         ninja::tests(),
         proof::tests(),
-        measuring(idle::tests()),
         hosts::tests(),
         sleeping(signals::tests()),
         threads::tests(),

@@ -86,6 +86,7 @@ impl Drop for Times {
 
 pub fn run(mut arguments: Arguments, tests: Vec<Test>, folder: &Path) -> Conclusion {
     let lanes = Arc::new(Lanes::new(arguments.test_threads));
+    lanes.watch(std::env::var_os("JSSHIM_TEST_WAITS").map(PathBuf::from));
     if arguments.test_threads != Some(1) {
         // Each has a thread, which waits until there is room in the lane.
         arguments.test_threads = Some(tests.len().max(2));
@@ -96,7 +97,10 @@ pub fn run(mut arguments: Arguments, tests: Vec<Test>, folder: &Path) -> Conclus
         let (lanes, times, folder) = (lanes.clone(), times.clone(), folder.to_owned());
         let Test { name, lane, .. } = test;
         Trial::test(name.clone(), move || {
-            let _room = lanes.enter(lane, rank);
+            let theme = name.split("::").next().unwrap_or_default();
+            let Some(_room) = lanes.enter(lane, rank, theme) else {
+                return Err("scripts/setup has failed: what this needs is not there".into());
+            };
             let (result, wall, processor) = in_a_process(&name, &folder, quiet);
             times.add(Time { name, lane, wall, processor }, &result);
             result
