@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::harness::programs::{artifact, on_path, output, script, tool};
+use crate::harness::programs::{self, artifact, on_path, output, script, tool};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -20,12 +20,14 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
+const EMAIL: &str = "jsshim@lists.debian.org";
+
 fn run(text: &str) -> Run {
     Run::new(&["bash", "-euo", "pipefail", "-c", text])
         .env("ROOT", &script(".."))
         .env("CARGO_HOME", &home("CARGO_HOME", ".cargo"))
         .env("RUSTUP_HOME", &home("RUSTUP_HOME", ".rustup"))
-        .env("DEBEMAIL", "jsshim@lists.debian.org")
+        .env("DEBEMAIL", EMAIL)
         .preload_inside()
         .any_peak()
 }
@@ -83,22 +85,36 @@ fn installed_for_a_package() {
     once(run(text).check(|o| assert_eq!(o.text(), "")));
 }
 
+/// The folder of the packages, which are made once.
+fn packages() -> String {
+    programs::once("packages", |path| {
+        fs::create_dir(path).unwrap();
+        let text = "debs=$(DEBEMAIL=$1 $0/scripts/package 2>&1) || { echo \"$debs\" >&2; exit 1; }
+            cp $(echo \"$debs\" | grep '\\.deb$') $2";
+        output("sh", &["-c", text, &script(".."), EMAIL, path.to_str().unwrap()]);
+    })
+}
+
 /// The same bytes each time, and nothing for lintian to complain of.
 fn the_packages_are_sound() {
     let text = "
-        debs=$($ROOT/scripts/package 2>/dev/null); a=$(sha256sum $debs); sleep 1.1
-        $ROOT/scripts/package >/dev/null 2>&1; diff <(echo \"$a\") <(sha256sum $debs)
+        sleep 1.1; again=$($ROOT/scripts/package 2>/dev/null)
+        debs=$(for deb in $again; do echo $PACKAGES/${deb##*/}; done)
+        for deb in $again; do cmp $deb $PACKAGES/${deb##*/}; done; test $(ls $PACKAGES | wc -l) = 3
         lintian --allow-root --fail-on error,warning $debs
         for deb in $debs; do dpkg-deb -f $deb Package; done
         ! for deb in $debs; do dpkg-deb -c $deb; done | awk '{ print $6 }' | grep -v '/$' | sort | uniq -d | grep .";
     on_path("lintian");
-    once(run(text).check(|o| assert_eq!(o.text(), "jsshim\nlibjobserver-dev\nlibjobserver0\n")));
+    if artifact("jsshim").is_some() {
+        let run = run(text).env("PACKAGES", &packages());
+        once(run.check(|o| assert_eq!(o.text(), "jsshim\nlibjobserver-dev\nlibjobserver0\n")));
+    }
 }
 
 /// In a bootstrapped Debian, a build by a user without rights; a purge leaves the system as it was.
 fn the_package_in_a_small_system() {
     const HOST: &str = "
-        deb=$($ROOT/scripts/package 2>/dev/null | grep /jsshim_)
+        deb=$(ls $PACKAGES/jsshim_*.deb)
         mkdir over; mount -t tmpfs none over; mkdir over/{up,work,root}; S=$PWD/over/root
         mount -t overlay -o lowerdir=$SYSTEM,upperdir=over/up,workdir=over/work none $S
         mount -t proc none $S/proc; mount -t tmpfs -o mode=1777 none $S/dev/shm
@@ -150,8 +166,15 @@ fn the_package_in_a_small_system() {
 "#;
     let release = output("sh", &["-c", ". /etc/os-release; echo $VERSION_CODENAME"]);
     let system = tool(&format!("root-{}", release.trim()), "");
+    if artifact("jsshim").is_none() {
+        return;
+    }
     let text = "exec unshare -m bash -euo pipefail host";
-    let run = run(text).file("host", HOST).file("build.sh", BUILD).file("count", COUNT);
+    let run = run(text)
+        .env("PACKAGES", &packages())
+        .file("host", HOST)
+        .file("build.sh", BUILD)
+        .file("count", COUNT);
     once(run.env("SYSTEM", &system).check(|o| assert_eq!(o.text(), "65534\n")));
 }
 
