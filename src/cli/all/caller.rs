@@ -10,10 +10,8 @@ use jsshim_engine::makeflags::{self, Auth};
 use jsshim_engine::pool::pipe::{self, Id};
 use jsshim_engine::proc;
 use jsshim_engine::program::speaker;
-use jsshim_engine::text::{hex, number, Path, PATH_ROOM};
+use jsshim_engine::text::{hex, Path, PATH_ROOM};
 
-/// In the flags of a process (proc_pid_stat(5)): it was forked and has not exec'ed yet (PF_FORKNOEXEC).
-const FRESH: i64 = 0x40;
 /// How far up a client is looked for.
 const GENERATIONS: usize = 32;
 /// The library's name in the memory of a process that it is loaded into.
@@ -32,15 +30,8 @@ pub struct Process {
 
 impl Process {
     pub fn of(pid: i32) -> Option<Self> {
-        let mut buf = [0u8; 512];
-        let n = proc::read_file(&proc::of(pid).with(b"/stat"), &mut buf)?;
-        let line = buf.get(..n)?;
-        let name_end = line.iter().rposition(|b| *b == b')')?;
-        let mut words = line.get(name_end + 2..)?.split(|b| *b == b' ').skip(1);
-        let mut next = |skip| words.nth(skip).and_then(number).map(|(n, _)| n);
-        let parent = i32::try_from(next(0)?).ok()?;
-        let flags = next(4)?;
-        Some(Self { pid, parent, is_fresh: flags & FRESH != 0 })
+        let stat = proc::stat(pid)?;
+        Some(Self { pid, parent: stat.parent, is_fresh: stat.is_fork() })
     }
 
     /// The process whose job this one is: its parent, or the nearest one above that has exec'ed. A subshell is no job of

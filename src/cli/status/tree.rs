@@ -14,8 +14,6 @@ use crate::program;
 
 /// A process that is younger may not have loaded its libraries yet.
 const SETTLED_SECONDS: f64 = 1.0;
-/// In the flags of a process: it is a thread of the kernel (PF_KTHREAD, include/linux/sched.h).
-const KERNEL_THREAD: i64 = 0x0020_0000;
 
 /// All processes and their parents; empty for a ledger of another PID namespace, or where /proc shows another one.
 #[derive(Default)]
@@ -49,7 +47,7 @@ impl Tree {
 
     /// The process of this pid.
     pub fn process(&self, pid: i32) -> Process {
-        if !self.has(pid) || is_kernel_thread(pid) {
+        if self.0.get(&pid).is_none_or(proc::Stat::is_kernel_thread) {
             return Process { pid, program: String::new() };
         }
         let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -141,17 +139,6 @@ pub fn memory(pids: &[i32]) -> u64 {
     pids.iter().filter_map(pages).sum::<u64>().saturating_mul(size)
 }
 
-fn is_kernel_thread(pid: i32) -> bool {
-    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    has_flag(&String::from_utf8_lossy(&stat), KERNEL_THREAD)
-}
-
-/// In a line of /proc/PID/stat, behind the name: state, parent, group, session, terminal, its group, flags.
-fn has_flag(stat: &str, flag: i64) -> bool {
-    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6));
-    flags.and_then(|word| word.parse().ok()).is_some_and(|flags: i64| flags & flag != 0)
-}
-
 /// For how long a process has been running, in seconds.
 fn age(stat: &proc::Stat) -> f64 {
     sys::now().saturating_sub(stat.start_nanos()) as f64 / 1e9
@@ -160,13 +147,6 @@ fn age(stat: &proc::Stat) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn threads_of_the_kernel_are_told_by_their_flags() {
-        let kworker = "7 (kworker/u8:0) -(x)) I 2 0 0 0 -1 69238880 0 0 0 0 0 0 0 0 20 0 1 0 11 0";
-        assert!(has_flag(kworker, KERNEL_THREAD));
-        assert!(!has_flag("7 (sh) S 2 0 0 0 -1 4194560 0 0 0", KERNEL_THREAD) && !has_flag("", 1));
-    }
 
     #[test]
     fn a_pid_that_is_used_again_names_nobody() {

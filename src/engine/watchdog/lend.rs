@@ -140,17 +140,7 @@ impl Lender {
             spare = if may_start { lend(ledger, left) } else { left };
         }
         if parked && spare == 0 {
-            let wait = self
-                .limit
-                .saturating_mul(OVERDUE.wrapping_shl(census.debt().min(8).wrapping_mul(MORE)));
-            let before = |wait: u64| now.saturating_sub(wait);
-            let is_due = self.released <= before(wait);
-            let long = before(wait.saturating_mul(UNLIKELY));
-            let due = || activity.first_parked(ledger, before(wait), long);
-            if let Some(job) = is_due.then(due).flatten() {
-                activity.unpark(ledger, job, now);
-                (self.came_back, self.released) = (true, now);
-            }
+            self.release_overdue(ledger, census.debt(), now);
         }
         self.missing = census.debt().saturating_add(count_parked(ledger));
         // Relaxed: it is counted again soon.
@@ -160,6 +150,24 @@ impl Lender {
             (_, true) => Pace::Hurry,
             (true, false) => Pace::Soon,
             (false, false) => Pace::Rest,
+        }
+    }
+}
+
+impl Lender {
+    /// Rule 7 of [`crate::lending`].
+    fn release_overdue(&mut self, ledger: &Ledger, debt: u32, now: u64) {
+        let times = OVERDUE.wrapping_shl(debt.min(8).wrapping_mul(MORE));
+        let wait = self.limit.saturating_mul(times);
+        let before = |wait: u64| now.saturating_sub(wait);
+        let Some(activity) = self.activity.as_deref_mut().filter(|_| self.released <= before(wait))
+        else {
+            return;
+        };
+        let long = before(wait.saturating_mul(UNLIKELY));
+        if let Some(job) = activity.first_parked(ledger, before(wait), long) {
+            activity.unpark(ledger, job, now);
+            (self.came_back, self.released) = (true, now);
         }
     }
 }
