@@ -35,6 +35,23 @@ CONTRAST = """() => {
   return Math.min(...bars, ...all.map((e) => contrast(numbers(getComputedStyle(e).color), behind(e))));
 }"""
 
+# The tables of which a job's name, in the last column, is not whole in sight.
+OUT_OF_SIGHT = """() => [...document.querySelectorAll('.wide')].filter((box) => {
+  if (box.querySelector('th:last-child').textContent !== 'job') return false;
+  const { left, right } = box.getBoundingClientRect();
+  return [...box.querySelectorAll('td:last-child')].some((cell) => {
+    const place = cell.getBoundingClientRect();
+    return place.left < left || place.right > right || cell.scrollWidth > cell.clientWidth;
+  });
+}).map((box) => box.getAttribute('aria-label') ?? box.firstChild.id)"""
+
+# How far each curve begins from where the timeline does, in pixels.
+SHIFTS = """() => views[0].charts.map(({ plot }) =>
+  plot.over.getBoundingClientRect().left - views[0].lanes.canvas.getBoundingClientRect().left - views[0].left)"""
+
+# What is nearly a whole number of slots and is not is drawn as a line that trembles.
+TREMBLING = "() => [...views[0].charts[0].plot.data[1]].filter((n) => n % 1 && Math.abs(n - Math.round(n)) < 1e-6)"
+
 
 def settled(page):
     """Waits until the words tell of the last change."""
@@ -53,6 +70,7 @@ def look(browser, scheme, width):
     whole = settled(page)
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     shown = {"whole": whole, "contrast": page.evaluate(CONTRAST), "too_wide": wide, "said": said,
+             "out_of_sight": page.evaluate(OUT_OF_SIGHT),
              "ready_ms": page.evaluate("Number(document.documentElement.dataset.ready)")}
     return page, shown
 
@@ -64,6 +82,7 @@ def use(page):
     lanes.focus()
     page.keyboard.press("+")
     shown["zoomed"] = settled(page)
+    shown["trembling"] = page.evaluate(TREMBLING)
     page.keyboard.press("ArrowRight")
     shown["panned"] = settled(page)
     page.keyboard.press("0")
@@ -86,6 +105,7 @@ def use(page):
         page.locator("[name=group]").first.select_option(group)
         page.wait_for_timeout(100)
         shown[group] = page.evaluate("views[0].lanes.all.length")
+        shown.setdefault("shifts", []).extend(page.evaluate(SHIFTS))
     box = page.locator(".busy .u-over").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
     page.mouse.down()

@@ -67,6 +67,7 @@ fn a_page_tells_the_numbers_of_the_statistics() {
                 assert_eq!((whole(&view["whole"]), &view["too_wide"]), (jobs, &0.into()));
                 let contrast = view["contrast"].as_f64().unwrap();
                 assert!(contrast >= 4.5, "contrast {contrast}");
+                assert_eq!(view["out_of_sight"], serde_json::json!([]), "names of jobs");
             }
         })
         .once();
@@ -120,6 +121,10 @@ fn is_used(shown: &Value, jobs: u32, trace: &str) {
     assert!(label.contains(&format!(" of {jobs} jobs")), "{label}");
     assert_eq!((whole(&shown["again"]), &shown["rows"]), (jobs, &jobs.min(15).into()));
     assert!((1..jobs).contains(&whole(&shown["chain"])), "the critical path: {}", shown["chain"]);
+    assert_eq!(shown["trembling"], serde_json::json!([]), "slots in use");
+    let shifts = shown["shifts"].as_array().unwrap();
+    let is_none = |n: &Value| n.as_f64().is_some_and(|n| n.abs() < 1.0);
+    assert!(shifts.len() >= 3 && shifts.iter().all(is_none), "{shifts:?}");
     for group in ["client", "program", "slot"] {
         assert!(shown[group].as_u64() >= Some(2), "rows by {group}");
     }

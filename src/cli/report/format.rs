@@ -18,12 +18,13 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// A time with a unit that suits it, three or four digits of it.
+/// A time with a unit that suits it, three or four digits of it. Of minutes and hours the rest is cut off, as in the
+/// statistics, which are beside it on the page.
 pub fn duration(nanos: u64) -> String {
     const MS: u64 = 1_000_000;
     const SECOND: u64 = 1000 * MS;
-    let (micros, seconds) = (nanos / 1000, (nanos + SECOND / 2) / SECOND);
-    let (minutes, hours) = (seconds / 60, (seconds + 30) / 3600);
+    let (micros, seconds) = (nanos / 1000, nanos / SECOND);
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
     match micros {
         0 => "0 s".to_owned(),
         1..1000 => format!("{micros} µs"),
@@ -33,7 +34,18 @@ pub fn duration(nanos: u64) -> String {
         9_995_000..99_950_000 => format!("{:.1} s", nanos as f64 / 1e9),
         _ if seconds < 60 * 60 => format!("{minutes} min {:02} s", seconds % 60),
         _ if hours >= 100 => format!("{} h", count(hours as usize)),
-        _ => format!("{hours} h {:02} min", (seconds + 30) / 60 % 60),
+        _ => format!("{hours} h {:02} min", minutes % 60),
+    }
+}
+
+/// A time of the build, to hundredths of a second, as the axes of the page have it.
+pub fn clock(nanos: u64) -> String {
+    let hundredths = nanos.saturating_add(5_000_000) / 10_000_000;
+    let (seconds, rest) = (hundredths / 100, hundredths % 100);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}.{rest:02} s"),
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}.{rest:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}.{rest:02}"),
     }
 }
 
@@ -77,13 +89,21 @@ mod tests {
             [(0, "0 s"), (7, "7 µs"), (1500, "1.5 ms"), (123_400, "123 ms"), (1_234_567, "1.23 s")];
         all.into_iter().for_each(|(micros, text)| assert_eq!(of(micros), text));
         let all =
-            [(12_345_678, "12.3 s"), (123_456_789, "2 min 03 s"), (3_700_000_000, "1 h 02 min")];
+            [(12_345_678, "12.3 s"), (123_956_789, "2 min 03 s"), (3_700_000_000, "1 h 01 min")];
         all.into_iter().for_each(|(micros, text)| assert_eq!(of(micros), text));
-        assert_eq!((of(999_999), of(99_999_999)), ("1.00 s".into(), "1 min 40 s".into()));
+        assert_eq!((of(999_999), of(99_999_999)), ("1.00 s".into(), "1 min 39 s".into()));
         assert_eq!(
             (of(3_599_900_000), of(7_199_000_000)),
-            ("1 h 00 min".into(), "2 h 00 min".into())
+            ("59 min 59 s".into(), "1 h 59 min".into())
         );
+    }
+
+    #[test]
+    fn clocks_are_those_of_the_axes() {
+        let of = |millis: u64| clock(millis * 1_000_000);
+        let all = [(0, "0.00 s"), (59_994, "59.99 s"), (59_996, "1:00.00"), (83_070, "1:23.07")];
+        all.into_iter().for_each(|(millis, text)| assert_eq!(of(millis), text));
+        assert_eq!(of(4_796_400), "1:19:56.40");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::format::{count, duration, escape, memory};
+use super::format::{clock, count, duration, escape, memory};
 use super::model::Pool;
 use super::path::Path;
 use super::sums::Sums;
@@ -30,7 +30,7 @@ const JOB: [Column; 6] = [
 pub fn all(page: &mut String, pool: &Pool, sums: &Sums, path: &Path, suffix: &str) {
     let job = |index: usize| {
         let job = &pool.jobs[index];
-        let from = duration(job.start.saturating_sub(sums.time.0));
+        let from = clock(job.start.saturating_sub(sums.time.0));
         let cells = [
             duration(job.runs()),
             duration(job.waits()),
@@ -99,6 +99,8 @@ fn table(page: &mut String, id: &str, title: &str, columns: &[Column], rows: Vec
     }
     let is_used = |at: usize| rows.iter().any(|(_, cells)| !cells[at].is_empty());
     let used: Vec<usize> = (0..columns.len()).filter(|at| is_used(*at)).collect();
+    // Where a window is narrow they are laid out in different ways.
+    let of = if columns.len() == JOB.len() { "jobs" } else { "programs" };
     let more = if all > rows.len() {
         format!(" <small>{} of {}</small>", rows.len(), count(all))
     } else {
@@ -107,7 +109,7 @@ fn table(page: &mut String, id: &str, title: &str, columns: &[Column], rows: Vec
     let _ = write!(
         page,
         "<section class=\"list\"><h3 id=\"h-{id}\">{title}{more}</h3>\n<div class=\"wide\" tabindex=\"0\" \
-         role=\"region\" aria-labelledby=\"h-{id}\"><table id=\"table-{id}\"><thead><tr>"
+         role=\"region\" aria-labelledby=\"h-{id}\"><table id=\"table-{id}\" class=\"of-{of}\"><thead><tr>"
     );
     let class = |at: usize| if columns[at].1 { " class=\"n\"" } else { "" };
     for at in &used {

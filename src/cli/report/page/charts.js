@@ -32,7 +32,7 @@ function memoryLevel(pool) {
 
 class Chart {
   /** `series`: for each a level, a colour, a name, and whether the place below it is filled. */
-  constructor(view, box, title, series, { most, text, incrs }) {
+  constructor(view, box, title, series, { most, text, incrs, mark = text }) {
     Object.assign(this, { view, box, series, text });
     this.title = title;
     const line = ({ name, ink, fill }) => ({
@@ -59,10 +59,10 @@ class Chart {
           grid,
           size: 24,
           ticks: { ...grid, size: 4 },
-          splits: (u, _, from, to) => ticks(from, to, Math.max(2, u.bbox.width / devicePixelRatio / 90)).all,
-          values: (u, all) => all.map((at) => clock(at, ticks(view.from, view.to, Math.max(2, u.bbox.width / devicePixelRatio / 90)).step)),
+          splits: () => view.ticks().all,
+          values: (_, all) => all.map((at) => clock(at, view.ticks().step)),
         },
-        { ...axis, grid, size: () => view.left, ticks: { ...grid, size: 4 }, space: 26, incrs, values: (_, all) => all.map(text) },
+        { ...axis, grid, size: () => view.left, ticks: { ...grid, size: 4 }, space: 18, incrs, values: (_, all) => all.map(mark) },
       ],
       hooks: { setSelect: [(u) => this.select(u)], setCursor: [(u) => this.tell(u)] },
     };
@@ -102,7 +102,15 @@ class Chart {
     const { view, plot } = this;
     if (plot.width !== view.width) plot.setSize({ width: view.width, height: 130 });
     plot.setData(this.data());
+    // It is as wide as the timeline above it, whose names have more room or less.
+    if (plot.over.offsetLeft !== view.left) plot.redraw(false, true);
   }
+}
+
+/** A round number of kB, as the axis has them. */
+function roundMemory(kb) {
+  if (!kb) return '0';
+  return kb < 1048576 ? `${kb / 1024} MB` : `${kb / 1048576} GB`;
 }
 
 /** The curves of a view; one that would show nothing is left out. */
@@ -122,7 +130,7 @@ function chartsOf(view, root) {
     const what = 'Memory: the most that each running job ever had, together';
     const incrs = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((mb) => mb * 1024);
     incrs.push(...incrs.map((mb) => mb * 1024));
-    const options = { most: most * 1.05, text: (kb) => memory(kb) || '0', incrs };
+    const options = { most: most * 1.05, text: (kb) => memory(kb) || '0', mark: roundMemory, incrs };
     charts.push(new Chart(view, box, what, [{ level: used, ink: 'implicit', name: '', fill: true }], options));
   } else {
     box.parentElement.remove();

@@ -90,6 +90,7 @@ function means(level, from, to, bins) {
     const now = until(from + (bin + 1) * wide);
     const mean = (now - before) / wide;
     before = now;
-    return Math.max(0, mean);
+    // What is lost by adding up would be seen as a curve that trembles.
+    return Math.max(0, Math.round(mean * 1e6) / 1e6);
   });
 }

@@ -7,10 +7,10 @@ function duration(us) {
   if (us < 999500) return `${Math.round(us / 1e3)} ms`;
   if (us < 9995e3) return `${(us / 1e6).toFixed(2)} s`;
   if (us < 9995e4) return `${(us / 1e6).toFixed(1)} s`;
-  const seconds = Math.round(us / 1e6);
+  const seconds = Math.floor(us / 1e6);
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
-  const minutes = Math.round(us / 6e7);
-  if (minutes >= 6000) return `${count(Math.round(minutes / 60))} h`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes >= 6000) return `${count(Math.floor(minutes / 60))} h`;
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
@@ -47,7 +47,21 @@ function clock(us, step) {
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${rest}`;
 }
 
-/** A text that is cut where it has no room. */
-function cut(text, room) {
-  return text.length <= room ? text : room < 2 ? '' : `${text.slice(0, room - 1)}…`;
+/** The widths of letters in the one font of the timeline. */
+const widths = new Map();
+
+function widthOf(to, letter) {
+  return widths.get(letter) ?? widths.set(letter, to.measureText(letter).width).get(letter);
+}
+
+/** A text that is cut where it has no room, which is in pixels. */
+function cut(to, text, room) {
+  const dots = widthOf(to, '…');
+  let [wide, kept] = [0, 0];
+  for (let n = 0; n < text.length; n++) {
+    wide += widthOf(to, text[n]);
+    if (wide > room) return kept ? `${text.slice(0, kept)}…` : '';
+    if (wide + dots <= room) kept = n + 1;
+  }
+  return text;
 }

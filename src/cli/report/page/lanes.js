@@ -82,25 +82,21 @@ class Lanes {
     this.drawStrip(width);
   }
 
-  ticks(width) {
-    return ticks(this.view.from, this.view.to, Math.max(2, (width - this.view.left) / 90));
-  }
-
   drawGrid(to, height, width) {
     to.fillStyle = this.view.ink('line');
     to.globalAlpha = 0.6;
-    for (const at of this.ticks(width).all) to.fillRect(Math.round(this.view.x(at)), AXIS, 1, height);
+    for (const at of this.view.ticks().all) to.fillRect(Math.round(this.view.x(at)), AXIS, 1, height);
     to.globalAlpha = 1;
   }
 
   drawAxis(to, width) {
     const { view } = this;
-    const { step, all } = this.ticks(width);
+    const { step, all } = view.ticks();
     to.fillStyle = view.ink('soft');
     to.textAlign = 'center';
     for (const at of all) {
       const x = view.x(at);
-      if (x > view.left + 8 && x < width - 12) to.fillText(clock(at, step), x, AXIS / 2);
+      if (x < width - 12) to.fillText(clock(at, step), x, AXIS / 2);
       to.fillRect(Math.round(x), AXIS - 4, 1, 4);
     }
     to.textAlign = 'left';
@@ -112,7 +108,7 @@ class Lanes {
       to.fillStyle = view.ink('line');
       to.fillRect(0, y - 0.5, width, 1);
       to.fillStyle = view.ink('soft');
-      to.fillText(cut(row.group.label, Math.floor((view.left - 10) / 6)), 2, y + ROW / 2);
+      to.fillText(cut(to, row.group.label, view.left - 8), 2, y + ROW / 2);
     }
     to.save();
     to.beginPath();
@@ -186,10 +182,10 @@ class Lanes {
     }
     // A name that begins left of what is seen is shown where it is seen.
     const from = Math.max(x, view.left);
-    const room = Math.floor((x + wide - from - 8) / 6);
-    if (room >= 3) {
+    const room = Math.min(x + wide, view.x(view.to)) - from - 8;
+    if (hit && room >= 16) {
       to.fillStyle = view.ink(waits ? 'ink' : 'on');
-      to.fillText(cut(view.pool.jobs.name[j], room), from + 4, top + high / 2 + 0.5);
+      to.fillText(cut(to, view.pool.jobs.name[j], room), from + 4, top + high / 2 + 0.5);
     }
     to.globalAlpha = 1;
   }

@@ -93,6 +93,12 @@ class View {
 
   // Times and places.
 
+  /** Round times of what is seen, for the axes. */
+  ticks() {
+    const wide = this.width - this.left - RIGHT;
+    return ticks(this.from, this.to, Math.max(2, wide / (this.width < 600 ? 72 : 90)));
+  }
+
   x(at) {
     return this.left + ((at - this.from) / (this.to - this.from)) * (this.width - this.left - RIGHT);
   }
