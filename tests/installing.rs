@@ -105,30 +105,64 @@ fn modes_and_files() {
     });
 }
 
-const PROGRAM: &str = "#include <jobserver.h>\nint main(void) { struct jobserver js = { 0 }; return jobserver_create_n(&js, 2, '+') >= 0 && jobserver_close(&js) == 0 ? 0 : 1; }\n";
+/// In C and in C++: two jobs on a pool of its own, and what they end with.
+const PROGRAM: &str = "#include <jobserver.h>
+static int job(void *data) { return *(int *)data; }
+static void ended(void *data, int how) { *(int *)data = how; }
+int main(void) {
+    struct jobserver js;
+    int data[] = { 3, 4 }, i;
+    js.dry_run = js.debug = js.keep_going = false;
+    if (jobserver_create_n(&js, 2, '+') < 0) return 1;
+    for (i = 0; i < 2; i++)
+        if (jobserver_launch_job(&js, -1, true, &data[i], job, ended) != 0) return 2;
+    while (js.current_jobs > 0)
+        if (jobserver_collect(&js, -1) != 0) return 3;
+    if (data[0] != 3 << 8 || data[1] != 4 << 8) return 4;
+    return jobserver_close(&js) == 0 ? 0 : 5;
+}
+";
 
-/// In C and C++, shared and static; version 0.2.0 is asked for, as programs of the first libjobserver do.
+/// The same from Python, of which the header tells nothing.
+const CTYPES: &str = "
+import ctypes, sys
+lib, js, ended = ctypes.CDLL(sys.argv[1]), ctypes.create_string_buffer(80), []
+JOB, ENDED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p), ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
+job, done = JOB(lambda data: 3), ENDED(lambda data, status: ended.append(status))
+assert lib.jobserver_create_n(js, ctypes.c_size_t(2), ctypes.c_char(b'+')) >= 0
+for _ in range(2):
+    assert lib.jobserver_launch_job(js, -1, ctypes.c_bool(True), None, job, done) == 0
+while len(ended) < 2:
+    assert lib.jobserver_collect(js, -1) == 0
+assert ended == [3 << 8] * 2 and lib.jobserver_close(js) == 0
+";
+
+/// In C, C++ and Python, shared, static, and in a program that is static as a whole; version 0.2.0 is asked for, as
+/// programs of the first libjobserver do.
 fn by_pkg_config_and_cmake() {
     const LISTS: &str = "cmake_minimum_required(VERSION 3.16)\nproject(user C CXX)
 find_package(jobserver 0.2.0 REQUIRED)
 add_executable(shared user.c)\ntarget_link_libraries(shared jobserver::jobserver)
 add_executable(static user.c)\ntarget_link_libraries(static jobserver::static)
-add_executable(cpp user.cpp)\ntarget_link_libraries(cpp jobserver::jobserver)\n";
+add_executable(cpp user.cpp)\ntarget_link_libraries(cpp jobserver::jobserver)
+add_executable(static_cpp user.cpp)\ntarget_link_libraries(static_cpp jobserver::static)\n";
     let text = "
         for libdir in lib lib/x86_64-linux-gnu; do
             $I --prefix=$P --libdir=$libdir >said
             export PKG_CONFIG_PATH=$P/$libdir/pkgconfig LD_LIBRARY_PATH=$P/$libdir
             pkg-config --print-errors --exists 'jobserver >= 0.2.0'; without pkg-config --exists 'jobserver >= 0.3'
             cc -o user user.c $(pkg-config --cflags --libs jobserver); ./user
+            c++ -o cpp user.cpp $(pkg-config --cflags --libs jobserver); ./cpp
+            without env -u LD_LIBRARY_PATH ./user 2>/dev/null
+            cc -static -o whole user.c $(pkg-config --static --cflags --libs jobserver)
             cmake -S . -B b -DCMAKE_PREFIX_PATH=$P >log 2>&1 || { cat log; exit 1; }
             cmake --build b >log 2>&1 || { cat log; exit 1; }
-            (unset LD_LIBRARY_PATH; b/shared; b/static; b/cpp)
-            test -z \"$(readelf -dW b/static | grep jobserver)\"
-            python3 -c \"import ctypes; ctypes.CDLL('$P/$libdir/libjobserver.so').jobserver_connect\"
+            (unset LD_LIBRARY_PATH; ./whole; b/shared; b/static; b/cpp; b/static_cpp; python3 own.py $P/$libdir/libjobserver.so)
+            test -z \"$(readelf -dW b/static b/static_cpp | grep jobserver)\"; test -z \"$(readelf -dW whole | grep NEEDED)\"
             sed -i 's/0.2.0 REQ/0.3 REQ/' CMakeLists.txt; without cmake -S . -B c -DCMAKE_PREFIX_PATH=$P >log 2>&1
             sed -i 's/0.3 REQ/0.2.0 REQ/' CMakeLists.txt; rm -r b c; $I --uninstall --prefix=$P
         done";
-    let run = run(text).file("user.c", PROGRAM).file("user.cpp", PROGRAM);
+    let run = run(text).file("user.c", PROGRAM).file("user.cpp", PROGRAM).file("own.py", CTYPES);
     once(run.file("CMakeLists.txt", LISTS), |o| assert_eq!(o.text(), ""));
 }
 
