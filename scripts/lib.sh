@@ -62,6 +62,15 @@ install_packages() {
         die "apt-get install failed: $out"
 }
 
+# need_packages PACKAGE...: installs those that are not.
+need_packages() {
+    local package missing=()
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    install_packages "${missing[@]}"
+}
+
 cargo_version() { cargo --version 2>/dev/null | cut -d' ' -f2; }
 
 check_rust() {
@@ -69,8 +78,8 @@ check_rust() {
     need=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
     have=$(cargo_version || true)
     dpkg --compare-versions "${have:-0}" ge "$need" || die "cargo $need or later is needed, found ${have:-none}.
-    Debian 12's own is too old. With rustup: 'rustup update stable'. Without it: 'apt-get install rustup'
-    and 'rustup default stable' on Debian 13 or later, and the installer from https://rustup.rs before."
+    Debian 12 and 13 have it in their security updates: 'apt-get install cargo-web'. With rustup:
+    'rustup update stable'; it is to be had by the installer from https://rustup.rs."
 }
 
 # private_apt DIR: a state of its own for apt in DIR, and DIR/apt.conf that names it: the machine's sources stay as they
