@@ -1,5 +1,5 @@
 //! Every program that is known to start jobs side by side, with eight jobs on a pool of two, by
-//! pipe and by fifo; three times each in `scripts/deep long`. What has a module of its own (ninja, xargs, bash and dash,
+//! pipe and by fifo, three times each. What has a module of its own (ninja, xargs, bash and dash,
 //! Python's forks) has here only what is missing there. Not to be had from a registry: samurai, icecc
 //! with its scheduler.
 
@@ -12,20 +12,14 @@ mod shells;
 mod system;
 
 use crate::harness::pool::Kind;
-use crate::harness::programs::{is_deep, on_path, tool};
+use crate::harness::programs::{on_path, tool};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
 /// A program's name, and how it runs at least eight jobs on a pool of this kind.
 type Row = (&'static str, fn(Kind) -> Run);
 
-fn repeats() -> usize {
-    if is_deep() {
-        3
-    } else {
-        1
-    }
-}
+const REPEATS: usize = 3;
 
 fn rows() -> impl Iterator<Item = &'static Row> {
     let tables = [
@@ -59,7 +53,7 @@ fn test((index, (name, row)): (usize, &'static Row)) -> Test {
     let pipe = if index.is_multiple_of(2) { Kind::NonBlocking } else { Kind::Blocking };
     crate::test(&format!("drivers::{name}"), move || {
         for kind in [pipe, Kind::Fifo] {
-            row(kind).pool(kind, 2).unordered().check(eight).times(repeats()).both();
+            row(kind).pool(kind, 2).unordered().check(eight).times(REPEATS).both();
         }
     })
 }
@@ -69,7 +63,7 @@ fn test((index, (name, row)): (usize, &'static Row)) -> Test {
 fn below_make((name, row): Row) -> Test {
     crate::test(&format!("drivers::{name}_below_make"), move || {
         for kind in [Kind::NonBlocking, Kind::Fifo] {
-            row(kind).slots(2).unordered().any_peak().check(eight).times(repeats()).both();
+            row(kind).slots(2).unordered().any_peak().check(eight).times(REPEATS).both();
         }
     })
 }

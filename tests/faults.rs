@@ -17,7 +17,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use libc::*;
 
 use crate::harness::pool::Kind;
-use crate::harness::programs::{base, compiled, compiled_with, is_deep};
+use crate::harness::programs::{base, compiled, compiled_with};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -143,6 +143,10 @@ fn counted(part: usize) -> (Vec<(String, String, u64)>, Outcome) {
 
 fn errors(call: &str) -> &'static [i32] {
     ERRORS.iter().find(|(name, _)| *name == call).map_or(&[], |(_, errors)| errors)
+}
+
+fn is_deep() -> bool {
+    std::env::var_os("JSSHIM_DEEP").is_some()
 }
 
 /// Runs each of the faults and tells all that were noticed.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::harness::pool::Kind;
-use crate::harness::programs::{artifact, is_deep, on_path, script, tool};
+use crate::harness::programs::{artifact, on_path, script, tool};
 use crate::harness::Run;
 use crate::lanes::sleeping;
 use crate::Test;
@@ -38,13 +38,6 @@ type Variant = (Option<Kind>, usize, &'static str);
 
 /// Slots enough: many of these tests count on what their children have done after a second.
 const VARIANTS: [Variant; 3] = [PIPE, FIFO, OURS];
-
-/// Each run has two of them for a suite, and each of them for a shell's and for another program's; `scripts/deep long` has
-/// all.
-fn without(left_out: Variant) -> Vec<Variant> {
-    VARIANTS.into_iter().filter(|variant| is_deep() || *variant != left_out).collect()
-}
-
 const PIPE: Variant = (Some(Kind::NonBlocking), 9, "auto");
 const FIFO: Variant = (Some(Kind::Fifo), 9, "child");
 /// Slots are never scarce, so that not one result may differ.
@@ -183,8 +176,7 @@ const PYTHON: &str = "
     test.test_pty";
 
 fn python() {
-    // Children are held on a fifo in `python_on_a_busy_pool`.
-    Suite::new("python", None, PYTHON).least(900).same_results(&without(FIFO));
+    Suite::new("python", None, PYTHON).least(900).same_results(&VARIANTS);
 }
 
 /// Almost every job is held, since the slots are somebody else's for most of the time.
@@ -216,7 +208,7 @@ fn perl() {
         cpan/IPC-Cmd/t/01_IPC-Cmd.t cpan/IPC-Cmd/t/03_run-forked.t cpan/Test-Harness/t/process.t
         cpan/Test-Harness/t/harness.t cpan/Test-Harness/t/multiplexer.t dist/IO/t/io_pipe.t",
     );
-    suite.least(3000).same_results(&without(PIPE));
+    suite.least(3000).same_results(&VARIANTS);
 }
 
 /// One kind of pool: some of them show how many descriptors the shell was given.
@@ -229,9 +221,8 @@ fn bash() {
         heredoc.tests herestr.tests redir.tests vredir.tests set-x.tests mapfile.tests invert.tests
         input.tests exportfunc.tests",
     );
-    let child = (Some(Kind::NonBlocking), 9, "child");
-    let variants: &[_] = if is_deep() { &[PIPE, child, OURS] } else { &[child, OURS] };
-    suite.least(1000).same_results(variants);
+    let [auto, child] = ["auto", "child"].map(|gate| (Some(Kind::NonBlocking), 9, gate));
+    suite.least(1000).same_results(&[auto, child, OURS]);
 }
 
 /// These have up to six jobs at once, and jobs that sleep for minutes until they are killed.
@@ -252,12 +243,12 @@ fn zsh() {
         C04funcdef D08cmdsubst A07control B04read B05eval B11kill B13whence C05debug D03procsubst
         E02xtrace E03posix V08zpty",
     );
-    suite.least(1000).same_results(&without(OURS));
+    suite.least(1000).same_results(&VARIANTS);
 }
 
 fn mksh() {
     let parts = (0..8).map(|n| format!("{n}/8 ")).collect::<String>();
-    Suite::new("mksh", Some("suite-mksh"), &parts).least(550).same_results(&without(PIPE));
+    Suite::new("mksh", Some("suite-mksh"), &parts).least(550).same_results(&VARIANTS);
 }
 
 /// Not on a pool of our own, of which each make here would be told: its MAKEFLAGS and its number of jobs are what these

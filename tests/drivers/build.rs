@@ -82,14 +82,14 @@ pub fn tests() -> Vec<Test> {
 fn bmake_below_make() {
     for kind in [Kind::NonBlocking, Kind::Fifo] {
         let run = script("exec bmake -s -j8").file("Makefile", MAKEFILE).pool(kind, 2).any_peak();
-        run.check(|o| assert_eq!(o.status.code(), Some(1))).times(super::repeats()).both();
+        run.check(|o| assert_eq!(o.status.code(), Some(1))).times(super::REPEATS).both();
     }
 }
 
 /// There it is given none.
 fn bmake_below_jsshim() {
     let run = script("exec bmake -s -j8").file("Makefile", MAKEFILE).cli(2);
-    run.unordered().check(super::eight).times(super::repeats()).both();
+    run.unordered().check(super::eight).times(super::REPEATS).both();
 }
 
 /// Told how many, it ignores the pool that it knows.

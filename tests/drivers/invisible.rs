@@ -1,7 +1,7 @@
 //! Programs that the library cannot see: static ones, and those of Go, which make their system calls
 //! themselves. As jobs they wait like others; what they start does not, and `jsshim` says so.
 
-use super::{repeats, shell, Row};
+use super::{shell, Row, REPEATS};
 use crate::harness::programs::{artifact, tool};
 use crate::harness::Run;
 use crate::Test;
@@ -47,7 +47,7 @@ fn is_named((command, said, queues): &'static (&str, &str, bool)) {
             let silent = !o.stderr.contains("jsshim:");
             assert!(silent || o.stderr.contains(said), "not said: {said}");
         })
-        .times(repeats());
+        .times(REPEATS);
     if *queues {
         run.slots(2).both()
     } else {

@@ -40,11 +40,6 @@ pub fn is_emulated() -> bool {
     env::var_os("JSSHIM_TEST_EMULATED").is_some()
 }
 
-/// Is the long form of a test wanted (`scripts/deep long`)?
-pub fn is_deep() -> bool {
-    env::var_os("JSSHIM_DEEP").is_some()
-}
-
 /// A program of the toolbox that scripts/test lays out, as in `tool("ninja-1.11.1", "ninja")`.
 pub fn tool(prefix: &str, name: &str) -> String {
     let toolbox = env::var_os("JSSHIM_TOOLBOX").expect("JSSHIM_TOOLBOX is set");

@@ -4,7 +4,7 @@
 //! has just the numbers of make's pool, and ours made this worse by giving the whole tree two low ones.
 
 use crate::harness::pool::Kind;
-use crate::harness::programs::{artifact, compiled, is_deep, on_path, python, tool};
+use crate::harness::programs::{artifact, compiled, on_path, python, tool};
 use crate::harness::{Outcome, Run};
 use crate::Test;
 
@@ -14,7 +14,7 @@ pub fn tests() -> Vec<Test> {
         trees_below_make,
         a_pipe_in_a_python_between,
         node_below_node,
-        a_forkserver_four_times,
+        a_forkserver_ten_times,
         a_script_that_is_called_make,
         a_compiler_that_knows_the_protocol,
         a_make_with_a_pool_of_its_own,
@@ -44,14 +44,14 @@ fn is_silent(outcome: &Outcome) {
     assert!(outcome.status.success());
 }
 
-/// Trees of processes that have all kinds of pipes under all kinds of numbers (c/trees.c). Some are drawn anew in each
-/// run: a third as many as those, or as many (`scripts/deep long`).
+/// Trees of processes that have all kinds of pipes under all kinds of numbers (c/trees.c). Half of them are drawn anew
+/// in each run.
 fn trees(count: usize, place: impl Fn(Run) -> Run) {
     let (trees, fresh) = (compiled("trees"), std::process::id() as usize * 1000);
     let half = count / 2;
     // How many meet is left to chance.
-    for (first, count) in [(0, half), (fresh, if is_deep() { half } else { half / 3 })] {
-        let words = [first, first + count].map(|seed| seed.to_string());
+    for first in [0, fresh] {
+        let words = [first, first + half].map(|seed| seed.to_string());
         place(Run::new(&[&trees, &words[0], &words[1]])).any_peak().check(is_silent).both();
     }
 }
@@ -140,9 +140,8 @@ process.on('exit', () => { if (asked == 0) process.exitCode = 9; });
     node().env("JSSHIM_JOBS", "64").slots(64).any_peak().both();
 }
 
-/// CPython's own tests of what its workers inherit hung on slots that were never scarce, mostly; `scripts/deep long` runs
-/// them ten times.
-fn a_forkserver_four_times() {
+/// CPython's own tests of what its workers inherit hung on slots that were never scarce.
+fn a_forkserver_ten_times() {
     let text =
         "one() { /usr/bin/python3 -m test.test_multiprocessing_main_handling >log$1 2>&1 && \
             tail -n1 log$1 || { echo failed; cat log$1; }; }
@@ -150,7 +149,7 @@ fn a_forkserver_four_times() {
     let ok = |o: &Outcome| assert_eq!((o.text().as_str(), o.stderr.as_str()), ("OK\nOK\n", ""));
     let run = Run::new(&["sh", "-c", text]).env("JSSHIM_JOBS", "64").slots(64).any_peak();
     let run = run.env("LC_ALL", "C.UTF-8").check(ok);
-    for _ in 0..if is_deep() { 5 } else { 2 } {
+    for _ in 0..5 {
         run.run(artifact("libjsshim.so").is_some());
     }
 }
