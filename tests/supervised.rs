@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Test> {
         left_out_by_name,
         jobs_have_names,
         go_builds,
+        go_tests,
         go_drains_pipes,
         without_rights,
         few_descriptors,
@@ -172,6 +173,23 @@ fn go_builds() {
         $on go build -p 8 -o out .; echo $?; ./out; sha256sum <out
         GOFLAGS='-toolexec=/usr/bin/env -mod=mod' GOCACHE=$PWD/other $on go build -p 8 -o out .; echo $?";
     go::go(text).preload_inside().slots(2).check(go::is_built).both();
+}
+
+/// The programs of its tests are jobs as its tools are; they start one each.
+fn go_tests() {
+    let text = "
+        case $JSSHIM_LIB in '') on= ;; *) on=\"$CLI --all -j2 --\" ;; esac
+        $on go vet -p 8 ./...; echo $?
+        $on go test -p 8 ./p[0-5] >log; echo $?; grep -c ^ok log";
+    let mut run = go::go(text).preload_inside().slots(2);
+    for n in 0..6 {
+        let test = format!(
+            "package p{n}\n\nimport (\n\"os\"\n\"os/exec\"\n\"testing\"\n)\n\nfunc TestJob(t *testing.T) {{\n\
+             if exec.Command(os.Getenv(\"JOB\"), \"-s\", \"60\").Run() != nil {{ t.Fatal() }}\n}}\n"
+        );
+        run = run.file(&format!("p{n}/job_test.go"), &test);
+    }
+    run.check(|o| assert_eq!(o.text(), "0\n0\n6\n", "{}", o.stderr)).both();
 }
 
 /// Its collector stops the threads, one of which would be in vfork; and its children have more to say than a pipe takes.

@@ -11,6 +11,7 @@ use crate::sys;
 
 use super::access::Ledger;
 use super::handle::Handle;
+use super::record::Record;
 
 /// For how long after the last step of another client's job no job of the background starts on a token, in ns.
 const QUIET_NANOS: u64 = 50_000_000;
@@ -59,8 +60,8 @@ impl Ledger {
     /// For how long a job of the background leaves the tokens to other clients, in ms; 0: nobody wants them.
     #[inline(never)]
     pub fn yields_for(&self) -> u32 {
-        let client = |r: &super::record::Record| r.client.load(Relaxed);
-        if self.waiting().any(|(_, r)| r.state().is_held() && !self.is_background(client(r))) {
+        let wants = |r: &Record| r.state().is_held() && !self.is_background(r.client.load(Relaxed));
+        if self.waiting().any(|(_, r)| wants(r)) {
             return (QUIET_NANOS / 1_000_000) as u32;
         }
         let past = sys::now().saturating_sub(self.header.wanted.load(Relaxed));

@@ -13,7 +13,7 @@ use super::asked::Asked;
 use super::stats::Stats;
 use super::used::Used;
 
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x06");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x07");
 pub(crate) const OPEN: u32 = 1;
 pub(crate) const CLOSING: u32 = 2;
 pub(crate) const CLOSED: u32 = 3;
