@@ -44,7 +44,7 @@ const COMPUTE: usize = 2;
 /// How many that sleep run beside those.
 const SLEEP: usize = 6;
 /// How many more than these, at most, while processors are idle.
-const SPARE: usize = 6;
+const SPARE: usize = 2;
 
 /// How often idle processors are looked for.
 const TICK: Duration = Duration::from_millis(500);

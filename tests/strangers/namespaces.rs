@@ -190,7 +190,8 @@ fn a_sandbox_is_killed_beside_another() {
 /// The host waits for the sandbox and has nothing else to do: nobody is left whose guard has.
 /// Its two jobs last: one that ends before the next one begins takes no slot, and needs no guard.
 fn a_host_that_ends_with_its_sandbox() {
-    let text = "SHIM bash -c '$JOB -s 300 & $JOB -s 300 & wait; BOX bash three.sh 30000; :' & host=$!
+    let text =
+        "SHIM bash -c '$JOB -s 300 & $JOB -s 300 & wait; BOX bash three.sh 30000; :' & host=$!
         started 5; init_of $(pgrep -P $host); kill -KILL $init; wait $host; back 3";
     for sandbox in BOXES {
         let run = script(&text.replace("BOX", sandbox)).pool(Kind::NonBlocking, 4);

@@ -33,6 +33,25 @@ enum Follows {
     Unknown,
 }
 
+/// See [`Ledger::readers`].
+pub struct Readers<'a> {
+    ledger: &'a Ledger,
+    client: u32,
+    left: u32,
+    last: Option<Handle>,
+}
+
+impl Iterator for Readers<'_> {
+    type Item = Handle;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Handle> {
+        self.left = self.left.checked_sub(1)?;
+        self.last = self.ledger.next_waiting(self.client, self.last);
+        self.last
+    }
+}
+
 impl Ledger {
     #[inline(never)]
     fn held_job(&self, client: u32, word: u64) -> Option<(Handle, State, &Record)> {
@@ -145,12 +164,8 @@ impl Ledger {
     }
 
     /// The jobs of a client that read the pool: as many as its share allows, the first ones that wait.
-    pub fn readers(&self, client: u32) -> impl Iterator<Item = Handle> + '_ {
-        let mut last = None;
-        (0..self.share(client).readers()).map_while(move |_| {
-            last = self.next_waiting(client, last);
-            last
-        })
+    pub fn readers(&self, client: u32) -> Readers<'_> {
+        Readers { ledger: self, client, left: self.share(client).readers(), last: None }
     }
 
     /// Returns whether this waiting job reads the pool. `ask`: also if one that should is stopped (SIGSTOP).
