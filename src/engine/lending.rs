@@ -17,8 +17,8 @@
 //!    sleeps.
 //! 6. A job that wakes up in a call that the library hooks waits there until a slot is spare ([`crate::hold::park`]).
 //!    Such a job comes back before a held job starts. Only a job that has never computed for long goes on at once, one
-//!    at a time, while there is no debt, until it sleeps again. So if all jobs sleep in such calls, at most one job is above the number of
-//!    slots.
+//!    at a time, while there is no debt, until it sleeps again. So if all jobs sleep in such calls, at most one job is
+//!    above the number of slots.
 //! 7. If no parked job has come back for three seconds, the one that has waited longest goes on although no slot is
 //!    spare: it may be the one that ends a job that computes, as a driver of tests does whose child is late. A job that has no
 //!    jobs of its own and has computed for long must wait for a minute, and with each job above the slots the time is

@@ -4,7 +4,8 @@
 //!
 //! The file has a header and room for 1,024 records at first ([`used`]), and grows by doubling while jobs need more. Its
 //! blocks are reserved before they are used, so that a full /dev/shm is an error then and not a SIGBUS in a host later.
-//! Every field is an atomic; there is no lock. A record's first word holds state and generation and changes by compare-and-swap only
+//! Every field is an atomic; there is no lock. A record's first word holds state and generation and changes by
+//! compare-and-swap only
 //! ([`crate::slots`] defines the legal steps); the process that makes the step to `Ending` frees the record. The kernel
 //! reads a token's byte straight into the record, and the process that swaps it out writes it back to the pool: so a
 //! byte is never in two hands, and a process that is killed between the `read` and its next instruction has lost

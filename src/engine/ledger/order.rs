@@ -33,6 +33,11 @@ enum Follows {
     Unknown,
 }
 
+/// By this held jobs of a client are in the order in which they were made.
+fn age(job: Handle, record: &Record) -> (u64, u32) {
+    (record.since.load(Relaxed), job.index)
+}
+
 /// See [`Ledger::readers`].
 pub struct Readers<'a> {
     ledger: &'a Ledger,
@@ -93,7 +98,6 @@ impl Ledger {
     /// of those that were held after that one.
     #[inline(never)]
     fn search(&self, client: u32, is: fn(State) -> bool, after: Option<Handle>) -> Option<Handle> {
-        let age = |h: Handle, r: &Record| (r.since.load(Relaxed), h.index);
         let after = after.and_then(|h| Some(age(h, self.get(h)?)));
         self.jobs_of(client)
             .filter(|(h, state, r)| is(*state) && after.is_none_or(|after| age(*h, r) > after))
@@ -184,7 +188,6 @@ impl Ledger {
     /// The held job of the same client that was made before this one, if there is one.
     pub(super) fn older(&self, record: &Record, job: Handle) -> Option<Handle> {
         let first = self.first_held(record.client.load(Relaxed))?;
-        let age = |h: Handle, r: &Record| (r.since.load(Relaxed), h.index);
         let is_older = |h: &Handle| self.get(*h).is_some_and(|r| age(*h, r) < age(job, record));
         Some(first).filter(|h| *h != job).filter(is_older)
     }
