@@ -16,7 +16,7 @@
 //! | [`exec_pipe`] | a host's thread waits with its job |
 //! | [`inputs`] | the pipeline rule |
 //! | [`handed`] | the file that tells the helper of a job of `jsshim --all` |
-//! | [`reading`] | the blocking read, and the ways out of it |
+//! | `reading` | the blocking read, and the ways out of it |
 //! | [`spec`] | the arguments of the helper |
 //! | [`park`] | a job that has slept, and waits until a slot is free again |
 

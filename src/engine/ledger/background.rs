@@ -2,7 +2,7 @@
 //!
 //! Who wants one? A job that waits, and for a moment each client of which a job has just ended: it may be about to make
 //! the next one. Programs that read the pool themselves are not in the ledger. They sleep in a read, or have taken their
-//! next token within a moment of giving one back: so a token of the pool is left to them for [`YIELD_MILLIS`].
+//! next token within a moment of giving one back: so a token of the pool is left to them for `YIELD_MILLIS`.
 
 use core::sync::atomic::Ordering::Relaxed;
 

@@ -15,7 +15,7 @@ pub struct Stat {
     pub ticks: u64,
     /// The number of threads.
     pub threads: i32,
-    /// Start time in clock ticks since boot, on the clock of [`sys::now`]. Together with the pid it identifies a process
+    /// Start time in clock ticks since boot, on the clock of [`crate::sys::now`]. Together with the pid it identifies a process
     /// uniquely.
     pub start: u64,
 }
@@ -43,7 +43,7 @@ impl Stat {
         matches!(self.state, b'T' | b't')
     }
 
-    /// The start time on the clock of [`sys::now`], in ns. The exact start is up to one tick later.
+    /// The start time on the clock of [`crate::sys::now`], in ns. The exact start is up to one tick later.
     pub fn start_nanos(&self) -> u64 {
         self.start.saturating_mul(TICK_NANOS.unsigned_abs())
     }
