@@ -23,6 +23,11 @@
 //!    spare: it may be the one that ends a job that computes, as a driver of tests does whose child is late. A job that has no
 //!    jobs of its own and has computed for long must wait for a minute, and with each job above the slots the time is
 //!    four times longer.
+//! 8. A job that consists of one thread passes its slot on when it falls asleep in such a call: to the job that has been
+//!    parked longest, at once, else to the next one that wakes up ([`crate::ledger::passed`]). One job less computes, and
+//!    one more. When it wakes up it takes a slot that was passed on, or waits (rule 6). For a held job it counts as
+//!    computing until the guard has seen that it sleeps: a held job that starts is one job more for the machine, a
+//!    parked one is not. If it ends while nobody has taken the slot, that is not passed on any more.
 //!
 //! Compared with a run without the library, lending only makes it hold back less, so it makes no build less correct.
 
@@ -35,6 +40,8 @@ pub struct Census {
     pub slots: u32,
     /// How many jobs compute.
     pub computing: u32,
+    /// How many jobs have passed their slot on, but have not been asleep for long (rule 8).
+    pub passed: u32,
     /// How many of the computing jobs are borrowed.
     pub owed: u32,
 }
@@ -49,9 +56,21 @@ impl Census {
         self.owed = self.owed.saturating_add(owed.into());
     }
 
-    /// How many held jobs may start on slots whose jobs sleep.
+    /// Counts one of the computing jobs as one that has passed its slot on.
+    pub fn pass(&mut self, state: State) {
+        self.passed = self.passed.saturating_add(1);
+        self.computing = self.computing.saturating_sub(1);
+        self.owed = self.owed.saturating_sub((state == State::Borrowed).into());
+    }
+
+    /// How many parked jobs may come back on slots whose jobs sleep.
     pub fn spare(&self) -> u32 {
         self.slots.saturating_sub(self.computing)
+    }
+
+    /// How many held jobs may start on such slots.
+    pub fn spare_for_held(&self) -> u32 {
+        self.spare().saturating_sub(self.passed)
     }
 
     /// How many more jobs compute than there are slots.
@@ -70,6 +89,8 @@ mod tests {
     enum At {
         Computes,
         Sleeps,
+        /// Sleeps, and has passed its slot on.
+        Passed,
         /// Has woken up, and waits to come back.
         Parked,
     }
@@ -82,6 +103,8 @@ mod tests {
     struct Model {
         jobs: Vec<Job>,
         pool: u32,
+        /// Slots that were passed on, and not taken yet.
+        passed: u32,
         /// Wake-ups that nobody saw since a slot was lent last.
         woken: u32,
     }
@@ -90,7 +113,11 @@ mod tests {
         fn census(&self) -> Census {
             let mut census = Census::default();
             for (state, _, at) in self.jobs.iter().filter(|j| j.0.runs()) {
-                census.add(*state, false, *at != At::Computes);
+                let sleeps = matches!(at, At::Sleeps | At::Parked);
+                census.add(*state, false, sleeps);
+                if *at == At::Passed {
+                    census.pass(*state);
+                }
             }
             census
         }
@@ -100,11 +127,19 @@ mod tests {
         }
 
         fn creditors(&self) -> usize {
-            self.jobs.iter().filter(|j| j.0 == State::Borrowed && j.2 != At::Sleeps).count()
+            self.jobs.iter().filter(|j| Self::is_creditor(j)).count()
+        }
+
+        fn is_creditor(job: &Job) -> bool {
+            job.0 == State::Borrowed && matches!(job.2, At::Computes | At::Parked)
         }
 
         fn creditor(&self) -> Option<usize> {
-            self.find(|j| j.0 == State::Borrowed && j.2 != At::Sleeps)
+            self.find(Self::is_creditor)
+        }
+
+        fn parked(&self) -> Option<usize> {
+            self.find(|j| j.0.runs() && j.2 == At::Parked)
         }
 
         fn spawn(&mut self) {
@@ -126,10 +161,13 @@ mod tests {
             }
         }
 
+        /// What the guard does: the slots that were passed on are counted anew.
         fn lend(&mut self) {
-            for _ in 0..self.census().spare() {
-                let parked = self.find(|j| j.0.runs() && j.2 == At::Parked);
-                let Some(next) = parked.or_else(|| self.find(|j| j.0.is_held())) else { return };
+            self.passed = 0;
+            while self.census().spare() > 0 {
+                let held = self.find(|j| j.0.is_held());
+                let held = held.filter(|_| self.census().spare_for_held() > 0);
+                let Some(next) = self.parked().or(held) else { break };
                 let job = &mut self.jobs[next];
                 if job.2 == At::Parked {
                     job.2 = At::Computes;
@@ -138,6 +176,23 @@ mod tests {
                     self.woken = 0;
                 }
                 assert!(self.census().computing <= self.census().slots, "lent more than there was");
+            }
+            self.passed = self.census().spare();
+        }
+
+        fn passes(&mut self, at: usize) {
+            let job = &mut self.jobs[at];
+            if !job.0.runs() || job.2 != At::Computes {
+                return;
+            }
+            job.2 = At::Passed;
+            if self.census().debt() > 0 || self.census().spare() == 0 {
+                // It was above the slots.
+                return;
+            }
+            match self.parked() {
+                Some(next) => self.jobs[next].2 = At::Computes,
+                None => self.passed += 1,
             }
         }
 
@@ -151,7 +206,10 @@ mod tests {
         }
 
         fn end(&mut self, at: usize) {
-            let (state, token, _) = self.jobs.remove(at);
+            let (state, token, was) = self.jobs.remove(at);
+            if was == At::Passed {
+                self.passed = self.passed.saturating_sub(1);
+            }
             if token {
                 let owed = self.creditors();
                 self.pool += 1;
@@ -169,7 +227,7 @@ mod tests {
                 job: i as u64,
                 state: j.0,
                 since: i as u64,
-                sleeps: j.2 == At::Sleeps,
+                sleeps: matches!(j.2, At::Sleeps | At::Passed),
             });
             if let Next::Back(i) | Next::Grant(i) = next(views) {
                 self.jobs[i as usize].0 = State::Implicit;
@@ -190,9 +248,16 @@ mod tests {
         /// `seen`: in a call that the library sees.
         fn wakes_up(&mut self, at: usize, seen: bool) {
             let job = &mut self.jobs[at];
-            if job.0.runs() && job.2 == At::Sleeps {
-                job.2 = if seen { At::Parked } else { At::Computes };
-                self.woken += u32::from(!seen);
+            match job.2 {
+                At::Sleeps if job.0.runs() => {
+                    job.2 = if seen { At::Parked } else { At::Computes };
+                    self.woken += u32::from(!seen);
+                }
+                At::Passed if self.passed > 0 => {
+                    (job.2, self.passed) = (At::Computes, self.passed - 1);
+                }
+                At::Passed => job.2 = At::Parked,
+                _ => {}
             }
             self.tokens_come();
         }
@@ -206,7 +271,7 @@ mod tests {
         #[test]
         fn what_is_lent_is_there_and_comes_back(
             n in 0u32..5,
-            steps in proptest::collection::vec((0u8..10, 0usize..64), 0..300),
+            steps in proptest::collection::vec((0u8..12, 0usize..64), 0..300),
         ) {
             let mut m = Model { pool: n, ..Model::default() };
             for (what, which) in steps {
@@ -219,6 +284,7 @@ mod tests {
                     6 => m.wakes_up(which % m.jobs.len(), false),
                     7 => m.wakes_up(which % m.jobs.len(), true),
                     8 => m.is_overdue(which % m.jobs.len()),
+                    9 | 10 => m.passes(which % m.jobs.len()),
                     _ => m.end(which % m.jobs.len()),
                 }
                 let census = m.census();
@@ -230,7 +296,8 @@ mod tests {
                 prop_assert!(m.pool == 0 || census.owed == 0, "a debt beside a token");
                 if what == 3 {
                     let waits = m.jobs.iter().any(|j| j.0.is_held() || j.2 == At::Parked);
-                    prop_assert!(!waits || census.spare() == 0, "a slot sleeps while a job waits");
+                    prop_assert!(!waits || census.spare_for_held() == 0, "a slot sleeps while a job waits");
+                    prop_assert!(m.parked().is_none() || census.spare() == 0, "one is parked for no reason");
                 }
             }
             while !m.jobs.is_empty() {

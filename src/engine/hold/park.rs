@@ -59,11 +59,16 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
     let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return On::Slot };
     // Relaxed: whether any job waits is a hint.
     let is_wanted = ledger.header.looks.load(Relaxed) != 0;
-    if !is_wanted || space::is_elsewhere() || ledger.take_spare() {
+    let passed = record.has_passed(job.generation);
+    if !is_wanted || space::is_elsewhere() {
+        record.unpass(job.generation);
         record.set_sleeps(job.generation, false);
         return On::Slot;
     }
     for _ in 0..TRIES {
+        if ledger.take_slot(job, record) {
+            return On::Slot;
+        }
         if starts || !record.is_light(job.generation) {
             break;
         }
@@ -73,7 +78,11 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
         sys::sleep_micros(TRY_MICROS);
     }
     let Some(parked) = record.park(job.generation) else { return On::Slot };
-    ledger.call_guard();
+    // Relaxed: a hint.
+    if ledger.header.passes.swap(1, Relaxed) == 0 || !passed {
+        ledger.call_guard();
+    }
+    ledger.release_parked();
     let mut watch = Watch { rounds: 0, missed: 0 };
     while record.note.load(Acquire) == parked {
         let waited = sys::wait_word(&record.note, parked, LOOK_MILLIS);

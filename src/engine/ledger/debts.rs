@@ -51,20 +51,6 @@ impl Ledger {
         self.header.spare.load(Relaxed) != 0
     }
 
-    /// Takes a slot whose jobs sleep. Returns whether there was one.
-    pub fn take_spare(&self) -> bool {
-        // Relaxed: the guard counts again soon.
-        let spare = &self.header.spare;
-        let mut seen = spare.load(Relaxed);
-        while let Some(less) = seen.checked_sub(1) {
-            match spare.compare_exchange(seen, less, Relaxed, Relaxed) {
-                Ok(_) => return true,
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
-
     /// Returns whether no job may start on a token now: the load is too high, or the next token is due to another job.
     pub fn withholds_tokens(&self) -> bool {
         self.too_loaded() || self.creditor().is_some()

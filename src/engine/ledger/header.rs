@@ -10,10 +10,11 @@ use crate::sys::{self, Result};
 use crate::text::Path;
 
 use super::asked::Asked;
+use super::passed::Passed;
 use super::stats::Stats;
 use super::used::Used;
 
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x07");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"jsshim\x00\x08");
 pub(crate) const OPEN: u32 = 1;
 pub(crate) const CLOSING: u32 = 2;
 pub(crate) const CLOSED: u32 = 3;
@@ -71,8 +72,12 @@ pub struct Header {
     pub(super) background: AtomicU32,
     /// When a job of another client made its last step, in ns (`CLOCK_BOOTTIME`).
     pub(super) wanted: AtomicU64,
-    /// Slots whose jobs slept at the guard's last check and that no job has taken since.
+    /// How many held jobs could have started at the guard's last check, on slots whose jobs slept.
     pub spare: AtomicU32,
+    /// Not 0: jobs have been parked lately, so whoever falls asleep passes its slot on.
+    pub passes: AtomicU32,
+    /// Slots that were passed on.
+    pub passed: Passed,
     /// Not 0: there was a job that waits for a record; and how often a record has become free since then.
     pub(super) starved: AtomicU32,
     pub(super) freed: AtomicU32,

@@ -52,7 +52,7 @@ pub struct Record {
     pub lane: Shown,
     /// Why it runs without a slot, and the generation.
     reason: AtomicU64,
-    /// For a client: the job in which it runs, or 0.
+    /// For a client: the job in which it runs, or 0. For a parked job: since when, in ns.
     pub home: AtomicU64,
     /// For a client: its first held job, and the job that was held last ([`super::order`]).
     pub(super) first: AtomicU64,
@@ -147,7 +147,7 @@ impl Record {
     pub fn sleeps(&self, generation: u64) -> bool {
         // Relaxed: a wrong answer was right a moment ago.
         let seen = self.note.load(Relaxed);
-        [LENT, LIGHT, PARKED].iter().any(|kind| seen == sleep(generation, *kind))
+        [LENT, LIGHT, PARKED, PASSED].iter().any(|kind| seen == sleep(generation, *kind))
     }
 
     /// Sets [`Record::sleeps`]. Called by the guard, and by the job itself when it has woken up.
@@ -162,17 +162,54 @@ impl Record {
 
     fn note_sleep(&self, generation: u64, to: u32) {
         let seen = self.note.load(Relaxed);
+        let own = [PARKED, PASSED].iter().any(|kind| seen == sleep(generation, *kind));
         // An exchange: the record may be in another use by now.
-        if seen != to && seen != sleep(generation, PARKED) && self.now().1 == generation {
+        if seen != to && !own && self.now().1 == generation {
             let _ = self.note.compare_exchange(seen, to, Relaxed, Relaxed);
         }
+    }
+
+    /// Returns whether a running job counts as computing.
+    pub fn computes(&self) -> bool {
+        self.note.load(Relaxed) == 0
+    }
+
+    /// The job sleeps, and has passed its slot on.
+    pub(super) fn pass(&self, generation: u64) {
+        let _ = self.note.compare_exchange(0, sleep(generation, PASSED), AcqRel, Relaxed);
+    }
+
+    /// A job that sleeps counts as computing again. Returns what [`Record::sleep_on`] gets.
+    pub(super) fn wake_up(&self, generation: u64) -> Option<u32> {
+        let seen = self.note.load(Acquire);
+        let sleeps = [LENT, LIGHT, PASSED].iter().any(|kind| seen == sleep(generation, *kind));
+        let woken = sleeps && self.note.compare_exchange(seen, 0, AcqRel, Relaxed).is_ok();
+        woken.then_some(seen)
+    }
+
+    /// Takes [`Record::wake_up`] back.
+    pub(super) fn sleep_on(&self, seen: u32) {
+        let _ = self.note.compare_exchange(0, seen, AcqRel, Relaxed);
+    }
+
+    /// It counts as computing again. Returns whether it had passed its slot on.
+    pub fn unpass(&self, generation: u64) -> bool {
+        self.note.compare_exchange(sleep(generation, PASSED), 0, AcqRel, Relaxed).is_ok()
+    }
+
+    /// Returns whether the job has passed its slot on, and sleeps.
+    pub fn has_passed(&self, generation: u64) -> bool {
+        self.note.load(Acquire) == sleep(generation, PASSED)
     }
 
     /// The job has woken up, and waits until [`Record::unpark`]. Returns the parked value of `note`. Returns None if
     /// its slot is not lent any more.
     pub fn park(&self, generation: u64) -> Option<u32> {
         let parked = sleep(generation, PARKED);
-        for kind in [LENT, LIGHT] {
+        if !self.is_parked(generation) {
+            self.home.store(sys::now(), Relaxed);
+        }
+        for kind in [LENT, LIGHT, PASSED] {
             // AcqRel: whoever sees it parked sees what it did before.
             let seen = self.note.compare_exchange(sleep(generation, kind), parked, AcqRel, Acquire);
             if seen.is_ok() || seen == Err(parked) {
@@ -192,12 +229,14 @@ impl Record {
         self.note.load(Relaxed) == sleep(generation, PARKED)
     }
 
-    /// Ends the wait of a parked job.
-    pub fn unpark(&self, generation: u64) {
+    /// Ends the wait of a parked job. Returns whether it was parked.
+    pub fn unpark(&self, generation: u64) -> bool {
         let parked = sleep(generation, PARKED);
-        if self.note.compare_exchange(parked, 0, AcqRel, Relaxed).is_ok() {
+        let was = self.note.compare_exchange(parked, 0, AcqRel, Relaxed).is_ok();
+        if was {
             sys::wake_word(&self.note);
         }
+        was
     }
 
     /// Stores the job's name, which is shown only.
@@ -300,6 +339,8 @@ const LENT: u32 = 2;
 const LIGHT: u32 = 3;
 /// The job has woken up, and waits.
 const PARKED: u32 = 4;
+/// The job sleeps, and has passed its slot on.
+const PASSED: u32 = 6;
 
 /// One of these kinds with the low bits of this generation: neither 0, [`OPENED`] nor [`AWAITED`]. A word on which
 /// processes sleep has 32 bits (futex(2)); each use of the record begins with 0.
@@ -310,7 +351,7 @@ fn sleep(generation: u64, kind: u32) -> u32 {
 /// Returns whether this value of a job's [`Record::note`] means that its process must wait before it goes on. Another
 /// thread of the process may be waiting already.
 pub fn is_lent(word: u32) -> bool {
-    matches!(word & 7, LENT | LIGHT | PARKED)
+    matches!(word & 7, LENT | LIGHT | PARKED | PASSED)
 }
 
 fn claimer(client: u32) -> u32 {

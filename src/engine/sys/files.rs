@@ -92,6 +92,18 @@ pub fn ppoll(fds: &mut [libc::pollfd], ns: Option<u64>, mask: Option<u64>) -> Re
     unsafe { call!(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), ts, set, 8usize) }
 }
 
+/// pselect6(2) without waiting, on these sets of `count` descriptors, which the kernel changes; null: none. Returns how
+/// many are ready.
+///
+/// # Safety
+/// Each set has room for so many, or is null.
+pub unsafe fn select_now(count: c_int, sets: [*mut u64; 3]) -> Result<usize> {
+    let [reads, writes, others] = sets;
+    let none = timespec(0);
+    // SAFETY: the caller's; the kernel may write the remaining time.
+    unsafe { call!(libc::SYS_pselect6, count, reads, writes, others, &raw const none, 0usize) }
+}
+
 /// epoll_create1(2), close-on-exec.
 pub fn epoll_create() -> Result<c_int> {
     // SAFETY: a number only.

@@ -202,16 +202,23 @@ pub fn tell_of_parents_end(signal: c_int) {
 
 /// Returns whether this is a child of this process that a plain wait(2) would see.
 pub fn is_visible_child(pid: i32) -> bool {
-    has_child(libc::P_PID, pid)
+    has_child(libc::P_PID, pid, 0)
 }
 
 /// Returns whether there is any such child.
 pub fn has_visible_child() -> bool {
-    has_child(libc::P_ALL, 0)
+    has_child(libc::P_ALL, 0, 0)
 }
 
-fn has_child(which: libc::idtype_t, id: i32) -> bool {
-    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+/// Returns whether this process has one thread and no child. Async-signal-safe; two system calls.
+pub fn is_alone() -> bool {
+    // A directory has two links, and one more for each of its directories (proc(5)).
+    !has_child(libc::P_ALL, 0, libc::__WALL)
+        && super::stat(c"/proc/self/task", true).is_ok_and(|st| st.st_nlink == 3)
+}
+
+fn has_child(which: libc::idtype_t, id: i32, more: c_int) -> bool {
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | more;
     // SAFETY: no siginfo is asked for; WNOWAIT leaves the child waitable.
     unsafe { call!(libc::SYS_waitid, which, id, 0usize, how, 0usize).is_ok() }
 }

@@ -4,4 +4,5 @@ mod adopt;
 mod join;
 mod names;
 mod order;
+mod passing;
 mod stress;

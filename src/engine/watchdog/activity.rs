@@ -61,10 +61,12 @@ impl Activity {
         part.tick(now);
         if record.is_parked(h.generation) {
             // It wakes up now and then to look for the guard, and uses CPU time for that.
-            (part.sleeps, part.parked) = (true, part.parked.min(now));
+            (part.sleeps, part.told) = (true, true);
             return;
         }
-        part.parked = u64::MAX;
+        if record.has_passed(h.generation) && part.is_astray() {
+            ledger.take_passed(h);
+        }
         if part.sleeps && part.told && !record.sleeps(h.generation) {
             part.wakes_up(now);
         }
@@ -86,14 +88,11 @@ impl Activity {
     #[inline(never)]
     pub fn first_parked(&self, ledger: &Ledger, since: u64, long: u64) -> Option<Handle> {
         let mut first = None;
-        for (index, r) in ledger.records() {
-            let (state, generation) = r.now();
-            let parked = self.parts.get(index as usize).map_or(u64::MAX, |part| part.parked);
+        for (parked, h, _) in ledger.parked() {
             let is_first = parked <= since && first.is_none_or(|(seen, _)| parked < seen);
-            if !is_first || !state.runs() || !r.is_parked(generation) {
+            if !is_first {
                 continue;
             }
-            let h = Handle { index, generation };
             let is_needed = |part: &Part| part.is_small() || starts_jobs(ledger, part);
             if parked <= long || self.part(h).is_some_and(is_needed) {
                 first = Some((parked, h));
@@ -117,9 +116,11 @@ impl Activity {
         self.part(h).is_some_and(|part| part.sleeps && part.still == now)
     }
 
-    /// Returns whether this job slept at the last check.
-    pub fn sleeps(&self, h: Handle) -> bool {
-        self.part(h).is_some_and(|part| part.sleeps)
+    /// Returns whether this job slept at the last check, and has not woken up since then in a call that the library
+    /// hooks.
+    pub fn sleeps(&self, h: Handle, record: &Record) -> bool {
+        let part = self.part(h).filter(|part| part.sleeps);
+        part.is_some_and(|part| !part.told || record.sleeps(h.generation))
     }
 
     /// The state of this job, or of this client's process.

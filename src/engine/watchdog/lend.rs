@@ -28,6 +28,12 @@ const UNLIKELY: u64 = 20;
 /// Twice as long this many times for each job that computes above the slots already.
 const MORE: u32 = 2;
 
+/// For how long after a job was parked the others pass their slots on, in ns.
+const TRADES: u64 = 1_000_000_000;
+
+/// How often the guard tries to count the jobs while they pass slots on.
+const COUNTS: u32 = 8;
+
 /// The guard's state from one round to the next.
 pub struct Lender {
     /// How long a job must have used no CPU time, in ns.
@@ -42,6 +48,8 @@ pub struct Lender {
     came_back: bool,
     /// When a parked job was released last.
     released: u64,
+    /// When a job was parked last.
+    parked: u64,
     /// See [`Lender::missing`].
     missing: u32,
     /// The lent slots, for the trace; None if no trace is written.
@@ -58,6 +66,7 @@ impl Lender {
             waiting: u64::MAX,
             came_back: false,
             released: 0,
+            parked: 0,
             missing: 0,
             lent: None,
         }
@@ -91,6 +100,7 @@ impl Lender {
         if !waits && !parked && !is(State::Borrowed) {
             // Relaxed: hints. A job that starts to wait notifies the guard again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
+            header.passes.store(0, Relaxed);
             header.looks.store(0, Release);
             (self.last, self.missing) = (0, 0);
             self.note_lent(ledger);
@@ -102,10 +112,11 @@ impl Lender {
             // SAFETY: zeros mean that nothing is known. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
-        // AcqRel: a job that has taken a spare slot before this is seen awake below, and no job takes one until they
-        // are counted again.
-        header.spare.swap(0, AcqRel);
+        // No job takes a slot until they are counted again.
+        header.passed.take_all();
         let now = sys::now();
+        self.parked = if parked { now } else { self.parked };
+        header.passes.store((now.saturating_sub(self.parked) < TRADES).into(), Relaxed);
         let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
@@ -121,30 +132,16 @@ impl Lender {
             let _ = header.grace.compare_exchange(grace, 0, AcqRel, Relaxed);
         }
         self.last = now;
-        if waits && census.spare() == 0 && prove(activity, ledger, look, now) {
+        if waits && census.spare_for_held() == 0 && prove(activity, ledger, look, now) {
             census = count(activity, ledger, false);
         }
-        let mut spare = census.spare();
-        if spare > 0 {
-            self.waiting = u64::MAX;
-            spare = count(activity, ledger, true).spare();
-            let may_start = !ledger.too_loaded();
-            if may_start && self.came_back && has_waited_long(ledger, now, self.limit) {
-                spare = lend(ledger, 1).saturating_add(spare.saturating_sub(1));
-                self.came_back = false;
-            }
-            let left = come_back(activity, ledger, spare, now);
-            if left < spare {
-                (self.came_back, self.released) = (true, now);
-            }
-            spare = if may_start { lend(ledger, left) } else { left };
-        }
-        if parked && spare == 0 {
+        let spare = if census.spare() > 0 { self.lend(ledger, now) } else { None };
+        if parked && spare.is_none() {
             self.release_overdue(ledger, census.debt(), now);
         }
         self.missing = census.debt().saturating_add(count_parked(ledger));
         // Relaxed: it is counted again soon.
-        header.spare.store(spare, Relaxed);
+        header.spare.store(spare.unwrap_or(0), Relaxed);
         self.note_lent(ledger);
         match (waits, parked) {
             (_, true) => Pace::Hurry,
@@ -155,6 +152,37 @@ impl Lender {
 }
 
 impl Lender {
+    /// Slots are spare: parked jobs come back, and held jobs start. Returns for how many more held jobs there are slots.
+    /// Returns None if there was a slot for nobody.
+    fn lend(&mut self, ledger: &Ledger, now: u64) -> Option<u32> {
+        self.waiting = u64::MAX;
+        let activity = self.activity.as_deref_mut()?;
+        let census = settled(activity, ledger)?;
+        let (mut spare, mut held) = (census.spare(), census.spare_for_held());
+        if spare == 0 {
+            return None;
+        }
+        if ledger.too_loaded() {
+            held = 0;
+        }
+        if held > 0 && self.came_back && has_waited_long(ledger, now, self.limit) {
+            let started = u32::from(start_held(ledger));
+            (spare, held) = (spare.saturating_sub(started), held.saturating_sub(started));
+            self.came_back = false;
+        }
+        if ledger.leave_slots(spare) > 0 {
+            (self.came_back, self.released) = (true, now);
+        }
+        while held > 0 && ledger.header.passed.take() {
+            if !start_held(ledger) {
+                ledger.leave_slots(1);
+                break;
+            }
+            held = held.saturating_sub(1);
+        }
+        Some(held)
+    }
+
     /// Rule 7 of [`crate::lending`].
     fn release_overdue(&mut self, ledger: &Ledger, debt: u32, now: u64) {
         let times = OVERDUE.wrapping_shl(debt.min(8).wrapping_mul(MORE));
@@ -174,8 +202,20 @@ impl Lender {
 
 /// The number of parked jobs.
 fn count_parked(ledger: &Ledger) -> u32 {
-    let is_parked = |r: &Record| r.state().runs() && r.is_parked(r.now().1);
-    ledger.records().filter(|(_, r)| is_parked(r)).count() as u32
+    ledger.parked().count() as u32
+}
+
+/// Counts the running jobs at a moment at which no job passes its slot on or takes one. Returns None if there is none.
+fn settled(activity: &mut Activity, ledger: &Ledger) -> Option<Census> {
+    let passed = &ledger.header.passed;
+    for _ in 0..COUNTS {
+        let seen = passed.take_all();
+        let census = count(activity, ledger, true);
+        if passed.is_as(seen) {
+            return Some(census);
+        }
+    }
+    None
 }
 
 /// Returns whether there is a held job that has waited for long.
@@ -183,16 +223,6 @@ fn has_waited_long(ledger: &Ledger, now: u64, limit: u64) -> bool {
     let long = limit.saturating_mul(LONG);
     let is_due = |r: &Record| r.since.load(Relaxed).saturating_add(long) < now;
     ledger.records().any(|(_, r)| r.state() == State::Waiting && is_due(r))
-}
-
-/// Releases up to this many parked jobs. Returns how many slots are left.
-fn come_back(activity: &mut Activity, ledger: &Ledger, slots: u32, now: u64) -> u32 {
-    for left in (0..slots).rev() {
-        let first = activity.first_parked(ledger, u64::MAX, u64::MAX);
-        let Some(first) = first else { return left.saturating_add(1) };
-        activity.unpark(ledger, first, now);
-    }
-    0
 }
 
 /// Counts the running jobs. `ask`: determine anew for each client whether it runs in a job.
@@ -210,7 +240,11 @@ fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
                 activity.is_inside(h, c.pid.load(Acquire), ask)
             })
         };
-        census.add(state, shares, activity.sleeps(Handle { index, generation }));
+        let sleeps = activity.sleeps(Handle { index, generation }, job);
+        census.add(state, shares, sleeps);
+        if !sleeps && job.has_passed(generation) {
+            census.pass(state);
+        }
     }
     census
 }
@@ -229,21 +263,14 @@ fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) ->
     any
 }
 
-/// Starts up to this many held jobs, the longest waiting first, those of the background last. Returns how many slots are
-/// left.
-fn lend(ledger: &Ledger, slots: u32) -> u32 {
-    for left in (0..slots).rev() {
-        let held = ledger.records().filter_map(|(index, r)| {
-            let (state, generation) = r.now();
-            let since = r.since.load(Relaxed);
-            let last = ledger.is_background(r.client.load(Relaxed));
-            (state == State::Waiting).then_some((last, since, Handle { index, generation }))
-        });
-        let Some((.., oldest)) = held.min_by_key(|(last, since, h)| (*last, *since, h.index))
-        else {
-            return left.saturating_add(1);
-        };
-        ledger.borrow(oldest);
-    }
-    0
+/// Starts the held job that has waited longest, of the background last. Returns whether there was one.
+fn start_held(ledger: &Ledger) -> bool {
+    let held = ledger.records().filter_map(|(index, r)| {
+        let (state, generation) = r.now();
+        let since = r.since.load(Relaxed);
+        let last = ledger.is_background(r.client.load(Relaxed));
+        (state == State::Waiting).then_some((last, since, Handle { index, generation }))
+    });
+    let oldest = held.min_by_key(|(last, since, h)| (*last, *since, h.index));
+    oldest.is_some_and(|(.., oldest)| ledger.borrow(oldest))
 }

@@ -20,6 +20,9 @@ const HALF: u64 = 500_000_000;
 /// long the next time either.
 const LIGHT: u32 = 8;
 
+/// See [`Part::is_astray`]. A job that wakes up and passes its slot on again and again is seen as such by chance.
+const STRAYS: u32 = 5;
+
 /// A job rests if it has used no more CPU time since the last check than one part in this many of the time.
 const RESTS: u64 = 8;
 
@@ -100,14 +103,14 @@ pub struct Part {
     overflown: bool,
     /// Since when no clock has moved.
     pub still: u64,
-    /// Since when the job has been seen parked; `u64::MAX`: it is not.
-    pub parked: u64,
     pub spent: Spent,
     pub sleeps: bool,
     /// It was found asleep though a clock had moved not long before: it wakes up now and then, and uses little.
     dozes: bool,
     /// Its record says that it sleeps, unless the job has taken that back.
     pub told: bool,
+    /// How many checks in a row it computed, although its record says that it has passed its slot on.
+    strays: u32,
     /// CPU time used since it last woke up or fell asleep; and how often in a row that was little.
     pub burst: u64,
     light: u32,
@@ -135,7 +138,7 @@ impl Part {
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
         (self.sleeps, self.known, self.inside) = (false, false, 0);
         (self.dozes, self.ticked, self.rests) = (false, now, false);
-        self.parked = u64::MAX;
+        self.strays = 0;
         (self.burst, self.light, self.told) = (0, 0, false);
         (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
     }
@@ -191,6 +194,15 @@ impl Part {
     fn count(&mut self, spent: u64, now: u64) {
         self.spent.add(spent, now);
         self.burst = self.burst.saturating_add(spent);
+    }
+
+    /// Its record says that it has passed its slot on. Returns whether it computes all the same: in a handler of a
+    /// signal, or after a handler that did not return to the call.
+    pub fn is_astray(&mut self) -> bool {
+        let runs = |pid: &i32| proc::stat(*pid).is_some_and(|s| s.state == b'R');
+        let strays = !self.rests && self.pids().first().is_some_and(runs);
+        self.strays = if strays { self.strays.saturating_add(1) } else { 0 };
+        self.strays >= STRAYS
     }
 
     /// Counts how often it sleeps, though it uses more than a little CPU time. Called when a job has waited for long.

@@ -100,7 +100,7 @@ doors! {
 
     block [read] (fd: c_int, to: *mut c_void, len: usize) -> isize, = [block::read];
     block [readv] (fd: c_int, to: *const c_void, count: c_int) -> isize, = [block::read];
-    block [recv] (fd: c_int, to: *mut c_void, len: usize, flags: c_int) -> isize, = [block::four];
+    block [recv] (fd: c_int, to: *mut c_void, len: usize, flags: c_int) -> isize, = [block::recv];
     block [recvfrom] (
         fd: c_int,
         to: *mut c_void,
@@ -108,29 +108,29 @@ doors! {
         flags: c_int,
         address: *mut c_void,
         size: *mut c_void
-    ) -> isize, = [block::six];
-    block [recvmsg] (fd: c_int, message: *mut c_void, flags: c_int) -> isize, = [block::three];
-    block [accept] (fd: c_int, address: *mut c_void, size: *mut c_void) -> c_int, = [block::three];
+    ) -> isize, = [block::recvfrom];
+    block [recvmsg] (fd: c_int, message: *mut c_void, flags: c_int) -> isize, = [block::recvmsg];
+    block [accept] (fd: c_int, address: *mut c_void, size: *mut c_void) -> c_int, = [block::accept];
     block [accept4] (
         fd: c_int,
         address: *mut c_void,
         size: *mut c_void,
         flags: c_int
-    ) -> c_int, = [block::four];
-    block [poll] (fds: *mut c_void, count: c_ulong, millis: c_int) -> c_int, = [block::three];
+    ) -> c_int, = [block::accept4];
+    block [poll] (fds: *mut c_void, count: c_ulong, millis: c_int) -> c_int, = [block::poll];
     block [ppoll] (
         fds: *mut c_void,
         count: c_ulong,
         time: *const c_void,
         mask: *const c_void
-    ) -> c_int, = [block::four];
+    ) -> c_int, = [block::ppoll];
     block [select] (
         count: c_int,
         reads: *mut c_void,
         writes: *mut c_void,
         others: *mut c_void,
         time: *mut c_void
-    ) -> c_int, = [block::five];
+    ) -> c_int, = [block::select];
     block [pselect] (
         count: c_int,
         reads: *mut c_void,
@@ -138,20 +138,20 @@ doors! {
         others: *mut c_void,
         time: *const c_void,
         mask: *const c_void
-    ) -> c_int, = [block::six];
+    ) -> c_int, = [block::pselect];
     block [epoll_wait] (
         fd: c_int,
         events: *mut c_void,
         count: c_int,
         millis: c_int
-    ) -> c_int, = [block::four];
+    ) -> c_int, = [block::epoll_wait];
     block [epoll_pwait] (
         fd: c_int,
         events: *mut c_void,
         count: c_int,
         millis: c_int,
         mask: *const c_void
-    ) -> c_int, = [block::five];
+    ) -> c_int, = [block::epoll_pwait];
     block [sem_wait] (semaphore: *mut c_void) -> c_int, = [block::one];
     block [sem_timedwait] (semaphore: *mut c_void, time: *const c_void) -> c_int, = [block::two];
     block [sem_clockwait] (

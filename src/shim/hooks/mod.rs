@@ -5,5 +5,6 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod reap;
+mod sleeps;
 pub mod spawn;
 pub mod stdio;

@@ -64,10 +64,14 @@ fn set(ledger: &Ledger, job: Handle) {
     WORD.store((&raw const record.note).cast_mut(), Release);
 }
 
-/// Makes a call in which this process may sleep.
+/// Makes a call in which this process may sleep. `sleeps_now` tells whether it would; it is asked only while other jobs
+/// wait for the slot of a job that sleeps.
 #[inline]
-pub fn across<R>(call: impl FnOnce() -> R) -> R {
+pub fn across<R>(sleeps_now: impl FnOnce() -> bool, call: impl FnOnce() -> R) -> R {
     sleeps();
+    if passes() && sleeps_now() {
+        pass();
+    }
     let ret = call();
     woken_after(LONG);
     ret
@@ -84,13 +88,39 @@ pub fn across_wait<R>(call: impl FnOnce() -> R) -> R {
 
 /// Makes a read(2), the most frequent call. The clock is read only in a process that was forked and has not exec'ed.
 #[inline]
-pub fn across_read<R>(call: impl FnOnce() -> R) -> R {
+pub fn across_read<R>(sleeps_now: impl FnOnce() -> bool, call: impl FnOnce() -> R) -> R {
     if STATE.is_fork() {
-        return across(call);
+        return across(sleeps_now, call);
+    }
+    if passes() && sleeps_now() {
+        pass();
     }
     let ret = call();
     woken_with(false);
     ret
+}
+
+/// Returns whether this process is in a job, and has to pass its slot on when it falls asleep.
+#[inline]
+fn passes() -> bool {
+    // SAFETY: null, or a mapping that is never unmapped. Relaxed: the header was complete before this process knew it.
+    unsafe { LEDGER.load(Relaxed).as_ref() }.is_some_and(Ledger::passes)
+}
+
+/// Passes the slot on, if the job is this process, which has no other thread and no child. Otherwise the guard sees when
+/// the whole job sleeps.
+#[cold]
+#[inline(never)]
+fn pass() {
+    if STATE.foreign() {
+        return;
+    }
+    let Some((ledger, job)) = known() else { return };
+    let me = sys::getpid();
+    let is_own = ledger.get(job).is_some_and(|r| r.computes() && r.pid.load(Relaxed) == me);
+    if is_own && !space::is_elsewhere() && sys::is_alone() {
+        ledger.pass_slot(job);
+    }
 }
 
 /// Called before a call in which this process may sleep for long.
