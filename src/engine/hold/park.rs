@@ -75,6 +75,9 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
         if let Some(on) = has_grace(ledger, job) {
             return on;
         }
+        if ledger.passes() {
+            break;
+        }
         sys::sleep_micros(TRY_MICROS);
     }
     let Some(parked) = record.park(job.generation) else { return On::Slot };

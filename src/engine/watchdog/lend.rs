@@ -13,6 +13,7 @@ use super::activity::Activity;
 use super::lent::Lent;
 use super::pace::Pace;
 use super::part::{When, MOMENT};
+use super::trade::Trade;
 use super::verdict::Look;
 
 /// If a job has waited for this many times the limit, it has waited for long. Then a job that uses more than a little
@@ -28,11 +29,8 @@ const UNLIKELY: u64 = 20;
 /// Twice as long this many times for each job that computes above the slots already.
 const MORE: u32 = 2;
 
-/// For how long after a job was parked the others pass their slots on, in ns.
-const TRADES: u64 = 1_000_000_000;
-
 /// How often the guard tries to count the jobs while they pass slots on.
-const COUNTS: u32 = 8;
+const COUNTS: u32 = 32;
 
 /// The guard's state from one round to the next.
 pub struct Lender {
@@ -48,8 +46,7 @@ pub struct Lender {
     came_back: bool,
     /// When a parked job was released last.
     released: u64,
-    /// When a job was parked last.
-    parked: u64,
+    trade: Trade,
     /// See [`Lender::missing`].
     missing: u32,
     /// The lent slots, for the trace; None if no trace is written.
@@ -66,7 +63,7 @@ impl Lender {
             waiting: u64::MAX,
             came_back: false,
             released: 0,
-            parked: 0,
+            trade: Trade::new(),
             missing: 0,
             lent: None,
         }
@@ -102,7 +99,7 @@ impl Lender {
             header.owed.store(0, Relaxed);
             header.passes.store(0, Relaxed);
             header.looks.store(0, Release);
-            (self.last, self.missing) = (0, 0);
+            (self.last, self.missing, self.trade) = (0, 0, Trade::new());
             self.note_lent(ledger);
             return Pace::Rest;
         }
@@ -112,16 +109,19 @@ impl Lender {
             // SAFETY: zeros mean that nothing is known. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
-        // No job takes a slot until they are counted again.
-        header.passed.take_all();
         let now = sys::now();
-        self.parked = if parked { now } else { self.parked };
-        header.passes.store((now.saturating_sub(self.parked) < TRADES).into(), Relaxed);
+        self.trade.begin(&header.passed, parked, now);
+        // Relaxed: a hint.
+        header.passes.store(self.trade.goes_on(now).into(), Relaxed);
         let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
         activity.look(ledger, look, When { now, limit: self.limit, hurry: parked, long });
-        let mut census = count(activity, ledger, false);
+        let mut census = settled(activity, ledger);
+        if census.spare() > 0 {
+            count(activity, ledger, true);
+            census = settled(activity, ledger);
+        }
         header.owed.store(census.owed | u32::from(parked), Relaxed);
         let past = if self.last == 0 { 0 } else { now.saturating_sub(self.last) };
         header.debt.store(census.debt(), Relaxed);
@@ -133,15 +133,16 @@ impl Lender {
         }
         self.last = now;
         if waits && census.spare_for_held() == 0 && prove(activity, ledger, look, now) {
-            census = count(activity, ledger, false);
+            census = settled(activity, ledger);
         }
-        let spare = if census.spare() > 0 { self.lend(ledger, now) } else { None };
-        if parked && spare.is_none() {
+        let spare = self.lend(ledger, census, now);
+        if parked && census.spare() == 0 {
             self.release_overdue(ledger, census.debt(), now);
         }
         self.missing = census.debt().saturating_add(count_parked(ledger));
         // Relaxed: it is counted again soon.
-        header.spare.store(spare.unwrap_or(0), Relaxed);
+        header.spare.store(spare, Relaxed);
+        self.trade.end(&header.passed);
         self.note_lent(ledger);
         match (waits, parked) {
             (_, true) => Pace::Hurry,
@@ -153,34 +154,30 @@ impl Lender {
 
 impl Lender {
     /// Slots are spare: parked jobs come back, and held jobs start. Returns for how many more held jobs there are slots.
-    /// Returns None if there was a slot for nobody.
-    fn lend(&mut self, ledger: &Ledger, now: u64) -> Option<u32> {
-        self.waiting = u64::MAX;
-        let activity = self.activity.as_deref_mut()?;
-        let census = settled(activity, ledger)?;
-        let (mut spare, mut held) = (census.spare(), census.spare_for_held());
+    fn lend(&mut self, ledger: &Ledger, census: Census, now: u64) -> u32 {
+        let mut spare = census.spare();
         if spare == 0 {
-            return None;
+            return 0;
         }
+        let mut held = census.spare_for_held().max(self.trade.unneeded()).min(spare);
         if ledger.too_loaded() {
-            held = 0;
-        }
-        if held > 0 && self.came_back && has_waited_long(ledger, now, self.limit) {
-            let started = u32::from(start_held(ledger));
-            (spare, held) = (spare.saturating_sub(started), held.saturating_sub(started));
-            self.came_back = false;
+            (spare, held) = (spare, 0);
+        } else if self.came_back && has_waited_long(ledger, now, self.limit) && start_held(ledger) {
+            (spare, held) = (spare.saturating_sub(1), held.saturating_sub(1));
+            (self.came_back, self.waiting) = (false, u64::MAX);
         }
         if ledger.leave_slots(spare) > 0 {
-            (self.came_back, self.released) = (true, now);
+            (self.came_back, self.released, self.waiting) = (true, now, u64::MAX);
         }
         while held > 0 && ledger.header.passed.take() {
             if !start_held(ledger) {
                 ledger.leave_slots(1);
                 break;
             }
-            held = held.saturating_sub(1);
+            (held, self.waiting) = (held.saturating_sub(1), u64::MAX);
+            self.trade.needs_one();
         }
-        Some(held)
+        held
     }
 
     /// Rule 7 of [`crate::lending`].
@@ -205,17 +202,19 @@ fn count_parked(ledger: &Ledger) -> u32 {
     ledger.parked().count() as u32
 }
 
-/// Counts the running jobs at a moment at which no job passes its slot on or takes one. Returns None if there is none.
-fn settled(activity: &mut Activity, ledger: &Ledger) -> Option<Census> {
+/// Counts the running jobs at a moment at which no job passes its slot on or takes one. The slots that were passed on are
+/// taken: who needs one has it after this, or waits.
+fn settled(activity: &mut Activity, ledger: &Ledger) -> Census {
     let passed = &ledger.header.passed;
     for _ in 0..COUNTS {
         let seen = passed.take_all();
-        let census = count(activity, ledger, true);
+        let census = count(activity, ledger, false);
         if passed.is_as(seen) {
-            return Some(census);
+            return census;
         }
     }
-    None
+    // There is no such moment: this time no slot is spare and none is missing.
+    Census::default()
 }
 
 /// Returns whether there is a held job that has waited for long.

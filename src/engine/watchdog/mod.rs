@@ -21,6 +21,7 @@ mod lent;
 mod pace;
 mod part;
 pub mod settings;
+mod trade;
 mod tree;
 mod verdict;
 mod waits;

@@ -44,7 +44,12 @@ pub unsafe fn accept4<A, B, R>(
 ///
 /// # Safety
 /// As recvmsg(2).
-pub unsafe fn recvmsg<A, R>(real: impl Fn(c_int, A, c_int) -> R, fd: c_int, a: A, flags: c_int) -> R {
+pub unsafe fn recvmsg<A, R>(
+    real: impl Fn(c_int, A, c_int) -> R,
+    fd: c_int,
+    a: A,
+    flags: c_int,
+) -> R {
     lent::across(|| sleeps::on(fd, flags), || real(fd, a, flags))
 }
 
@@ -88,7 +93,10 @@ pub unsafe fn poll<R>(
     count: c_ulong,
     millis: c_int,
 ) -> R {
-    lent::across(|| millis != 0 && unsafe { sleeps::on_all(fds, count) }, || real(fds, count, millis))
+    lent::across(
+        || millis != 0 && unsafe { sleeps::on_all(fds, count) },
+        || real(fds, count, millis),
+    )
 }
 
 /// The body of ppoll(2).
