@@ -27,7 +27,8 @@
 //!    parked longest, at once, else to the next one that wakes up ([`crate::ledger::passed`]). One job less computes, and
 //!    one more. When it wakes up it takes a slot that was passed on, or waits (rule 6). For a held job it counts as
 //!    computing until the guard has seen that it sleeps: a held job that starts is one job more for the machine, a
-//!    parked one is not. If it ends while nobody has taken the slot, that is not passed on any more.
+//!    parked one is not. If a job that sleeps ends, a slot that nobody has taken is not passed on any more: it may be
+//!    that job's.
 //!
 //! Compared with a run without the library, lending only makes it hold back less, so it makes no build less correct.
 
@@ -207,7 +208,7 @@ mod tests {
 
         fn end(&mut self, at: usize) {
             let (state, token, was) = self.jobs.remove(at);
-            if was == At::Passed {
+            if was != At::Computes {
                 self.passed = self.passed.saturating_sub(1);
             }
             if token {
@@ -291,7 +292,9 @@ mod tests {
                 prop_assert_eq!(m.pool + m.tokens(), n);
                 prop_assert!(census.slots <= n + 1);
                 // Only who wakes, or has waited for long, brings them above the slots.
-                prop_assert!(census.debt() <= before || matches!(what, 6 | 8), "{} after {}", census.debt(), what);
+                // A slot may still be left though nobody saw who has woken up meanwhile.
+                let woken = matches!(what, 6 | 8) || what == 7 && m.woken > 0;
+                prop_assert!(census.debt() <= before || woken, "{} after {}", census.debt(), what);
                 prop_assert!(census.computing <= n + 1 + m.woken, "more compute than have woken");
                 prop_assert!(m.pool == 0 || census.owed == 0, "a debt beside a token");
                 if what == 3 {

@@ -87,11 +87,17 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
     }
     ledger.release_parked();
     let mut watch = Watch { rounds: 0, missed: 0 };
-    while record.note.load(Acquire) == parked {
-        let waited = sys::wait_word(&record.note, parked, LOOK_MILLIS);
-        if waited == Err(Errno(libc::ETIMEDOUT)) && !watch.is_seen(ledger, job) {
-            // AcqRel: as when the guard does it.
-            let _ = record.note.compare_exchange(parked, 0, AcqRel, Acquire);
+    while record.waits(job.generation) {
+        match sys::wait_word(&record.note, parked, LOOK_MILLIS) {
+            Err(Errno(libc::ETIMEDOUT)) if !watch.is_seen(ledger, job) => {
+                record.unpark(job.generation);
+            }
+            // It is called just now, which takes a moment, unless the caller was killed or stopped.
+            Err(Errno::AGAIN) if record.waits(job.generation) => {
+                sys::sleep_millis(1);
+                record.answer(job.generation, false);
+            }
+            _ => {}
         }
     }
     On::Slot

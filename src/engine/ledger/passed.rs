@@ -141,13 +141,17 @@ impl Ledger {
         // Whoever parks does so before it comes here, whoever leaves a slot, too: one of them sees the other.
         fence(SeqCst);
         while let Some((next, record)) = self.parked_first() {
-            if !self.header.passed.take() {
-                break;
+            if !record.call(next.generation) {
+                continue;
             }
-            if record.unpark(next.generation) {
-                released = released.saturating_add(1);
-            } else {
-                self.header.passed.leave(1);
+            // It counts as computing before the slot is taken: the guard never finds too few.
+            let taken = self.header.passed.take();
+            let goes_on = record.answer(next.generation, taken);
+            match (taken, goes_on) {
+                (false, _) => break,
+                (true, true) => released = released.saturating_add(1),
+                // It took too long.
+                (true, false) => self.header.passed.leave(1),
             }
         }
         released
@@ -167,9 +171,18 @@ impl Ledger {
         taken
     }
 
-    /// A job that has passed its slot on ends, or has been found computing: if nobody has taken the slot, it is gone.
-    pub fn take_passed(&self, job: Handle) {
+    /// A job that has passed its slot on has been found computing: if nobody has taken the slot, it is gone.
+    pub fn take_back(&self, job: Handle) {
         if self.record(job.index).is_some_and(|r| r.unpass(job.generation)) {
+            self.header.passed.take();
+        }
+    }
+
+    /// This job ends. If it sleeps, a slot that was left may be its slot.
+    pub(super) fn withdraw(&self, job: Handle) {
+        if !self.header.passed.is_empty()
+            && self.record(job.index).is_some_and(|r| r.sleeps(job.generation))
+        {
             self.header.passed.take();
         }
     }

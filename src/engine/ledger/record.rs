@@ -229,6 +229,30 @@ impl Record {
         self.note.load(Relaxed) == sleep(generation, PARKED)
     }
 
+    /// If the job is parked, it counts as computing from now on, but still waits. Returns whether it was parked.
+    pub(super) fn call(&self, generation: u64) -> bool {
+        let (parked, called) = (sleep(generation, PARKED), sleep(generation, CALLED));
+        self.note.compare_exchange(parked, called, AcqRel, Relaxed).is_ok()
+    }
+
+    /// After [`Record::call`]: the job goes on, or stays parked. Also called by the job itself, since its caller may have
+    /// been killed. Returns whether it was called.
+    pub fn answer(&self, generation: u64, goes_on: bool) -> bool {
+        let to = if goes_on { 0 } else { sleep(generation, PARKED) };
+        let called = sleep(generation, CALLED);
+        let done = self.note.compare_exchange(called, to, AcqRel, Relaxed).is_ok();
+        if done && goes_on {
+            sys::wake_word(&self.note);
+        }
+        done
+    }
+
+    /// Returns whether the job waits until it is let go on.
+    pub fn waits(&self, generation: u64) -> bool {
+        let seen = self.note.load(Acquire);
+        [PARKED, CALLED].iter().any(|kind| seen == sleep(generation, *kind))
+    }
+
     /// Ends the wait of a parked job. Returns whether it was parked.
     pub fn unpark(&self, generation: u64) -> bool {
         let parked = sleep(generation, PARKED);
@@ -341,6 +365,8 @@ const LIGHT: u32 = 3;
 const PARKED: u32 = 4;
 /// The job sleeps, and has passed its slot on.
 const PASSED: u32 = 6;
+/// The job waits, and another process is about to let it go on.
+const CALLED: u32 = 7;
 
 /// One of these kinds with the low bits of this generation: neither 0, [`OPENED`] nor [`AWAITED`]. A word on which
 /// processes sleep has 32 bits (futex(2)); each use of the record begins with 0.
@@ -351,7 +377,7 @@ fn sleep(generation: u64, kind: u32) -> u32 {
 /// Returns whether this value of a job's [`Record::note`] means that its process must wait before it goes on. Another
 /// thread of the process may be waiting already.
 pub fn is_lent(word: u32) -> bool {
-    matches!(word & 7, LENT | LIGHT | PARKED | PASSED)
+    matches!(word & 7, LENT | LIGHT | PARKED | PASSED | CALLED)
 }
 
 fn claimer(client: u32) -> u32 {

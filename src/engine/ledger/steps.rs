@@ -99,7 +99,7 @@ impl Ledger {
     pub fn end_unless(&self, h: Handle, not: State, pool: &Pool) -> bool {
         let won = self.step_unless(h, not, State::Ending).is_some();
         if won {
-            self.take_passed(h);
+            self.withdraw(h);
             self.finish(h, pool);
         }
         won

@@ -49,7 +49,8 @@ fn guard(scene: &Scene, is_over: &AtomicBool) {
     while !is_over.load(Relaxed) {
         header.rounds.fetch_add(1, Relaxed);
         let seen = header.passed.take_all();
-        let awake = scene.ledger.records().filter(|(_, r)| r.state().runs() && r.computes());
+        let awake =
+            scene.ledger.records().filter(|(_, r)| r.state().runs() && !r.sleeps(r.now().1));
         let awake = awake.count() as u32;
         if header.passed.is_as(seen) {
             scene.ledger.leave_slots(SLOTS.saturating_sub(awake));
@@ -92,9 +93,10 @@ fn slots_are_passed_on_and_none_is_used_twice() {
                 })
             })
             .collect();
-        all.into_iter().for_each(|job| job.join().unwrap());
+        let joined: Vec<_> = all.into_iter().map(|job| job.join()).collect();
         is_over.store(true, Relaxed);
         counts.join().unwrap();
+        joined.into_iter().for_each(|job| job.unwrap());
     });
     let pool = scene.pool();
     for job in jobs {

@@ -65,7 +65,7 @@ impl Activity {
             return;
         }
         if record.has_passed(h.generation) && part.is_astray() {
-            ledger.take_passed(h);
+            ledger.take_back(h);
         }
         if part.sleeps && part.told && !record.sleeps(h.generation) {
             part.wakes_up(now);
