@@ -44,6 +44,7 @@ impl Seen {
 
 impl Passed {
     /// Leaves so many slots to those that wake up next.
+    #[inline(never)]
     pub fn leave(&self, slots: u32) {
         self.change(|seen| Some(seen.next(seen.left().saturating_add(slots), seen.least())));
     }
@@ -55,6 +56,7 @@ impl Passed {
     }
 
     /// Takes a slot. Returns whether there was one.
+    #[inline(never)]
     pub fn take(&self) -> bool {
         let less = |seen: Seen| {
             let left = seen.left().checked_sub(1)?;
@@ -136,6 +138,7 @@ impl Ledger {
 
     /// Lets parked jobs go on, who has been parked longest first, while there are slots that were passed on. Returns how
     /// many.
+    #[inline(never)]
     pub fn release_parked(&self) -> u32 {
         let mut released = 0u32;
         // Whoever parks does so before it comes here, whoever leaves a slot, too: one of them sees the other.

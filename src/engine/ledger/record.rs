@@ -1,5 +1,6 @@
 //! One record of the ledger, all atomics: a client or a job. Its name has its own cache line.
 
+use core::sync::atomic::Ordering;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::pool::place::Place;
@@ -146,8 +147,12 @@ impl Record {
     /// asleep.
     pub fn sleeps(&self, generation: u64) -> bool {
         // Relaxed: a wrong answer was right a moment ago.
-        let seen = self.note.load(Relaxed);
-        [LENT, LIGHT, PARKED, PASSED].iter().any(|kind| seen == sleep(generation, *kind))
+        matches!(self.kind(generation, Relaxed), LENT | LIGHT | PARKED | PASSED)
+    }
+
+    /// Which of the kinds below the note is; larger than all of them: it is of another use of the record.
+    fn kind(&self, generation: u64, order: Ordering) -> u32 {
+        self.note.load(order) ^ sleep(generation, 0)
     }
 
     /// Sets [`Record::sleeps`]. Called by the guard, and by the job itself when it has woken up.
@@ -162,7 +167,7 @@ impl Record {
 
     fn note_sleep(&self, generation: u64, to: u32) {
         let seen = self.note.load(Relaxed);
-        let own = [PARKED, PASSED].iter().any(|kind| seen == sleep(generation, *kind));
+        let own = matches!(seen ^ sleep(generation, 0), PARKED | PASSED | CALLED);
         // An exchange: the record may be in another use by now.
         if seen != to && !own && self.now().1 == generation {
             let _ = self.note.compare_exchange(seen, to, Relaxed, Relaxed);
@@ -182,7 +187,7 @@ impl Record {
     /// A job that sleeps counts as computing again. Returns what [`Record::sleep_on`] gets.
     pub(super) fn wake_up(&self, generation: u64) -> Option<u32> {
         let seen = self.note.load(Acquire);
-        let sleeps = [LENT, LIGHT, PASSED].iter().any(|kind| seen == sleep(generation, *kind));
+        let sleeps = matches!(seen ^ sleep(generation, 0), LENT | LIGHT | PASSED);
         let woken = sleeps && self.note.compare_exchange(seen, 0, AcqRel, Relaxed).is_ok();
         woken.then_some(seen)
     }
@@ -199,7 +204,7 @@ impl Record {
 
     /// Returns whether the job has passed its slot on, and sleeps.
     pub fn has_passed(&self, generation: u64) -> bool {
-        self.note.load(Acquire) == sleep(generation, PASSED)
+        self.kind(generation, Acquire) == PASSED
     }
 
     /// The job has woken up, and waits until [`Record::unpark`]. Returns the parked value of `note`. Returns None if
@@ -221,12 +226,12 @@ impl Record {
 
     /// See [`Record::set_sleeps_lightly`].
     pub fn is_light(&self, generation: u64) -> bool {
-        self.note.load(Relaxed) == sleep(generation, LIGHT)
+        self.kind(generation, Relaxed) == LIGHT
     }
 
     /// Returns whether the job is parked.
     pub fn is_parked(&self, generation: u64) -> bool {
-        self.note.load(Relaxed) == sleep(generation, PARKED)
+        self.kind(generation, Relaxed) == PARKED
     }
 
     /// If the job is parked, it counts as computing from now on, but still waits. Returns whether it was parked.
@@ -235,7 +240,7 @@ impl Record {
         self.note.compare_exchange(parked, called, AcqRel, Relaxed).is_ok()
     }
 
-    /// After [`Record::call`]: the job goes on, or stays parked. Also called by the job itself, since its caller may have
+    /// After `call`: the job goes on, or stays parked. Also called by the job itself, since its caller may have
     /// been killed. Returns whether it was called.
     pub fn answer(&self, generation: u64, goes_on: bool) -> bool {
         let to = if goes_on { 0 } else { sleep(generation, PARKED) };
@@ -249,8 +254,7 @@ impl Record {
 
     /// Returns whether the job waits until it is let go on.
     pub fn waits(&self, generation: u64) -> bool {
-        let seen = self.note.load(Acquire);
-        [PARKED, CALLED].iter().any(|kind| seen == sleep(generation, *kind))
+        matches!(self.kind(generation, Acquire), PARKED | CALLED)
     }
 
     /// Ends the wait of a parked job. Returns whether it was parked.

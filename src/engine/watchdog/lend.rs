@@ -88,13 +88,8 @@ impl Lender {
     /// Checks all running jobs, and starts held jobs on slots whose jobs sleep.
     pub fn round(&mut self, ledger: &Ledger, look: &mut Look) -> Pace {
         let header = &ledger.header;
-        let is = |state| ledger.records().any(|(_, r)| r.state() == state);
-        // A job for which its client waits, before it makes the process, can be held as soon as a slot is spare.
-        let gated =
-            |(_, r): (u32, &Record)| r.state() == State::Claim && r.since.load(Relaxed) != UNTIMED;
-        let waits = is(State::Waiting) || ledger.records().any(gated);
-        let parked = count_parked(ledger) > 0;
-        if !waits && !parked && !is(State::Borrowed) {
+        let Wants { waits, parked, borrows } = wants(ledger);
+        if !waits && !parked && !borrows {
             // Relaxed: hints. A job that starts to wait notifies the guard again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.passes.store(0, Relaxed);
@@ -197,13 +192,37 @@ impl Lender {
     }
 }
 
+/// What the jobs of a pool want.
+struct Wants {
+    /// A job waits for a slot. A job for which its client waits, before it makes the process, can be held as soon as a
+    /// slot is spare.
+    waits: bool,
+    parked: bool,
+    borrows: bool,
+}
+
+#[inline(never)]
+fn wants(ledger: &Ledger) -> Wants {
+    let mut wants = Wants { waits: false, parked: false, borrows: false };
+    for (_, r) in ledger.records() {
+        let (state, generation) = r.now();
+        let gated = state == State::Claim && r.since.load(Relaxed) != UNTIMED;
+        wants.waits |= gated || state == State::Waiting;
+        wants.parked |= state.runs() && r.is_parked(generation);
+        wants.borrows |= state == State::Borrowed;
+    }
+    wants
+}
+
 /// The number of parked jobs.
+#[inline(never)]
 fn count_parked(ledger: &Ledger) -> u32 {
     ledger.parked().count() as u32
 }
 
 /// Counts the running jobs at a moment at which no job passes its slot on or takes one. The slots that were passed on are
 /// taken: who needs one has it after this, or waits.
+#[inline(never)]
 fn settled(activity: &mut Activity, ledger: &Ledger) -> Census {
     let passed = &ledger.header.passed;
     for _ in 0..COUNTS {
@@ -225,6 +244,7 @@ fn has_waited_long(ledger: &Ledger, now: u64, limit: u64) -> bool {
 }
 
 /// Counts the running jobs. `ask`: determine anew for each client whether it runs in a job.
+#[inline(never)]
 fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
     let mut census = Census::default();
     for (index, job) in ledger.records() {
@@ -263,6 +283,7 @@ fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) ->
 }
 
 /// Starts the held job that has waited longest, of the background last. Returns whether there was one.
+#[inline(never)]
 fn start_held(ledger: &Ledger) -> bool {
     let held = ledger.records().filter_map(|(index, r)| {
         let (state, generation) = r.now();

@@ -93,10 +93,9 @@ pub unsafe fn poll<R>(
     count: c_ulong,
     millis: c_int,
 ) -> R {
-    lent::across(
-        || millis != 0 && unsafe { sleeps::on_all(fds, count) },
-        || real(fds, count, millis),
-    )
+    // SAFETY: the caller's.
+    let sleeps = || millis != 0 && unsafe { sleeps::on_all(fds, count) };
+    lent::across(sleeps, || real(fds, count, millis))
 }
 
 /// The body of ppoll(2).
@@ -113,6 +112,7 @@ pub unsafe fn ppoll<M, R>(
 where
     M: Copy,
 {
+    // SAFETY: the caller's.
     let sleeps = || unsafe { sleeps::may_last(time) && sleeps::on_all(fds, count) };
     lent::across(sleeps, || real(fds, count, time, mask))
 }
@@ -129,6 +129,7 @@ pub unsafe fn select<R>(
     others: *mut c_void,
     time: *mut c_void,
 ) -> R {
+    // SAFETY: the caller's.
     let sleeps =
         || unsafe { sleeps::may_last(time) && sleeps::on_sets(count, [reads, writes, others]) };
     lent::across(sleeps, || real(count, reads, writes, others, time))
@@ -148,6 +149,7 @@ pub unsafe fn pselect<R>(
     time: *const c_void,
     mask: *const c_void,
 ) -> R {
+    // SAFETY: the caller's.
     let sleeps =
         || unsafe { sleeps::may_last(time) && sleeps::on_sets(count, [reads, writes, others]) };
     lent::across(sleeps, || real(count, reads, writes, others, time, mask))
