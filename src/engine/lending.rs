@@ -24,7 +24,7 @@
 //!    jobs of its own and has computed for long must wait for a minute, and with each job above the slots the time is
 //!    four times longer.
 //! 8. A job that consists of one thread passes its slot on when it falls asleep in such a call: to the job that has been
-//!    parked longest, at once, else to the next one that wakes up ([`crate::ledger::passed`]). One job less computes, and
+//!    parked longest, at once, else to the next one that wakes up ([`crate::ledger::passing`]). One job less computes, and
 //!    one more. When it wakes up it takes a slot that was passed on, or waits (rule 6). For a held job it counts as
 //!    computing until the guard has seen that it sleeps: a held job that starts is one job more for the machine, a
 //!    parked one is not. If a job that sleeps ends, a slot that nobody has taken is not passed on any more: it may be

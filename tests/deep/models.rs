@@ -6,7 +6,7 @@
 //! same place; only fences order more than one place.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 
 use jsshim_deep::client::{Client, Setup};
@@ -15,6 +15,7 @@ use jsshim_deep::kernel::{self, kernel, Node};
 use jsshim_deep::ledger::access::Ledger;
 use jsshim_deep::ledger::handle::Handle;
 use jsshim_deep::ledger::life::Founding;
+use jsshim_deep::ledger::record::Record;
 use jsshim_deep::pool::tokens::{Pool, Taken};
 use jsshim_deep::share::Share;
 use jsshim_deep::slots::State;
@@ -72,8 +73,9 @@ impl Scene {
         used.into_iter().for_each(|h| ledger.free(h));
         let me = ledger.enter(host, LEDGER).expect("a client");
         let header = &ledger.header;
-        let words = [&header.owed, &header.looks, &header.spare, &header.outlived];
+        let words = [&header.owed, &header.looks, &header.spare, &header.outlived, &header.debt];
         words.iter().for_each(|word| word.store(0, Relaxed));
+        header.passed.take_all();
         // A guard lives, or those who wait would ask again and again.
         ledger.header.guard.store(guard, Relaxed);
         Self { host, ledger, me, tokens }
@@ -350,6 +352,63 @@ fn a_loan_meets_a_token() {
 }
 
 /// A job ends while the guard does again what it finds half done: its byte goes back once.
+/// A job on the only slot falls asleep while another one wakes up, and `beside` happens. Never do both compute, and in the
+/// end the other one has the slot, at the latest when the guard has counted.
+fn a_slot_is_passed_on(beside: impl Fn(&Scene) + Copy + Send + Sync + 'static) {
+    model(3, move || {
+        let scene = Scene::new(b"", 3);
+        let pool = pool();
+        let (sleeper, woken) = (scene.job(&pool), scene.job(&pool));
+        assert!(scene.ledger.borrow(woken));
+        let record = scene.ledger.get(woken).expect("a job");
+        record.set_sleeps(woken.generation, true);
+        let computing = Arc::new(AtomicUsize::new(1));
+        let left = computing.clone();
+        let falls_asleep = scene.thread(scene.host, move |scene| {
+            left.fetch_sub(1, SeqCst);
+            scene.ledger.pass_slot(sleeper);
+        });
+        let beside = scene.thread(scene.host, move |scene| beside(scene));
+        let goes_on = scene.ledger.take_slot(woken, record) || {
+            record.park(woken.generation).expect("its slot was lent");
+            scene.ledger.release_parked();
+            !record.waits(woken.generation)
+        };
+        if goes_on {
+            assert_eq!(computing.fetch_add(1, SeqCst), 0, "both compute");
+        }
+        falls_asleep.join().expect("no panic");
+        beside.join().expect("no panic");
+        count_and_leave(&scene);
+        assert!(!record.waits(woken.generation), "nobody computes");
+        for job in [sleeper, woken] {
+            assert!(scene.ledger.end(job, &pool));
+        }
+        scene.end();
+    });
+}
+
+/// What the guard does with the slots that are passed on; there is one slot.
+fn count_and_leave(scene: &Scene) {
+    let passed = &scene.ledger.header.passed;
+    let seen = passed.take_all();
+    let computes = |(_, r): &(u32, &Record)| r.state().runs() && !r.sleeps(r.now().1);
+    let computing = scene.ledger.records().filter(computes).count() as u32;
+    if passed.is_as(seen) {
+        scene.ledger.leave_slots(1u32.saturating_sub(computing));
+    }
+}
+
+#[test]
+fn a_slot_is_passed_on_to_who_wakes_up() {
+    a_slot_is_passed_on(|_| ());
+}
+
+#[test]
+fn a_slot_is_passed_on_while_the_guard_counts() {
+    a_slot_is_passed_on(count_and_leave);
+}
+
 #[test]
 fn a_host_and_a_guard_end_the_same_job() {
     model(2, || {

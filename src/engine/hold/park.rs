@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::Handle;
-use crate::space;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Peek};
+use crate::{proc, space};
 
 /// How often a parked job checks that the guard is at work, in ms.
 const LOOK_MILLIS: u32 = 200;
@@ -19,6 +19,9 @@ const MISSES: u32 = 25;
 /// soon.
 const TRIES: u32 = 20;
 const TRY_MICROS: u32 = 50;
+
+/// A process with more children counts as computing until the guard has seen that it sleeps.
+const CHILDREN: u32 = 64;
 
 /// Why a job goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +54,39 @@ fn has_grace(ledger: &Ledger, job: Handle) -> Option<On> {
 pub fn give_back(ledger: &Ledger, job: Handle) {
     // AcqRel: the guard may have taken it, and another job have it. Whoever takes it sees what this job did before.
     let _ = ledger.header.grace.compare_exchange(job.pack(), 0, AcqRel, Relaxed);
+}
+
+/// This process is about to sleep: passes its slot on, if it is the whole job. Otherwise the guard sees when the job
+/// sleeps.
+pub fn pass(ledger: &Ledger, job: Handle) {
+    let me = sys::getpid();
+    let is_own = ledger.get(job).is_some_and(|r| r.computes() && r.pid.load(Relaxed) == me);
+    if is_own && !space::is_elsewhere() && is_whole(ledger) {
+        ledger.pass_slot(job);
+    }
+}
+
+/// Returns whether this process has one thread, and its children are jobs of their own or have ended.
+fn is_whole(ledger: &Ledger) -> bool {
+    // A directory has two links, and one more for each of its directories (proc(5)).
+    let threads = sys::stat(c"/proc/self/task", true);
+    if !threads.is_ok_and(|st| st.st_nlink == 3) {
+        return false;
+    }
+    if !sys::has_any_child() {
+        return true;
+    }
+    let is_job = |pid| {
+        let mut jobs = ledger.records().filter(|(_, r)| r.state().is_job());
+        jobs.any(|(_, r)| r.pid.load(Relaxed) == pid)
+    };
+    let (mut count, mut are_jobs) = (0u32, true);
+    proc::each_child(|pid| {
+        count = count.saturating_add(1);
+        are_jobs &= count <= CHILDREN && (is_job(pid) || sys::peek(pid) == Peek::Zombie);
+    });
+    // Not every kernel tells them.
+    are_jobs && count > 0
 }
 
 /// Waits in a process of this job, in any of its threads. `starts`: it is about to start a process. Async-signal-safe;

@@ -30,7 +30,7 @@
 //! | [`access`] | the whole file, and its records |
 //! | [`header`], [`record`], [`handle`], [`reason`] | the parts of the file |
 //! | [`claim`], [`steps`], [`queue`], [`debts`] | a record for a job; its start and end; the next job; lent slots |
-//! | [`passed`] | slots that jobs pass on when they fall asleep |
+//! | [`passing`], [`passed`] | slots that jobs pass on when they fall asleep |
 //! | [`table`], [`used`] | which records are in use |
 //! | [`order`], [`background`] | which held job is next: of its client; of all clients |
 //! | [`life`], [`opening`], [`deserted`], [`unguarded`], [`rundir`] | how a ledger is made, found and removed |
@@ -52,6 +52,7 @@ pub mod observe;
 pub mod opening;
 pub mod order;
 pub mod passed;
+pub mod passing;
 pub mod queue;
 pub mod reason;
 pub mod record;

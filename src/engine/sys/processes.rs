@@ -210,11 +210,9 @@ pub fn has_visible_child() -> bool {
     has_child(libc::P_ALL, 0, 0)
 }
 
-/// Returns whether this process has one thread and no child. Async-signal-safe; two system calls.
-pub fn is_alone() -> bool {
-    // A directory has two links, and one more for each of its directories (proc(5)).
-    !has_child(libc::P_ALL, 0, libc::__WALL)
-        && super::stat(c"/proc/self/task", true).is_ok_and(|st| st.st_nlink == 3)
+/// Returns whether there is any child, whatever its exit signal is.
+pub fn has_any_child() -> bool {
+    has_child(libc::P_ALL, 0, libc::__WALL)
 }
 
 fn has_child(which: libc::idtype_t, id: i32, more: c_int) -> bool {

@@ -1,4 +1,4 @@
-//! Threads as jobs that pass their slots on to each other ([`crate::ledger::passed`]), and one that counts them as the
+//! Threads as jobs that pass their slots on to each other ([`crate::ledger::passing`]), and one that counts them as the
 //! guard does.
 
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
@@ -23,7 +23,7 @@ static COMPUTING: AtomicU32 = AtomicU32::new(0);
 fn computes(turn: u32) {
     let now = COMPUTING.fetch_add(1, SeqCst) + 1;
     assert!(now <= SLOTS, "{now} compute on {SLOTS} slots");
-    if turn % 3 == 0 {
+    if turn.is_multiple_of(3) {
         thread::yield_now();
     }
     COMPUTING.fetch_sub(1, SeqCst);
@@ -34,7 +34,7 @@ fn job(scene: &Scene, job: Handle, seed: u32) {
     for turn in 0..TURNS {
         computes(turn);
         scene.ledger.pass_slot(job);
-        if (turn + seed) % 5 == 0 {
+        if (turn + seed).is_multiple_of(5) {
             thread::sleep(Duration::from_micros(u64::from((turn * seed) % 90)));
         }
         assert!(park::wait(scene.ledger, job, false) == park::On::Slot);

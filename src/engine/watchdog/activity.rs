@@ -10,7 +10,7 @@ use crate::ledger::record::Record;
 use crate::slots::State;
 use crate::{proc, sys};
 
-use super::part::{time_of, Part, Roots, Spent, When, PAUSE};
+use super::part::{time_of, Part, Roots, Spent, When, MOMENT, PAUSE};
 use super::tree::Tree;
 use super::verdict::{Look, Mood};
 
@@ -81,6 +81,15 @@ impl Activity {
             part.judge(ledger, look, &roots, when);
         }
         part.tell(record, h.generation, now);
+    }
+
+    /// Returns whether no running job has used CPU time for a moment: then no slot is used, as far as can be told.
+    pub fn is_still(&self, ledger: &Ledger, now: u64) -> bool {
+        ledger.records().all(|(index, record)| {
+            let (state, generation) = record.now();
+            let part = self.part(Handle { index, generation });
+            !state.may_run() || part.is_some_and(|part| part.still.saturating_add(MOMENT) <= now)
+        })
     }
 
     /// The job that has been parked longest, if that is since before `since`. If it is not since before `long`, only a

@@ -111,7 +111,8 @@ impl Lender {
         let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
-        activity.look(ledger, look, When { now, limit: self.limit, hurry: parked, long });
+        let hurry = parked || waits && activity.is_still(ledger, now);
+        activity.look(ledger, look, When { now, limit: self.limit, hurry, long });
         let mut census = settled(activity, ledger);
         if census.spare() > 0 {
             count(activity, ledger, true);

@@ -42,7 +42,7 @@ pub struct When {
     pub now: u64,
     /// How long a job must have used no CPU time, in ns.
     pub limit: u64,
-    /// A job is parked: if a job waits for other processes, [`MOMENT`] suffices.
+    /// A job is parked, or no job computes while one is held: if a job waits for other processes, [`MOMENT`] suffices.
     pub hurry: bool,
     /// A job has waited for long.
     pub long: bool,

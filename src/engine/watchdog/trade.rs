@@ -1,4 +1,4 @@
-//! What the guard keeps of the slots that jobs pass on to each other ([`crate::ledger::passed`]).
+//! What the guard keeps of the slots that jobs pass on to each other ([`crate::ledger::passing`]).
 
 use crate::ledger::passed::Passed;
 

@@ -107,19 +107,15 @@ fn passes() -> bool {
     unsafe { LEDGER.load(Relaxed).as_ref() }.is_some_and(Ledger::passes)
 }
 
-/// Passes the slot on, if the job is this process, which has no other thread and no child. Otherwise the guard sees when
-/// the whole job sleeps.
+/// Passes the slot on, if this process is the job.
 #[cold]
 #[inline(never)]
 fn pass() {
     if STATE.foreign() {
         return;
     }
-    let Some((ledger, job)) = known() else { return };
-    let me = sys::getpid();
-    let is_own = ledger.get(job).is_some_and(|r| r.computes() && r.pid.load(Relaxed) == me);
-    if is_own && !space::is_elsewhere() && sys::is_alone() {
-        ledger.pass_slot(job);
+    if let Some((ledger, job)) = known() {
+        park::pass(ledger, job);
     }
 }
 

@@ -1,0 +1,126 @@
+//! Slots that are passed on: a job that falls asleep in a call that the library hooks wakes the job that has been
+//! parked longest, or leaves its slot to the next one that wakes up ([`crate::lending`], rule 8). The guard would have
+//! to see first that the job sleeps, which takes it some ms.
+
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use crate::sync::fence;
+
+use super::access::Ledger;
+use super::handle::Handle;
+use super::record::Record;
+
+impl Ledger {
+    /// Returns whether a job that falls asleep has to pass its slot on: others have been parked lately.
+    #[inline]
+    pub fn passes(&self) -> bool {
+        // Relaxed: a hint.
+        self.header.passes.load(Relaxed) != 0
+    }
+
+    /// This job is about to sleep: its slot goes to the job that has been parked longest, else to the next one that wakes
+    /// up. Called by the only thread of the job. Async-signal-safe.
+    pub fn pass_slot(&self, job: Handle) {
+        let Some(record) = self.get(job).filter(|r| r.state().runs() && r.computes()) else {
+            return;
+        };
+        // It leaves the slot while it counts as computing, and others go on when it does not any more: so the guard never
+        // finds too few, and for a moment only one too many.
+        let leaves = !self.take_debt();
+        if leaves {
+            self.header.passed.leave(1);
+        }
+        record.pass(job.generation);
+        if leaves {
+            self.release_parked();
+        }
+    }
+
+    /// Leaves so many slots to parked jobs, or to those that wake up next. Returns how many jobs go on.
+    pub fn leave_slots(&self, slots: u32) -> u32 {
+        self.header.passed.leave(slots);
+        self.release_parked()
+    }
+
+    /// Lets parked jobs go on, who has been parked longest first, while there are slots that were passed on. Returns how
+    /// many.
+    #[inline(never)]
+    pub fn release_parked(&self) -> u32 {
+        let mut released = 0u32;
+        // Whoever parks does so before it comes here, whoever leaves a slot, too: one of them sees the other.
+        fence(SeqCst);
+        while let Some((next, record)) = self.parked_first() {
+            if !record.call(next.generation) {
+                continue;
+            }
+            // It counts as computing before the slot is taken: the guard never finds too few.
+            let taken = self.header.passed.take();
+            let goes_on = record.answer(next.generation, taken);
+            match (taken, goes_on) {
+                (false, _) => break,
+                (true, true) => released = released.saturating_add(1),
+                // It took too long.
+                (true, false) => self.header.passed.leave(1),
+            }
+        }
+        released
+    }
+
+    /// A job that sleeps has woken up: takes a slot that was passed on, if there is one. Returns whether it did. First the
+    /// job counts as computing, then it takes the slot: the guard never finds too few.
+    pub fn take_slot(&self, job: Handle, record: &Record) -> bool {
+        if self.header.passed.is_empty() {
+            return false;
+        }
+        let Some(slept) = record.wake_up(job.generation) else { return false };
+        let taken = self.header.passed.take();
+        if !taken {
+            record.sleep_on(slept);
+        }
+        taken
+    }
+
+    /// A job that has passed its slot on has been found computing: if nobody has taken the slot, it is gone.
+    pub fn take_back(&self, job: Handle) {
+        if self.record(job.index).is_some_and(|r| r.unpass(job.generation)) {
+            self.header.passed.take();
+        }
+    }
+
+    /// This job ends. If it sleeps, a slot that was left may be its slot.
+    pub(super) fn withdraw(&self, job: Handle) {
+        if !self.header.passed.is_empty()
+            && self.record(job.index).is_some_and(|r| r.sleeps(job.generation))
+        {
+            self.header.passed.take();
+        }
+    }
+
+    /// If more jobs compute than there are slots: now it is one less. Returns whether it was so.
+    fn take_debt(&self) -> bool {
+        let debt = &self.header.debt;
+        let mut seen = debt.load(Relaxed);
+        while let Some(less) = seen.checked_sub(1) {
+            // Relaxed: the guard counts again soon.
+            match debt.compare_exchange(seen, less, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// All parked jobs, and since when each is parked, in ns.
+    pub fn parked(&self) -> impl Iterator<Item = (u64, Handle, &Record)> {
+        self.records().filter_map(|(index, record)| {
+            let (state, generation) = record.now();
+            let is_it = state.runs() && record.is_parked(generation);
+            is_it.then(|| (record.home.load(Relaxed), Handle { index, generation }, record))
+        })
+    }
+
+    /// The job that has been parked longest.
+    fn parked_first(&self) -> Option<(Handle, &Record)> {
+        self.parked().min_by_key(|(since, ..)| *since).map(|(_, h, record)| (h, record))
+    }
+}
