@@ -140,7 +140,7 @@ impl Lender {
         header.spare.store(spare, Relaxed);
         self.trade.end(&header.passed);
         self.note_lent(ledger);
-        match (waits, parked) {
+        match (waits, hurry) {
             (_, true) => Pace::Hurry,
             (true, false) => Pace::Soon,
             (false, false) => Pace::Rest,
