@@ -5,10 +5,14 @@
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::sync::fence;
+use crate::sys;
 
 use super::access::Ledger;
 use super::handle::Handle;
 use super::record::Record;
+
+/// For how long jobs that wake each other may go on before others, in ns.
+const TURN: u64 = 1_000_000;
 
 impl Ledger {
     /// Returns whether a job that falls asleep has to pass its slot on: others have been parked lately.
@@ -18,8 +22,7 @@ impl Ledger {
         self.header.passes.load(Relaxed) != 0
     }
 
-    /// This job is about to sleep: its slot goes to the job that has been parked longest, else to the next one that wakes
-    /// up. Called by the only thread of the job. Async-signal-safe.
+    /// This job is about to sleep: its slot goes to a parked job, else to the next one that wakes up. Called by the only thread of the job. Async-signal-safe.
     pub fn pass_slot(&self, job: Handle) {
         let Some(record) = self.get(job).filter(|r| r.state().runs() && r.computes()) else {
             return;
@@ -42,14 +45,13 @@ impl Ledger {
         self.release_parked()
     }
 
-    /// Lets parked jobs go on, who has been parked longest first, while there are slots that were passed on. Returns how
-    /// many.
+    /// Lets parked jobs go on while there are slots that were passed on. Returns how many.
     #[inline(never)]
     pub fn release_parked(&self) -> u32 {
         let mut released = 0u32;
         // Whoever parks does so before it comes here, whoever leaves a slot, too: one of them sees the other.
         fence(SeqCst);
-        while let Some((next, record)) = self.parked_first() {
+        while let Some((next, record)) = self.parked_next() {
             if !record.call(next.generation) {
                 continue;
             }
@@ -119,8 +121,12 @@ impl Ledger {
         })
     }
 
-    /// The job that has been parked longest.
-    fn parked_first(&self) -> Option<(Handle, &Record)> {
-        self.parked().min_by_key(|(since, ..)| *since).map(|(_, h, record)| (h, record))
+    /// The job that goes on next: the one that has been parked longest, if that is long enough; otherwise the last one,
+    /// which the caller has probably woken itself: what it works on is in the processor's cache, and so pairs of jobs do
+    /// not alternate with each other at each of their calls.
+    fn parked_next(&self) -> Option<(Handle, &Record)> {
+        let old = sys::now().saturating_sub(TURN);
+        let rank = |since: u64| if since <= old { since } else { u64::MAX.saturating_sub(since) };
+        self.parked().min_by_key(|(since, ..)| rank(*since)).map(|(_, h, record)| (h, record))
     }
 }
