@@ -36,21 +36,26 @@ def folder_of(row):
     return folder
 
 
+def run_dir(user):
+    """The run-time directory of a user, which others cannot write."""
+    folder = f"{RUN_DIR}/of-{user}"
+    os.makedirs(folder, 0o700, exist_ok=True)
+    return folder
+
+
 def play(row, slots, shim):
     pool = Pool(slots)
-    env = pool.env(shim, W=str(MANY if shim else slots), N=str(slots), BURN=BURN, PYTHON=sys.executable, JSSHIM_DIR=RUN_DIR)
+    env = pool.env(shim, W=str(MANY if shim else slots), N=str(slots), BURN=BURN, PYTHON=sys.executable)
+    user = row.user if row.user and os.getuid() == 0 else os.getuid()
+    env["JSSHIM_DIR"] = run_dir(user)
     if row.make:
         del env["MAKEFLAGS"]
-    folder, user = folder_of(row), []
-    if row.user and os.getuid() == 0:
-        # An ordinary user has a run-time directory of its own.
-        user = ["setpriv", f"--reuid={row.user}", f"--regid={row.user}", "--clear-groups"]
-        env["JSSHIM_DIR"] = f"{RUN_DIR}/of-{row.user}"
-        os.makedirs(env["JSSHIM_DIR"], 0o700, exist_ok=True)
-        os.chmod(RUN_DIR, 0o755)
+    folder, as_user = folder_of(row), []
+    if user != os.getuid():
+        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
         for path in (folder, pool.path, env["JSSHIM_DIR"]):
-            os.chown(path, row.user, row.user)
-    seen = Seen(folder, env, slots, user)
+            os.chown(path, user, user)
+    seen = Seen(folder, env, slots, as_user)
     if seen.hangs:
         # The guard may have been killed, too.
         os.close(pool.fd)
@@ -72,7 +77,9 @@ class Seen:
         # What the program itself prints comes first.
         status, wall, looks, idle, *levels = map(int, out.splitlines()[-1].split())
         with open(f"{folder}/log") as log:
-            assert status == 0 or preload, f"{folder}: {status}: {log.read()[-600:]}"
+            text = log.read()
+        assert status == 0 or preload, f"{folder}: {status}: {text[-600:]}"
+        assert "jsshim: " not in text, f"{folder}: {text[-600:]}"
         self.hangs, self.fails, self.wall = status < 0, status > 0, wall / 1e9
         self.idle = self.wall * idle / max(looks, 1)
         self.peak = max((n for n, count in enumerate(levels) if count), default=0)
@@ -147,7 +154,7 @@ def guard(times):
         for _ in range(times):
             with Pool(running) as pool:
                 script = f"for i in $(seq {running + held}); do {BURN} 100000 & done; wait"
-                host = subprocess.Popen(["sh", "-c", script], env=pool.env(True, JSSHIM_GATE="child", JSSHIM_DIR=RUN_DIR), start_new_session=True)
+                host = subprocess.Popen(["sh", "-c", script], env=pool.env(True, JSSHIM_GATE="child", JSSHIM_DIR=run_dir(os.getuid())), start_new_session=True)
                 time.sleep(3)
                 before, start = guard_time(), time.monotonic()
                 time.sleep(5)
@@ -177,6 +184,7 @@ def guard_time():
 if __name__ == "__main__":
     # Other pools of this machine have guards, too.
     RUN_DIR = tempfile.mkdtemp(prefix="jsshim-bench-", dir="/dev/shm")
+    os.chmod(RUN_DIR, 0o755)
     try:
         {"idle": idle, "retake": retake, "guard": guard}[sys.argv[1]](int(sys.argv[2]))
     finally:
