@@ -6,6 +6,8 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::Handle;
+use crate::ledger::record::Record;
+use crate::slots::State;
 use crate::sys::{self, Errno, Peek};
 use crate::{proc, space};
 
@@ -59,14 +61,22 @@ pub fn give_back(ledger: &Ledger, job: Handle) {
 /// This process is about to sleep: passes its slot on, if it is the whole job. Otherwise the guard sees when the job
 /// sleeps.
 pub fn pass(ledger: &Ledger, job: Handle) {
-    let me = sys::getpid();
-    let is_own = ledger.get(job).is_some_and(|r| r.computes() && r.pid.load(Relaxed) == me);
-    if is_own && !space::is_elsewhere() && is_whole(ledger) {
+    let Some(record) = ledger.get(job).filter(|r| r.computes()) else { return };
+    let is_own = record.pid.load(Relaxed) == sys::getpid() && !space::is_elsewhere();
+    if is_own && !shares(ledger, record) && is_whole(ledger) {
         ledger.pass_slot(job);
     }
 }
 
-/// Returns whether this process has one thread, and its children are jobs of their own or have ended.
+/// Returns whether this job runs on a slot that its client may be using itself: the client computes.
+fn shares(ledger: &Ledger, record: &Record) -> bool {
+    let client = || ledger.record(record.client.load(Relaxed)).map(|c| c.pid.load(Relaxed));
+    let sleeps = |pid| proc::stat(pid).is_none_or(|s| s.state == b'S');
+    record.state() == State::Implicit && !client().is_some_and(sleeps)
+}
+
+/// Returns whether this process has one thread, and its children are jobs of their own or have ended. One that computes
+/// on the implicit slot has the slot of this process.
 fn is_whole(ledger: &Ledger) -> bool {
     // A directory has two links, and one more for each of its directories (proc(5)).
     let threads = sys::stat(c"/proc/self/task", true);
@@ -77,8 +87,11 @@ fn is_whole(ledger: &Ledger) -> bool {
         return true;
     }
     let is_job = |pid| {
-        let mut jobs = ledger.records().filter(|(_, r)| r.state().is_job());
-        jobs.any(|(_, r)| r.pid.load(Relaxed) == pid)
+        ledger.records().any(|(_, r)| {
+            let state = r.state();
+            let has_ours = state == State::Implicit && r.computes();
+            state.is_job() && !has_ours && r.pid.load(Relaxed) == pid
+        })
     };
     let (mut count, mut are_jobs) = (0u32, true);
     proc::each_child(|pid| {
