@@ -68,11 +68,18 @@ pub fn pass(ledger: &Ledger, job: Handle) {
     }
 }
 
-/// Returns whether this job runs on a slot that its client may be using itself: the client computes.
+/// Returns whether this job runs on a slot that its client may use itself, when it wakes up: the client's own job does not
+/// count as asleep.
 fn shares(ledger: &Ledger, record: &Record) -> bool {
-    let client = || ledger.record(record.client.load(Relaxed)).map(|c| c.pid.load(Relaxed));
-    let sleeps = |pid| proc::stat(pid).is_none_or(|s| s.state == b'S');
-    record.state() == State::Implicit && !client().is_some_and(sleeps)
+    if record.state() != State::Implicit {
+        return false;
+    }
+    let client = ledger.record(record.client.load(Relaxed)).map_or(0, |c| c.pid.load(Relaxed));
+    let is_its = |r: &Record| r.state().is_job() && r.pid.load(Relaxed) == client;
+    match ledger.records().find(|(_, r)| is_its(r)) {
+        Some((_, job)) => job.computes(),
+        None => proc::stat(client).is_none_or(|s| s.state != b'S'),
+    }
 }
 
 /// Returns whether this process has one thread, and its children are jobs of their own or have ended. One that computes
@@ -130,8 +137,9 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
         sys::sleep_micros(TRY_MICROS);
     }
     let Some(parked) = record.park(job.generation) else { return On::Slot };
-    // Relaxed: a hint.
-    if ledger.header.passes.swap(1, Relaxed) == 0 || !passed {
+    // Relaxed: a measure.
+    ledger.header.parks.fetch_add(1, Relaxed);
+    if !passed {
         ledger.call_guard();
     }
     ledger.release_parked();

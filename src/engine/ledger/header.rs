@@ -74,7 +74,9 @@ pub struct Header {
     pub(super) wanted: AtomicU64,
     /// How many held jobs could have started at the guard's last check, on slots whose jobs slept.
     pub spare: AtomicU32,
-    /// Not 0: jobs have been parked lately, so whoever falls asleep passes its slot on.
+    /// How often jobs were parked.
+    pub parks: AtomicU32,
+    /// Not 0: that is often, so whoever falls asleep passes its slot on.
     pub passes: AtomicU32,
     /// Slots that were passed on.
     pub passed: Passed,

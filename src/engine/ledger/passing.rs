@@ -15,7 +15,7 @@ use super::record::Record;
 const TURN: u64 = 1_000_000;
 
 impl Ledger {
-    /// Returns whether a job that falls asleep has to pass its slot on: others have been parked lately.
+    /// Returns whether a job that falls asleep has to pass its slot on: jobs are parked often.
     #[inline]
     pub fn passes(&self) -> bool {
         // Relaxed: a hint.

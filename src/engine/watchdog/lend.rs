@@ -105,13 +105,14 @@ impl Lender {
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
         let now = sys::now();
-        self.trade.begin(&header.passed, parked, now);
-        // Relaxed: a hint.
-        header.passes.store(self.trade.goes_on(now).into(), Relaxed);
+        // Relaxed: hints.
+        self.trade.begin(&header.passed, header.parks.load(Relaxed), now);
+        let brisk = self.trade.is_brisk();
+        header.passes.store(brisk.into(), Relaxed);
         let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
-        let hurry = parked || waits && activity.is_still(ledger, now);
+        let hurry = parked || brisk && waits && activity.is_still(ledger, now);
         activity.look(ledger, look, When { now, limit: self.limit, hurry, long });
         let mut census = settled(activity, ledger);
         if census.spare() > 0 {
@@ -156,8 +157,11 @@ impl Lender {
             return 0;
         }
         let mut held = census.spare_for_held().max(self.trade.unneeded()).min(spare);
+        if held > 0 {
+            self.waiting = u64::MAX;
+        }
         if ledger.too_loaded() {
-            (spare, held) = (spare, 0);
+            held = 0;
         } else if self.came_back && has_waited_long(ledger, now, self.limit) && start_held(ledger) {
             (spare, held) = (spare.saturating_sub(1), held.saturating_sub(1));
             (self.came_back, self.waiting) = (false, u64::MAX);

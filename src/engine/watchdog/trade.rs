@@ -4,13 +4,19 @@ use crate::ledger::passed::Passed;
 
 use super::part::MOMENT;
 
-/// For how long after a job was parked the others pass their slots on, in ns.
-const GOES_ON: u64 = 1_000_000_000;
+/// How often jobs must be parked in [`WINDOW`] for slots to be passed on. If it is seldom, the guard is quick enough, and
+/// its checks are exact.
+const OFTEN: u32 = 16;
+/// In ns.
+const WINDOW: u64 = 500_000_000;
 
 /// See the module.
 pub struct Trade {
-    /// When a job was parked last, in ns.
-    parked: u64,
+    /// How often jobs had been parked when the window began, and when that was, in ns.
+    parks: u32,
+    begun_at: u64,
+    /// They were parked often in this window, or in the one before.
+    often: [bool; 2],
     /// There was a round before.
     begun: bool,
     /// The least number of slots that were left, since this time.
@@ -22,12 +28,25 @@ pub struct Trade {
 
 impl Trade {
     pub fn new() -> Self {
-        Self { parked: 0, begun: false, least: 0, since: 0, unneeded: 0 }
+        Self {
+            parks: 0,
+            begun_at: 0,
+            often: [false; 2],
+            begun: false,
+            least: 0,
+            since: 0,
+            unneeded: 0,
+        }
     }
 
-    /// Called at the begin of a round; `parked`: a job is parked.
-    pub fn begin(&mut self, passed: &Passed, parked: bool, now: u64) {
-        self.parked = if parked { now } else { self.parked };
+    /// Called at the begin of a round; `parks` counts how often jobs were parked.
+    pub fn begin(&mut self, passed: &Passed, parks: u32, now: u64) {
+        let [this, before] = &mut self.often;
+        *this |= parks.wrapping_sub(self.parks) >= OFTEN;
+        if now.saturating_sub(self.begun_at) >= WINDOW {
+            (*before, *this) = (*this && self.begun, false);
+            (self.parks, self.begun_at) = (parks, now);
+        }
         // Who has come since the guard has left those slots could have had one.
         let least = if self.begun { passed.least() } else { 0 };
         self.least = self.least.min(least);
@@ -43,8 +62,8 @@ impl Trade {
     }
 
     /// Returns whether jobs that fall asleep have to pass their slots on.
-    pub fn goes_on(&self, now: u64) -> bool {
-        now.saturating_sub(self.parked) < GOES_ON
+    pub fn is_brisk(&self) -> bool {
+        self.begun && self.often.contains(&true)
     }
 
     /// How many of the slots that were passed on nobody has taken for a moment, however short the sleep of each job was.
