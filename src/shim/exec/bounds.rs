@@ -101,6 +101,12 @@ fn is_known(path: &CStr) -> bool {
     identity(path) == Some(known)
 }
 
+/// Returns whether this file is a helper that understands us. Writes nothing that the parent of a `vfork` child would
+/// miss.
+pub fn is_still_ours(path: &CStr) -> bool {
+    is_known(path) || spec::is_helper(path)
+}
+
 /// Returns whether this file is a helper that understands us. If so, remembers it.
 pub fn is_ours(path: &CStr) -> bool {
     let Some(now) = identity(path).filter(|_| spec::is_helper(path)) else { return false };

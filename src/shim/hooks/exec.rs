@@ -259,8 +259,11 @@ unsafe fn hold<'a>(
             // The program may be deleted from now on. The helper inherits the descriptors.
             let inherited =
                 Inherited { program: target.open(), exec_pipe: exec_pipe::copy(client, job) };
+            // It may have been replaced since the fork: another program would run in place of the job.
+            let is_ours = bounds::is_still_ours(client.helper);
             // SAFETY: the host's arguments.
-            if let Some(x) = unsafe { redirect::held(client, job, target, inherited, argv, envp) } {
+            let held = || unsafe { redirect::held(client, job, target, inherited, argv, envp) };
+            if let Some(x) = is_ours.then(held).flatten() {
                 with_scratch(place, x, |x| call(x.path, x.argv, x.envp));
             }
             inherited.close();
