@@ -242,7 +242,6 @@ fn a_loan_meets_a_token() {
     });
 }
 
-/// A job ends while the guard does again what it finds half done: its byte goes back once.
 /// A job on the only slot falls asleep while another one wakes up, and `beside` happens. Never do both compute, and in the
 /// end the other one has the slot, at the latest when the guard has counted.
 fn a_slot_is_passed_on(beside: impl Fn(&Scene) + Copy + Send + Sync + 'static) {
@@ -300,6 +299,7 @@ fn a_slot_is_passed_on_while_the_guard_counts() {
     a_slot_is_passed_on(count_and_leave);
 }
 
+/// A job ends while the guard does again what it finds half done: its byte goes back once.
 #[test]
 fn a_host_and_a_guard_end_the_same_job() {
     model(2, || {

@@ -144,8 +144,8 @@ fn rings() {
     }
 }
 
-/// Six clients, each with a server of its own: whoever asks or answers passes its slot on to one that has been woken. With
-/// a check of the guard for each this would take minutes; all together they compute for seconds.
+/// Six clients, each with a server of its own, which ask and answer each other, and compute at times: whoever has the
+/// slot of another one by then, no more compute than there are slots, and all get to their end.
 const PAIRS: &str = "
 import multiprocessing as mp, os, select, socket, jobs
 way, pairs, turns = os.environ['WAY'], 6, 3000

@@ -18,7 +18,7 @@ const CHANGE: u32 = 1 << (2 * BITS);
 pub struct Passed(AtomicU32);
 
 /// What [`Passed`] was at one time.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Seen(u32);
 
 impl Seen {

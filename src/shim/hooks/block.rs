@@ -108,10 +108,7 @@ pub unsafe fn ppoll<M, R>(
     count: c_ulong,
     time: *const c_void,
     mask: M,
-) -> R
-where
-    M: Copy,
-{
+) -> R {
     // SAFETY: the caller's.
     let sleeps = || unsafe { sleeps::may_last(time) && sleeps::on_all(fds, count) };
     lent::across(sleeps, || real(fds, count, time, mask))
@@ -130,8 +127,7 @@ pub unsafe fn select<R>(
     time: *mut c_void,
 ) -> R {
     // SAFETY: the caller's.
-    let sleeps =
-        || unsafe { sleeps::may_last(time) && sleeps::on_sets(count, [reads, writes, others]) };
+    let sleeps = || unsafe { sleeps::on_sets(count, [reads, writes, others], time) };
     lent::across(sleeps, || real(count, reads, writes, others, time))
 }
 
@@ -150,8 +146,7 @@ pub unsafe fn pselect<R>(
     mask: *const c_void,
 ) -> R {
     // SAFETY: the caller's.
-    let sleeps =
-        || unsafe { sleeps::may_last(time) && sleeps::on_sets(count, [reads, writes, others]) };
+    let sleeps = || unsafe { sleeps::on_sets(count, [reads, writes, others], time) };
     lent::across(sleeps, || real(count, reads, writes, others, time, mask))
 }
 

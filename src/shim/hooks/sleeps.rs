@@ -41,8 +41,12 @@ pub unsafe fn may_last(time: *const c_void) -> bool {
 /// Returns whether select(2) would sleep.
 ///
 /// # Safety
-/// As select(2): each set has room for so many descriptors, or is null.
-pub unsafe fn on_sets(count: c_int, sets: [*mut c_void; 3]) -> bool {
+/// As select(2): each set has room for so many descriptors, or is null; `time` as in [`may_last`].
+pub unsafe fn on_sets(count: c_int, sets: [*mut c_void; 3], time: *const c_void) -> bool {
+    // SAFETY: the caller's.
+    if !unsafe { may_last(time) } {
+        return false;
+    }
     let Ok(words) = usize::try_from(count).map(|n| n.div_ceil(u64::BITS as usize)) else {
         return false;
     };
