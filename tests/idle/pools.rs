@@ -8,7 +8,11 @@ use crate::harness::{Outcome, Run};
 use crate::Test;
 
 pub fn tests() -> Vec<Test> {
-    crate::tests![
+    let late = |way: &'static str| {
+        crate::test(&format!("idle::pools::a_late_record_{way}"), move || a_late_record(way))
+    };
+    let mut list: Vec<_> = ["fork", "exec", "below"].map(late).into();
+    list.extend(crate::tests![
         cluster,
         resource_tracker,
         multiprocessing_fork,
@@ -25,7 +29,8 @@ pub fn tests() -> Vec<Test> {
         git_fetch,
         result_pipes,
         result_pipes_of_ruby,
-    ]
+    ]);
+    list
 }
 
 /// A shell of a program that starts one job at a time starts four clients with `&`; all must have connected
@@ -68,6 +73,64 @@ fn resource_tracker() {
         assert!(share > 0.5, "both workers compute for {:.0} % of the time", share * 100.0);
     };
     python_on(&[2, 2], &program, |run| run.check(both_compute));
+}
+
+/// A host that is a job, too, and knows that it is, starts four workers; the first of them gets a record only with the
+/// second one. By then it is known to be in the job of its host, and so is what it has started itself.
+const LATE_RECORD: &str = "
+import os, select, subprocess, sys, time, jobs
+
+def pause(seconds):
+    select.select([], [], [], seconds)
+
+def work(fd, seconds):
+    # On one processor it takes long until they have used some time.
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    pause(0.05)
+    select.select([fd], [], [])
+    os.read(fd, 1)
+    jobs.compute(1, seconds)
+
+def start(way, fd, seconds):
+    if way == 'exec':
+        args = [sys.executable, 'host.py', 'work', str(fd), str(seconds)]
+        return subprocess.Popen(args, pass_fds=[fd]).pid
+    pid = os.fork()
+    if pid == 0:
+        if way == 'below' and (below := os.fork()):
+            os.waitpid(below, 0)
+        else:
+            work(fd, seconds)
+        os._exit(0)
+    return pid
+
+def serve(way):
+    pause(0.1)
+    pipes = [os.pipe() for _ in range(4)]
+    seconds = (0.3, 0.4, 0.8, 0.3)
+    pids = [start(way, pipes[0][0], seconds[0])]
+    pause(0.3)
+    pids += [start(way, pipes[at][0], seconds[at]) for at in (1, 2, 3)]
+    pause(0.7)
+    # The first two compute. Then the first worker comes, and another one.
+    for at in (1, 2, 0, 3):
+        os.write(pipes[at][1], b'x')
+        time.sleep(0.15)
+    print([os.waitpid(pid, 0)[1] for pid in pids])
+
+if len(sys.argv) > 2:
+    work(int(sys.argv[2]), float(sys.argv[3]))
+elif len(sys.argv) > 1:
+    serve(sys.argv[1])
+else:
+    sleeps = subprocess.Popen(['sleep', '600'])
+    subprocess.call([sys.executable, 'host.py', os.environ['WAY']])
+    sleeps.kill()
+    sleeps.wait()
+";
+
+fn a_late_record(way: &str) {
+    python_on(&[2, 2], LATE_RECORD, |run| run.env("WAY", way).exceeding());
 }
 
 fn pool(method: &str, workers: usize) -> String {

@@ -113,10 +113,8 @@ fn is_whole(ledger: &Ledger) -> bool {
 /// handlers of the host run meanwhile.
 pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
     let Some(record) = ledger.get(job).filter(|r| r.state().runs()) else { return On::Slot };
-    // Relaxed: whether any job waits is a hint.
-    let is_wanted = ledger.header.looks.load(Relaxed) != 0;
     let passed = record.has_passed(job.generation);
-    if !is_wanted || space::is_elsewhere() {
+    if !ledger.lends() || space::is_elsewhere() {
         record.unpass(job.generation);
         record.set_sleeps(job.generation, false);
         return On::Slot;

@@ -36,6 +36,12 @@ impl Ledger {
         }
     }
 
+    /// Returns whether slots are lent: the guard checks which jobs sleep.
+    pub fn lends(&self) -> bool {
+        // Relaxed: a hint.
+        self.header.looks.load(Relaxed) != 0
+    }
+
     /// Makes the guard check at once.
     pub fn call_guard(&self) {
         let guard = self.header.guard.load(Acquire);

@@ -2,7 +2,7 @@
 
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
 use jsshim_engine::hold::park;
 use jsshim_engine::join::{self, word, Found};
@@ -23,13 +23,17 @@ use super::state::STATE;
 /// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: the job is not known.
 #[link_section = ".bss._lent"]
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
+/// The word will not change: this process is the job, or is in no job of a pool. A process of the job of an ancestor may
+/// become a job of its own, since a host's first child gets a record only when there is a second one.
+#[link_section = ".bss._lent"]
+static SETTLED: AtomicBool = AtomicBool::new(false);
 /// The job.
 #[link_section = ".bss._lent"]
 static JOB: AtomicU64 = AtomicU64::new(0);
 /// Its ledger.
 #[link_section = ".bss._lent"]
 static LEDGER: AtomicPtr<Ledger> = AtomicPtr::new(null_mut());
-/// When this process was last seen in such a call, in ms; 0: never.
+/// When this process was last seen in such a call, in ms; 0: never. Not kept if [`SETTLED`].
 #[link_section = ".bss._lent"]
 static SEEN: AtomicU64 = AtomicU64::new(0);
 /// The thread that goes on by the grace, which it gives back when it sleeps; 0: none.
@@ -52,16 +56,18 @@ static CLOCK: Next<unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) ->
 /// not read the record: that would map its page.
 pub fn is_job(job: Handle) {
     if let Some(ledger) = STATE.client().map(|client| client.ledger()) {
-        set(ledger, job);
+        set(ledger, job, true);
     }
 }
 
-fn set(ledger: &Ledger, job: Handle) {
+/// `own`: this process is the job itself.
+fn set(ledger: &Ledger, job: Handle, own: bool) {
     let Some(record) = ledger.own_record(job) else { return };
     JOB.store(job.pack(), Relaxed);
     LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
     // Release: whoever sees the word sees the rest.
     WORD.store((&raw const record.note).cast_mut(), Release);
+    SETTLED.store(own, Relaxed);
 }
 
 /// Makes a call in which this process may sleep. `sleeps_now` tells whether it would; it is asked only while other jobs
@@ -100,6 +106,13 @@ pub fn across_read<R>(sleeps_now: impl FnOnce() -> bool, call: impl FnOnce() -> 
     ret
 }
 
+/// Returns whether slots may be lent, as far as this process knows.
+#[cold]
+fn may_be_lent() -> bool {
+    // SAFETY: as in `passes`.
+    unsafe { LEDGER.load(Relaxed).as_ref() }.is_none_or(Ledger::lends)
+}
+
 /// Returns whether this process is in a job, and has to pass its slot on when it falls asleep.
 #[inline]
 fn passes() -> bool {
@@ -126,7 +139,7 @@ fn sleeps() {
     if GRACED.load(Relaxed) != 0 {
         gives_back();
     }
-    if WORD.load(Relaxed).is_null() && SEEN.load(Relaxed) == 0 {
+    if !SETTLED.load(Relaxed) && SEEN.load(Relaxed) == 0 {
         SEEN.store(millis(), Relaxed);
     }
 }
@@ -134,9 +147,9 @@ fn sleeps() {
 /// Called after such a call: a process that has slept for longer than this may be in a job whose slot is lent.
 #[inline]
 fn woken_after(long: u64) {
-    if WORD.load(Relaxed).is_null() {
+    if !SETTLED.load(Relaxed) {
         let now = millis();
-        if now.saturating_sub(SEEN.swap(now, Relaxed)) > long {
+        if now.saturating_sub(SEEN.swap(now, Relaxed)) > long && may_be_lent() {
             find();
         }
     }
@@ -145,12 +158,17 @@ fn woken_after(long: u64) {
 
 #[inline]
 fn woken_with(starts: bool) {
-    // Relaxed: a record's word does not move, and its value is checked again.
-    let word = WORD.load(Relaxed);
-    // SAFETY: in the ledger's mapping, which is never unmapped.
-    if !word.is_null() && is_lent(unsafe { (*word).load(Relaxed) }) {
+    if is_lent_now() {
         wait(starts);
     }
+}
+
+/// Returns whether the slot of this process's job is lent, as far as is known.
+#[inline]
+fn is_lent_now() -> bool {
+    // SAFETY: null, or in the ledger's mapping, which is never unmapped. Relaxed: a record's word does not move, and its
+    // value is checked again.
+    unsafe { WORD.load(Relaxed).as_ref() }.is_some_and(|word| is_lent(word.load(Relaxed)))
 }
 
 /// Called before a child is made: a process that starts another computes, whatever it did before.
@@ -176,7 +194,10 @@ fn wait(starts: bool) {
     if STATE.foreign() {
         return;
     }
-    if let Some((ledger, job)) = known() {
+    if !SETTLED.load(Relaxed) {
+        find();
+    }
+    if let Some((ledger, job)) = known().filter(|_| is_lent_now()) {
         if park::wait(ledger, job, starts) == park::On::Grace {
             GRACED.store(sys::gettid(), Relaxed);
         }
@@ -203,8 +224,8 @@ fn gives_back() {
 }
 
 /// Finds the job of this process. Called after a long sleep only, because the search costs more than many jobs use. A
-/// first job has no record before there is a second one, and its pool may have no ledger: then this is called again
-/// after the next sleep.
+/// first job has no record before there is a second one, and its pool may have no ledger: until then the job of an
+/// ancestor counts, if there is one, and this is called again after the next sleep.
 #[cold]
 #[inline(never)]
 fn find() {
@@ -215,18 +236,26 @@ fn find() {
     let id = (!all && !space::is_elsewhere()).then(pool).flatten();
     if let Some(ledger) = id.and_then(ledger) {
         LEDGER.store(core::ptr::from_ref(ledger).cast_mut(), Relaxed);
-        if let Some(job) = job_of(ledger) {
-            set(ledger, job);
+        if let Some((job, own)) = job_of(ledger) {
+            set(ledger, job, own);
         }
     } else if all || id.is_none() && !STATE.is_fork() {
         WORD.store((&raw const NEVER).cast_mut(), Release);
+        SETTLED.store(true, Relaxed);
     }
 }
 
-/// Called in a forked child: it may be a job, whatever its parent is.
+/// Called in a forked child: it may be a job, whatever its parent is. Writes only where something changes: the page may
+/// be its parent's still.
 pub fn forked() {
     if core::ptr::eq(WORD.load(Relaxed), &NEVER) {
         WORD.store(null_mut(), Relaxed);
+    }
+    if SETTLED.load(Relaxed) {
+        SETTLED.store(false, Relaxed);
+    }
+    if SEEN.load(Relaxed) != 0 {
+        SEEN.store(0, Relaxed);
     }
 }
 
@@ -257,13 +286,14 @@ fn ledger(id: Id) -> Option<&'static Ledger> {
     })
 }
 
-/// The job that this process is, or that of its nearest ancestor.
-fn job_of(ledger: &Ledger) -> Option<Handle> {
-    proc::line_of(sys::getpid()).find_map(|pid| {
+/// The job that this process is, or that of its nearest ancestor; and whether it is the first.
+fn job_of(ledger: &Ledger) -> Option<(Handle, bool)> {
+    let own = sys::getpid();
+    proc::line_of(own).find_map(|pid| {
         ledger.records().find_map(|(index, r)| {
             let (state, generation) = r.now();
             let is_it = state.is_job() && r.pid.load(Acquire) == pid;
-            is_it.then_some(Handle { index, generation })
+            is_it.then_some((Handle { index, generation }, pid == own))
         })
     })
 }
