@@ -97,8 +97,8 @@ fn the_background_has_all_where_nobody_else_is() {
     let job = compiled("job");
     let numbers: String = (0..60).map(|i| format!("{i}\n")).collect();
     for kind in [Kind::Blocking, Kind::NonBlocking, Kind::Fifo] {
-        let run = Run::new(&["xargs", "-P8", "-I{}", &job, "-i", "{}"]).stdin(&numbers);
-        run.unordered().pool(kind, 4).env("JSSHIM_SHARE", "idle").both();
+        let run = Run::new(&["xargs", "-P8", "-I{}", &job, "-s", "10", "-i", "{}"]);
+        run.stdin(&numbers).unordered().pool(kind, 4).env("JSSHIM_SHARE", "idle").both();
     }
 }
 

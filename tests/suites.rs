@@ -120,8 +120,9 @@ impl Suite {
         results
     }
 
-    /// Runs the suite without the library, and with it in each variant, and compares. What differs gets
-    /// two more chances, by itself: these tests have time limits of their own, some of 10 us.
+    /// Runs the suite without the library, and with it in each variant, and compares. What differs gets two more chances,
+    /// by itself: these tests have time limits of their own, some of 10 us, by which two runs without the library differ,
+    /// too. What one of those has shown is no fault of the library.
     fn same_results(&self, variants: &[Variant]) {
         let plain = self.run(variants[0], &self.parts, false);
         let count: usize = plain.values().map(|list| told(list).count()).sum();
@@ -132,20 +133,28 @@ impl Suite {
         for &variant in variants {
             let shimmed = self.run(variant, &self.parts, true);
             for part in &self.parts {
-                let mut text = difference(&plain, &shimmed, part);
-                for _ in 0..2 {
-                    if text.is_empty() {
-                        break;
-                    }
-                    eprintln!("{part} is run again{text}");
-                    let alone = std::slice::from_ref(part);
-                    let (plain, shimmed) =
-                        (self.run(variant, alone, false), self.run(variant, alone, true));
-                    text = difference(&plain, &shimmed, part);
+                let text = difference(&plain, &shimmed, part);
+                if !text.is_empty() {
+                    self.again(variant, part, vec![plain.clone()], text);
                 }
-                assert!(text.is_empty(), "{part} differs, with {variant:?}{text}");
             }
         }
+    }
+
+    /// Runs a part that differs by itself.
+    fn again(&self, variant: Variant, part: &String, mut plain: Vec<Results>, mut text: String) {
+        for _ in 0..2 {
+            eprintln!("{part} is run again{text}");
+            let alone = std::slice::from_ref(part);
+            plain.push(self.run(variant, alone, false));
+            let shimmed = self.run(variant, alone, true);
+            let texts = plain.iter().map(|plain| difference(plain, &shimmed, part));
+            match texts.min_by_key(String::len) {
+                Some(least) if !least.is_empty() => text = least,
+                _ => return,
+            }
+        }
+        panic!("{part} differs, with {variant:?}{text}");
     }
 }
 
