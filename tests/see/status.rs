@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Test> {
     crate::tests![
         a_nested_build,
         a_pool_of_make,
+        shares_of_builds,
         a_client_that_waits,
         what_a_client_waits_for,
         an_overdraft,
@@ -144,6 +145,29 @@ fn a_pool_of_make() {
         };
         script(&text).feeds_a_pipe().pool(kind, 3).check(check).once();
     }
+}
+
+/// Only those that are not what most have.
+fn shares_of_builds() {
+    if !is_here() {
+        return;
+    }
+    let host = "bash -c 'for i in 1 2 3 4; do $JOB -s 700 -i j$i & done; wait'";
+    let text = format!(
+        "JSSHIM_SHARE=3 $CLI -j2 -- sh -c \"{host} & JSSHIM_SHARE=idle {host} & JSSHIM_SHARE=1 {host} & wait\" &
+         SHOWS='3, bash.* idle'{UNTIL}\nwait $!"
+    );
+    let check = |o: &Outcome| {
+        let json = json(o);
+        let shares = pool(&json)["shares"].as_array().unwrap();
+        let mut seen: Vec<_> = shares.iter().map(|s| s["share"].as_u64().unwrap()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen, [0, 3], "{shares:?}");
+        let table = part(o, "table");
+        assert!(table.contains("\n  shares: ") && !table.contains(") 1"), "{table}");
+    };
+    script(&text).feeds_a_pipe().slots(2).check(check).once();
 }
 
 /// A shell that needs nothing but a slot waits for it before it forks.

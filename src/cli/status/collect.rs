@@ -12,12 +12,13 @@ use jsshim_engine::ledger::access::Ledger;
 use jsshim_engine::ledger::record::{Record, UNTIMED};
 use jsshim_engine::ledger::rundir;
 use jsshim_engine::pool::pipe;
+use jsshim_engine::share::Share;
 use jsshim_engine::show::name;
 use jsshim_engine::slots;
 use jsshim_engine::text::Text;
 use jsshim_engine::{space, sys};
 
-use super::model::{Job, Pool, Process, State, Statistics, Status, VERSION};
+use super::model::{Job, Pool, Process, Shared, State, Statistics, Status, VERSION};
 use super::tree::{memory, Tree};
 
 /// Room for the name of a job: as much of its command as a line may hold.
@@ -26,8 +27,8 @@ type Name = Text<1024>;
 /// Looks at everything once.
 pub fn status() -> Status {
     let tree = Tree::read();
-    let look = |path: &Path, ledger: &Ledger| whole(path, ledger, &tree);
-    let mut pools: Vec<_> = each_ledger(look).collect();
+    let read = |path: &Path, ledger: &Ledger| whole(path, ledger, &tree);
+    let mut pools: Vec<_> = each_ledger(read).collect();
     pools.sort_by(|a, b| a.path.cmp(&b.path));
     Status { version: VERSION, pools }
 }
@@ -36,22 +37,22 @@ pub fn status() -> Status {
 pub fn pool_of(pid: i32) -> Option<Pool> {
     let tree = Tree::read();
     let is_below = |member: i32| tree.line(member).any(|above| above == pid);
-    let look = |path: &Path, ledger: &Ledger| {
+    let read = |path: &Path, ledger: &Ledger| {
         let root = ledger.header.root.load(Acquire);
         let is_its = root == pid || clients(ledger).any(is_below);
         is_its.then(|| of(path, ledger, &tree))
     };
-    let mut pools: Vec<_> = each_ledger(look).flatten().collect();
+    let mut pools: Vec<_> = each_ledger(read).flatten().collect();
     // One of its own below another's.
     pools.sort_by_key(|pool| pool.root.as_ref().is_none_or(|root| root.pid != pid));
     pools.into_iter().next()
 }
 
 /// What is to be told of each ledger in the run-time directories.
-fn each_ledger<T>(look: impl Fn(&Path, &Ledger) -> T) -> impl Iterator<Item = T> {
+fn each_ledger<T>(f: impl Fn(&Path, &Ledger) -> T) -> impl Iterator<Item = T> {
     ledgers().into_iter().filter_map(move |path| {
         let file = CString::new(path.as_os_str().as_bytes()).ok()?;
-        Ledger::look(&file, |ledger: &Ledger| look(&path, ledger)).ok()
+        Ledger::inspect(&file, |ledger: &Ledger| f(&path, ledger)).ok()
     })
 }
 
@@ -105,13 +106,14 @@ fn of(path: &Path, ledger: &Ledger, tree: &Tree) -> Pool {
         in_use,
         free,
         lent,
-        // Of the last look of the guard, which looks while jobs wait.
+        // Of the last check of the guard, which checks while jobs wait.
         above: if held + lent > 0 { header.debt.load(Acquire) } else { 0 },
         running,
         held,
         done: statistics.jobs.saturating_sub(running),
         seconds: age(path),
         memory_bytes: 0,
+        shares: shares(ledger, tree),
         escaped: Vec::new(),
         jobs,
         statistics,
@@ -139,6 +141,21 @@ fn age(path: &Path) -> f64 {
 fn clients(ledger: &Ledger) -> impl Iterator<Item = i32> + '_ {
     let all = ledger.records().filter(|(_, r)| r.state() == slots::State::Client);
     all.map(|(_, r)| r.pid.load(Acquire))
+}
+
+/// The clients whose share is not that of most.
+fn shares(ledger: &Ledger, tree: &Tree) -> Vec<Shared> {
+    let clients = ledger.records().filter(|(_, r)| r.state() == slots::State::Client);
+    let shared = clients.filter_map(|(index, r)| {
+        let share = match ledger.share(index) {
+            share if share == Share::default() => return None,
+            Share::Weight(weight) => weight,
+            Share::Background => 0,
+        };
+        let client = tree.since(r.pid.load(Acquire), r.since.load(Acquire));
+        Some(Shared { client, share })
+    });
+    shared.collect()
 }
 
 /// The client of a job, if it is still there.

@@ -17,7 +17,8 @@ use table::{Line, Tone};
 ///
 /// Slots in use, free, lent by jobs that sleep, and in all; how many jobs run, are held and have ended; each job with its
 /// pid, its state, for how long it has run so or has waited in all, its client, and what it makes: first those that run,
-/// then those that are held, the longest at the top; and processes that do not queue.
+/// then those that are held, the longest at the top; clients whose share is not that of others (JSSHIM_SHARE); and
+/// processes that do not queue.
 ///
 /// In the bar of the slots # is in use, ~ lent, and . free.
 #[derive(clap::Args)]

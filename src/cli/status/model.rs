@@ -54,6 +54,8 @@ pub struct Pool {
     pub memory_bytes: u64,
     /// Those that run first, then those that are held; in both those that do so longest at the top
     pub jobs: Vec<Job>,
+    /// Clients whose share of the slots is not that of others (JSSHIM_SHARE)
+    pub shares: Vec<Shared>,
     /// Processes of the tree whose own jobs do not queue
     pub escaped: Vec<Escaped>,
     /// What JSSHIM_STATS would tell now. What it has told is not in it
@@ -69,6 +71,17 @@ pub struct Process {
     pub pid: i32,
     /// Its program; empty: it has ended
     pub program: String,
+}
+
+/// A client and its share
+#[derive(Serialize, Clone)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct Shared {
+    /// Who it is
+    pub client: Process,
+    /// How many slots it gets for each that another client gets; 0: those that nobody else wants
+    #[cfg_attr(test, schemars(range(max = 16)))]
+    pub share: u32,
 }
 
 /// A job

@@ -1,6 +1,6 @@
 //! A pool as lines of text.
 
-use super::model::{Job, Pool, State};
+use super::model::{Job, Pool, Shared, State};
 use super::words::{bar, duration, memory, rate, shortened};
 
 /// A line, and how much it matters.
@@ -83,6 +83,10 @@ fn numbers(pool: &Pool, per_second: f64) -> Vec<Line> {
             root.unwrap_or_default(),
         ),
     ));
+    if !pool.shares.is_empty() {
+        let shares: Vec<_> = pool.shares.iter().map(share).collect();
+        all.push(line(Tone::Plain, format!("  shares: {}", shares.join(", "))));
+    }
     if pool.above > 0 {
         let text = format!("  above the slots: {} more compute, and are next", pool.above);
         all.push(line(Tone::Warning, text));
@@ -92,6 +96,11 @@ fn numbers(pool: &Pool, per_second: f64) -> Vec<Line> {
         all.push(line(Tone::Warning, text));
     }
     all
+}
+
+fn share(s: &Shared) -> String {
+    let share = if s.share == 0 { "idle".to_owned() } else { s.share.to_string() };
+    format!("{} ({}) {share}", s.client.program, s.client.pid)
 }
 
 /// What is left of the name, so short that half of a small terminal is for that.
