@@ -8,10 +8,10 @@ function duration(us) {
   if (us < 9995e3) return `${(us / 1e6).toFixed(2)} s`;
   if (us < 9995e4) return `${(us / 1e6).toFixed(1)} s`;
   const seconds = Math.floor(us / 1e6);
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, '0')} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes >= 6000) return `${count(Math.floor(minutes / 60))} h`;
-  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 function memory(kb) {
