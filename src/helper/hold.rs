@@ -37,12 +37,12 @@ pub fn run_as(args: &Args, word: &CStr, path: &'static CStr, first: usize) -> ! 
     match spec.as_ref().map(|s| (s, Ledger::open(s.ledger.c()))) {
         Some((spec, Ok(ledger))) => {
             if spec.program < 0 {
-                tell_opened(ledger, spec.job);
+                report_opened(ledger, spec.job);
             }
             let held = ledger.get(spec.job).is_some_and(|r| r.state().is_held());
             let start = wait(ledger, spec, args);
             if held && args.variable(b"JSSHIM_DEBUG=").is_some_and(numbers::is_on) {
-                tell(ledger, spec, start);
+                report_start(ledger, spec, start);
             }
         }
         // Another uid or another root directory: the ledger cannot be opened, so there is nothing to wait for. The
@@ -55,7 +55,7 @@ pub fn run_as(args: &Args, word: &CStr, path: &'static CStr, first: usize) -> ! 
 }
 
 /// Tells the host that the program is open; the host waits for that.
-fn tell_opened(ledger: &Ledger, job: Handle) {
+fn report_opened(ledger: &Ledger, job: Handle) {
     if let Some(record) = ledger.get(job) {
         record.note.store(OPENED, Release);
         sys::wake_word(&record.note);
@@ -67,7 +67,7 @@ fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
     let pool = Pool::new(ledger.header.id(), ledger.header.reach(), inherited);
     let exec_pipe = ExecPipe::new(spec.exec_pipe);
     hold::wait(ledger, spec.job, &pool, &[0], &|| {
-        exec_pipe.look();
+        exec_pipe.close_if_late();
         let mut this = [0u8; PATH_ROOM];
         let _ = sys::readlink(c"/proc/self/exe", &mut this);
         let helper = CStr::from_bytes_until_nul(&this).unwrap_or(c"");
@@ -77,7 +77,7 @@ fn wait(ledger: &Ledger, spec: &Spec, args: &Args) -> State {
 }
 
 /// For `JSSHIM_DEBUG`: reports that the wait is over. The host has named the job.
-fn tell(ledger: &Ledger, spec: &Spec, start: State) {
+fn report_start(ledger: &Ledger, spec: &Spec, start: State) {
     if let Some(record) = ledger.get(spec.job) {
         let text = ledger.start_of_held(spec.job, start);
         stderr::debug_of(record.name().bytes(), text.bytes());

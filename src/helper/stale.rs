@@ -17,7 +17,7 @@ use jsshim_engine::text::{number, Path};
 /// How often ledgers of other namespaces on the pool are looked for; and how soon again if one without a guard was
 /// found, both in ns. A guard that is about to start has not opened its ledger yet, and the process that started it may
 /// have ended.
-const LOOK_NANOS: u64 = 500_000_000;
+const CHECK_NANOS: u64 = 500_000_000;
 const AGAIN_NANOS: u64 = 200_000_000;
 /// How long a guard without other work stays for a ledger that it has found without a guard, in ns.
 const LAST_NANOS: u64 = 1_000_000_000;
@@ -27,11 +27,11 @@ const OPENED_NANOS: u64 = 10_000_000_000;
 const FORGOTTEN_NANOS: u64 = 3_600_000_000_000;
 
 /// Called with a ledger that is about to be removed.
-type Tell<'a> = &'a dyn Fn(&Ledger);
+type Report<'a> = &'a dyn Fn(&Ledger);
 
 /// Looks through the directory of the ledger `own`, which belongs to the PID namespace `space`. Calls `adopt` with each
 /// ledger of that namespace that has no guard.
-pub fn sweep(own: &Path, space: u64, mut adopt: impl FnMut(&Path), tell: Tell<'_>) {
+pub fn sweep(own: &Path, space: u64, mut adopt: impl FnMut(&Path), report: Report<'_>) {
     let mut suspects = Suspects::default();
     each_file(own, |name, path| match parse_ledger(name) {
         Some((_, of, b"")) if of != space => {
@@ -51,7 +51,7 @@ pub fn sweep(own: &Path, space: u64, mut adopt: impl FnMut(&Path), tell: Tell<'_
         sys::sleep_millis((AGAIN_NANOS / 1_000_000) as u32);
         each_file(own, |name, path| {
             if suspects.has(name) && is_unguarded(path) {
-                settle_deserted(path, &|ledger| find_pool(ledger, path, space), tell);
+                settle_deserted(path, &|ledger| find_pool(ledger, path, space), report);
             }
         });
     }
@@ -168,13 +168,13 @@ fn hash(name: &[u8]) -> u64 {
 /// The ledgers of other PID namespaces on a guard's pool.
 pub struct Neighbours {
     space: u64,
-    /// When to look for them next.
+    /// When to check them next.
     due: u64,
-    /// When a name was last given or removed in the directory, and how many looks are due for that: one look may come
-    /// too soon after a first change to see a second one with the same time.
+    /// When a name was last given or removed in the directory, and how many checks are due for that: one may come too
+    /// soon after a first change to see a second one with the same time.
     changed: (i64, i64),
-    looks: u32,
-    /// Whether there were some at the last look.
+    rechecks: u32,
+    /// Whether there were some at the last check.
     any: bool,
     suspects: Suspects,
     /// Since when the guard has no other work; 0: it has.
@@ -185,10 +185,10 @@ impl Neighbours {
     /// For a guard in the PID namespace `space`.
     pub fn new(space: u64) -> Self {
         let suspects = Suspects::default();
-        Self { space, due: 0, changed: (0, 0), looks: 0, any: false, suspects, idle: 0 }
+        Self { space, due: 0, changed: (0, 0), rechecks: 0, any: false, suspects, idle: 0 }
     }
 
-    /// Notes whether the guard has other work. If not, the next look is due at once: a host often ends because its
+    /// Notes whether the guard has other work. If not, the next check is due at once: a host often ends because its
     /// sandbox was killed.
     pub fn note(&mut self, busy: bool) {
         match (busy, self.idle) {
@@ -205,26 +205,26 @@ impl Neighbours {
 
     /// Periodically looks for them in the directory of the ledger `own`, and settles those that no process uses any
     /// more.
-    pub fn look(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) {
+    pub fn check(&mut self, own: &Path, pool: &Pool, report: Report<'_>) {
         let now = sys::now();
         if now < self.due {
             return;
         }
-        self.due = now.saturating_add(LOOK_NANOS);
+        self.due = now.saturating_add(CHECK_NANOS);
         let changed = sys::stat(own.parent().c(), false).map(|st| (st.st_mtime, st.st_mtime_nsec));
         if changed != Ok(self.changed) {
-            (self.changed, self.looks) = (changed.unwrap_or((0, 0)), 2);
+            (self.changed, self.rechecks) = (changed.unwrap_or((0, 0)), 2);
         }
-        if self.looks > 0 || self.any {
-            self.looks = self.looks.saturating_sub(1);
-            if self.look_at_all(own, pool, tell) {
+        if self.rechecks > 0 || self.any {
+            self.rechecks = self.rechecks.saturating_sub(1);
+            if self.check_all(own, pool, report) {
                 self.due = now.saturating_add(AGAIN_NANOS);
             }
         }
     }
 
-    /// Returns whether there is one without a guard that had a guard at the last look, or did not exist.
-    fn look_at_all(&mut self, own: &Path, pool: &Pool, tell: Tell<'_>) -> bool {
+    /// Returns whether there is one without a guard that had a guard at the last check, or did not exist.
+    fn check_all(&mut self, own: &Path, pool: &Pool, report: Report<'_>) -> bool {
         let (mut seen, mut any, mut new) = (Suspects::default(), false, false);
         let (dev, ino, _) = pool.id;
         each_file(own, |name, path| {
@@ -238,7 +238,7 @@ impl Neighbours {
             }
             let again = self.suspects.has(name);
             new |= !again;
-            if !again || !settle_deserted(path, &|ledger| same_pool(ledger, pool), tell) {
+            if !again || !settle_deserted(path, &|ledger| same_pool(ledger, pool), report) {
                 seen.add(name);
             }
         });

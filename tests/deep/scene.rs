@@ -61,7 +61,7 @@ impl Scene {
         used.into_iter().for_each(|h| ledger.free(h));
         let me = ledger.enter(host, LEDGER).expect("a client");
         let header = &ledger.header;
-        let words = [&header.owed, &header.looks, &header.spare, &header.outlived, &header.debt];
+        let words = [&header.owed, &header.lending, &header.spare, &header.outlived, &header.debt];
         words.iter().for_each(|word| word.store(0, Relaxed));
         header.passed.take_all();
         // A guard lives, or those who wait would ask again and again.

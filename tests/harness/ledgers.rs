@@ -19,7 +19,7 @@ fn each(dir: &Path, mut f: impl FnMut(String, &Ledger)) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = CString::new(entry.path().as_os_str().as_bytes()).unwrap();
         let name = entry.file_name().into_string().unwrap();
-        let _ = Ledger::look(&path, |ledger| f(name, ledger));
+        let _ = Ledger::inspect(&path, |ledger| f(name, ledger));
     }
 }
 

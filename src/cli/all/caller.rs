@@ -77,13 +77,13 @@ pub fn is_in_tree(pid: i32) -> bool {
 /// Takes this process its jobs' slots itself, from this pool, which its MAKEFLAGS name? A make that has a pool of its own,
 /// and what is below that one, does not.
 pub fn obeys(pid: i32, pool: Id) -> bool {
-    let is_told = |environ: &[u8]| {
+    let names_pool = |environ: &[u8]| {
         let mut words = environ.split(|b| *b == 0);
         words
             .find_map(|w| w.strip_prefix(b"MAKEFLAGS="))
             .is_some_and(|flags| names(flags, pid, pool))
     };
-    if !proc::with_first_environ(pid, is_told).unwrap_or(false) {
+    if !proc::with_first_environ(pid, names_pool).unwrap_or(false) {
         return false;
     }
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

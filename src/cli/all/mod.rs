@@ -175,7 +175,7 @@ pub enum Rights {
 ///
 /// # Errors
 /// Why there can be none here, for the user.
-pub fn look() -> Result<Rights, String> {
+pub fn rights() -> Result<Rights, String> {
     const UNTRACED: i32 = 200;
     const NO_NEW: i32 = 201;
     if !cfg!(target_arch = "x86_64") {

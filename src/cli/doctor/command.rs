@@ -16,7 +16,7 @@ use crate::program;
 const TOPIC: &str = "command";
 
 /// Looks at the program of this name and its arguments.
-pub fn look(report: &mut Report, name: &OsStr, args: &[OsString], library: Option<&Path>) {
+pub fn check(report: &mut Report, name: &OsStr, args: &[OsString], library: Option<&Path>) {
     let mut found = program::find(name);
     if let Ok((path, Kind::Text)) = &found {
         // As execvp(3) has it.

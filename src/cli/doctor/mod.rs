@@ -35,14 +35,14 @@ pub fn main(args: &Args) -> i32 {
     let mut report = Report::default();
     let library = place::library(&mut report);
     place::run_dir(&mut report);
-    system::look(&mut report);
+    system::check(&mut report);
     system::preloads(&mut report, library.as_deref());
-    pool::look(&mut report);
+    pool::check(&mut report);
     // Of the number of jobs, the pool tells.
     let complaints = settings::complaints().into_iter().filter(|c| !c.starts_with("JSSHIM_JOBS "));
     complaints.for_each(|text| report.warn("variables", text));
     if let Some((name, rest)) = args.command.split_first() {
-        command::look(&mut report, name, rest, library.as_deref());
+        command::check(&mut report, name, rest, library.as_deref());
     }
     if args.json {
         report.print_json();

@@ -15,7 +15,7 @@ use jsshim_engine::join::word;
 use jsshim_engine::pool::pipe;
 
 /// Looks at both.
-pub fn look(report: &mut Report) {
+pub fn check(report: &mut Report) {
     let value = std::env::var_os("MAKEFLAGS").map(OsString::into_vec);
     let flags = makeflags::parse(value.as_deref().unwrap_or_default());
     makeflags(report, value.as_deref(), &flags);

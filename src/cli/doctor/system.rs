@@ -13,7 +13,7 @@ fn first_line(path: &str) -> Option<String> {
 }
 
 /// /proc, ptrace's restrictions, and what of the kernel is used.
-pub fn look(report: &mut Report) {
+pub fn check(report: &mut Report) {
     if proc::stat(0).is_none() {
         report.warn("/proc", "is not mounted: a pool whose descriptors are closed is not found, and the dead are noticed late");
     } else {
@@ -40,7 +40,7 @@ pub fn look(report: &mut Report) {
 
 /// Can `--all` be had?
 fn supervisor(report: &mut Report) {
-    match all::look() {
+    match all::rights() {
         Ok(Rights::All) => {
             report.ok("--all", "can be had, for static programs and others that nothing is preloaded into; setuid programs keep their privileges");
         }

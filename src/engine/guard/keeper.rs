@@ -57,7 +57,7 @@ impl Keeper {
     /// know better.
     pub fn is_needless(&self, ledger: &Ledger) -> bool {
         let orphans = match self.orphans.load(Acquire) {
-            0 => self.look(ledger),
+            0 => self.find_orphans(ledger),
             known => known,
         };
         orphans == Orphans::Init as u32 && ledger.header.minds.load(Acquire) == 0
@@ -75,8 +75,8 @@ impl Keeper {
 
     /// Determines where orphans go, and notes in the ledger if they come here.
     #[inline(never)]
-    pub fn look(&self, ledger: &Ledger) -> u32 {
-        let orphans = Orphans::look(ledger);
+    pub fn find_orphans(&self, ledger: &Ledger) -> u32 {
+        let orphans = Orphans::find(ledger);
         self.orphans.store(orphans as u32, Release);
         if orphans == Orphans::Here {
             ledger.header.minds.store(1, Release);

@@ -70,7 +70,7 @@ fn await_ready(keeper: i32, ready: &AtomicI32) -> bool {
 /// Whether the keeper has been told to end.
 static RETIRED: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn told(signal: i32) {
+extern "C" fn on_signal(signal: i32) {
     if signal == RETIRE {
         RETIRED.store(true, Release);
     }
@@ -86,10 +86,10 @@ fn keep(start: &Start<'_>, owner: i32, ready: &AtomicI32) -> ! {
     RETIRED.store(false, Release);
     for signal in [CALL, RETIRE] {
         // SAFETY: the handler sets an atomic.
-        let _ = unsafe { sys::sigaction(signal, &sys::Action::handler(told)) };
+        let _ = unsafe { sys::sigaction(signal, &sys::Action::handler(on_signal)) };
     }
     // The signal may mean the end of a single thread of the client; the keeper checks then.
-    sys::tell_of_parents_end(CALL);
+    sys::signal_at_parents_end(CALL);
     // The client's inherited descriptor may be the only way to the pool.
     start.pool.hand_down(process::KEPT);
     process::close_from(process::KEPT.saturating_add(1));
@@ -129,14 +129,14 @@ fn serve(start: &Start<'_>, owner: i32, file: i32, mut way: Way<'_>, at_once: bo
         }
         header.owner.store(owner, Release);
         header.keeper.store(me, Release);
-        let collect = |pid| interruptible(|| sys::collect_all(pid, || way.look()));
+        let collect = |pid| interruptible(|| sys::collect_all(pid, || way.close_if_unused()));
         let done = process::start_below(start, file).map(collect);
         if header.keeper.compare_exchange(me, 0, AcqRel, Acquire).is_ok() {
             let _ = header.owner.compare_exchange(owner, 0, AcqRel, Acquire);
         }
         // Otherwise both processes of the guard were killed, or the guard made room for another.
         let ended = done.map_or(true, |status| libc::WIFEXITED(status));
-        if ended && (done != Ok(0) || is_told() || sys::getppid() != owner) {
+        if ended && (done != Ok(0) || is_retired() || sys::getppid() != owner) {
             sys::exit(0)
         }
         was_killed = !ended;
@@ -144,7 +144,7 @@ fn serve(start: &Start<'_>, owner: i32, file: i32, mut way: Way<'_>, at_once: bo
     }
 }
 
-fn is_told() -> bool {
+fn is_retired() -> bool {
     interruptible(|| RETIRED.load(Acquire))
 }
 
@@ -161,13 +161,13 @@ fn interruptible<R>(f: impl FnOnce() -> R) -> R {
 fn await_turn(file: i32, owner: i32, way: &mut Way<'_>) -> bool {
     let _ = sys::share_byte(file, NEXT);
     let got = loop {
-        if sys::getppid() != owner || is_told() {
+        if sys::getppid() != owner || is_retired() {
             // A process that has just checked may have seen no other keeper than this one, and rely on it.
             break sys::lock_byte(file, LIFE).is_ok();
         }
         match interruptible(|| sys::await_byte(file, LIFE)) {
             Ok(()) => break true,
-            Err(Errno::INTR) => way.look(),
+            Err(Errno::INTR) => way.close_if_unused(),
             Err(_) => break false,
         }
     };

@@ -16,7 +16,7 @@ pub enum Orphans {
 }
 
 impl Orphans {
-    pub(super) fn look(ledger: &Ledger) -> Self {
+    pub(super) fn find(ledger: &Ledger) -> Self {
         if sys::getpid() == 1 || sys::is_subreaper() {
             return Self::Here;
         }

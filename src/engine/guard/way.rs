@@ -37,7 +37,7 @@ impl<'a> Way<'a> {
         }
         if this.copy >= 0 {
             this.timer = sys::start_timer(CALL, LOOK_MILLIS).unwrap_or(-1);
-            this.look();
+            this.close_if_unused();
         }
         this
     }
@@ -55,7 +55,7 @@ impl<'a> Way<'a> {
     }
 
     /// Closes the copy if the client has no write end any more. Called at each signal, since the client may have ended.
-    pub fn look(&mut self) {
+    pub fn close_if_unused(&mut self) {
         if self.copy < 0 {
             return;
         }

@@ -27,7 +27,7 @@ impl ExecPipe {
     }
 
     /// Called now and then while the job waits: lets the host go on after a while.
-    pub fn look(&self) {
+    pub fn close_if_late(&self) {
         if sys::now().saturating_sub(self.since) > MOST_NANOS && self.fd.get() >= 0 {
             sys::close(self.fd.replace(-1));
         }

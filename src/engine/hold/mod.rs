@@ -48,11 +48,11 @@ const LOAD_MILLIS: u32 = 500;
 
 /// How often a waiting job checks for itself, in ms: the process that was to wake it may have been killed. In unit
 /// tests it is so long that it cannot hide a lost wake-up.
-const LOOK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
+const CHECK_MILLIS: u32 = if cfg!(test) { 600_000 } else { 2000 };
 /// How much longer for each waiting job of the ledger, in ms: all together they use the same time, however many they are.
-const LOOK_MORE_MILLIS: u32 = 4;
+const CHECK_MORE_MILLIS: u32 = 4;
 /// The longest such time, in ms.
-const LOOK_MOST_MILLIS: u32 = 60_000;
+const CHECK_MOST_MILLIS: u32 = 60_000;
 
 /// How often, and for how many ms each time, it waits for a pool that is gone.
 const GONE_LOOKS: u32 = 3;
@@ -104,7 +104,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
     };
     let started = ledger.step(job, State::Waiting).is_none();
     if !started {
-        ledger.tell_guard();
+        ledger.notify_guard();
     }
     let why = if started { Reason::None } else { queue.wait(guard) };
     let start = finish(ledger, job, record, pool, why);
@@ -177,7 +177,7 @@ impl Queue<'_> {
             }
             looked = true;
             if !self.takes_turn(client, rested) {
-                if !self.ledger.look_after(self.job, client, self.pool) {
+                if !self.ledger.repair_waiting(self.job, client, self.pool) {
                     return self.lost();
                 }
                 if self.rest() {
@@ -198,12 +198,12 @@ impl Queue<'_> {
                 return Reason::PoolGone;
             };
             reading::publish(fd);
-            if !self.ledger.look_after(self.job, client, self.pool) {
+            if !self.ledger.repair_waiting(self.job, client, self.pool) {
                 return self.lost();
             }
             if self.ledger.too_loaded() {
                 sys::sleep_millis(LOAD_MILLIS);
-            } else if let Some(end) = self.look(fd, blind) {
+            } else if let Some(end) = self.check_once(fd, blind) {
                 return end;
             }
             reading::close();
@@ -211,7 +211,7 @@ impl Queue<'_> {
     }
 
     /// Checks the inputs and the pool once. Returns None if nothing came of it.
-    fn look(&mut self, fd: i32, blind: bool) -> Option<Reason> {
+    fn check_once(&mut self, fd: i32, blind: bool) -> Option<Reason> {
         let most = if blind { BLIND_MILLIS } else { -1 };
         if let Some(input) = self.inputs.wait(fd, most) {
             if self.is_fed(input) {
@@ -263,7 +263,7 @@ impl Queue<'_> {
         // By this the others see that it reads.
         let _ = self.record.landing.announce(self.job.generation);
         if !self.timed {
-            self.deaf |= !reading::start_timer(look_millis(self.ledger));
+            self.deaf |= !reading::start_timer(check_millis(self.ledger));
             self.timed = true;
         }
         self.deaf |= sys::sigmask(libc::SIG_UNBLOCK, sys::sigset(WAKE)).is_err();
@@ -279,7 +279,7 @@ impl Queue<'_> {
     /// Sleeps until it is woken, or has input. [`WAKE`] is blocked but here: one that came before ends the sleep at once.
     /// Returns whether it is the reading end of a pipeline, with data.
     fn rest(&mut self) -> bool {
-        let nanos = u64::from(look_millis(self.ledger)).saturating_mul(1_000_000);
+        let nanos = u64::from(check_millis(self.ledger)).saturating_mul(1_000_000);
         match self.inputs.rest(nanos, self.mask) {
             Ok(Some(input)) => self.is_fed(input),
             Ok(None) | Err(Errno::INTR) => false,
@@ -353,7 +353,7 @@ impl Queue<'_> {
 }
 
 /// How long a waiting job sleeps before it checks for itself, in ms.
-fn look_millis(ledger: &Ledger) -> u32 {
-    let more = ledger.count_waiting().saturating_mul(LOOK_MORE_MILLIS);
-    LOOK_MILLIS.saturating_add(more).min(LOOK_MOST_MILLIS.max(LOOK_MILLIS))
+fn check_millis(ledger: &Ledger) -> u32 {
+    let more = ledger.count_waiting().saturating_mul(CHECK_MORE_MILLIS);
+    CHECK_MILLIS.saturating_add(more).min(CHECK_MOST_MILLIS.max(CHECK_MILLIS))
 }

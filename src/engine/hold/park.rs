@@ -12,7 +12,7 @@ use crate::sys::{self, Errno, Peek};
 use crate::{proc, space};
 
 /// How often a parked job checks that the guard is at work, in ms.
-const LOOK_MILLIS: u32 = 200;
+const CHECK_MILLIS: u32 = 200;
 
 /// After how many such checks without progress of the guard a job goes on.
 const MISSES: u32 = 25;
@@ -143,7 +143,7 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
     ledger.release_parked();
     let mut watch = Watch { rounds: 0, missed: 0 };
     while record.waits(job.generation) {
-        match sys::wait_word(&record.note, parked, LOOK_MILLIS) {
+        match sys::wait_word(&record.note, parked, CHECK_MILLIS) {
             Err(Errno(libc::ETIMEDOUT)) if !watch.is_seen(ledger, job) => {
                 record.unpark(job.generation);
             }

@@ -23,7 +23,7 @@ pub(super) fn by_guard(id: Id, dir: Option<&[u8]>) -> Option<Way<'static>> {
             let same = pipe::is_same(ledger.header.id(), id);
             ledger.header.kept_by().filter(|_| same).map(|(guard, fd)| Way::Fd(guard, fd))
         };
-        Ledger::look(path.c(), way).ok().flatten()
+        Ledger::inspect(path.c(), way).ok().flatten()
     })
 }
 
@@ -51,7 +51,7 @@ pub(super) fn is_by_orphans(auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
         return sys::getppid() == 1;
     }
     for pid in all {
-        if !was_told(pid, auth, told) {
+        if !was_started_with(pid, auth, told) {
             let leads = sys::getsid(pid) == Ok(pid) && sys::getsid(top) != Ok(pid);
             return pid == 1 || leads && !speaker::file_speaks(pid);
         }
@@ -61,7 +61,7 @@ pub(super) fn is_by_orphans(auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
 }
 
 /// Returns whether a process was started with the same MAKEFLAGS or `JSSHIM_POOL` pool.
-fn was_told(pid: i32, auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
+fn was_started_with(pid: i32, auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
     let names = |word: &[u8]| {
         let flags = word.strip_prefix(b"MAKEFLAGS=").map(makeflags::parse);
         let ours = word.strip_prefix(b"JSSHIM_POOL=").and_then(decode);

@@ -14,7 +14,7 @@ use super::holders::pair;
 pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
     let mut below = (0, Some(true));
     proc::ancestors().filter_map(move |pid| {
-        let told = was_told(pid, r, w);
+        let told = was_started_with(pid, r, w);
         let (child, child_told) = core::mem::replace(&mut below, (pid, told));
         if told != Some(false) || child_told != Some(true) {
             return None;
@@ -31,7 +31,7 @@ fn made_by(pid: i32, r: i32, w: i32) -> Option<Id> {
 
 /// Returns whether a process was started with a MAKEFLAGS that names these two descriptors. Returns None if that cannot
 /// be read.
-fn was_told(pid: i32, r: i32, w: i32) -> Option<bool> {
+fn was_started_with(pid: i32, r: i32, w: i32) -> Option<bool> {
     proc::with_first_environ(pid, |environ| {
         let mut words = environ.split(|b| *b == 0);
         let flags = words.find_map(|word| word.strip_prefix(b"MAKEFLAGS="));

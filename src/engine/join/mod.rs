@@ -53,7 +53,7 @@ pub struct Settings<'a> {
 }
 
 /// Returns whether the pool that MAKEFLAGS names by two descriptors is the pool of `JSSHIM_POOL`.
-pub fn is_told(auth: &Auth<'_>, pool: Option<&[u8]>) -> bool {
+pub fn is_pool_of(auth: &Auth<'_>, pool: Option<&[u8]>) -> bool {
     let Auth::Fds { read, write } = *auth else { return false };
     let pair = |(dev, ino, _): Id| (dev, ino);
     let told = pool.and_then(decode).map(|(id, _)| pair(id));
@@ -108,7 +108,7 @@ impl Problem {
 pub fn find(env: Settings<'_>) -> Found {
     let flags = makeflags::parse(env.makeflags.unwrap_or(b""));
     let told = env.pool.and_then(split);
-    match look(flags.auth, env) {
+    match search(flags.auth, env) {
         Ok(Some(hit)) => Found::Pool(hit.pool(), flags.load_milli.unwrap_or(0)),
         // `make -j1` hands down no pool, but means one job.
         Ok(None) if flags.jobs == Some(1) => Found::One,
@@ -119,10 +119,10 @@ pub fn find(env: Settings<'_>) -> Found {
     }
 }
 
-type Looked<T> = core::result::Result<T, Problem>;
+type Searched<T> = core::result::Result<T, Problem>;
 
 #[inline(never)]
-fn look<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Looked<Option<Hit<'a>>> {
+fn search<'a>(auth: Option<Auth<'a>>, env: Settings<'a>) -> Searched<Option<Hit<'a>>> {
     let told = env.pool.and_then(split);
     if let Some(hit) = told.and_then(|told| by_word(told, auth, env)) {
         return Ok(Some(hit));
@@ -150,7 +150,7 @@ fn is_gone(problem: Problem, auth: Option<Auth<'_>>, env: Settings<'_>) -> bool 
 }
 
 #[inline(never)]
-fn by_fifo(raw: RawPath<'_>) -> Looked<Hit<'_>> {
+fn by_fifo(raw: RawPath<'_>) -> Searched<Hit<'_>> {
     let way = Way::Fifo(raw);
     let path = way.path();
     match path.bytes() {
@@ -163,7 +163,7 @@ fn by_fifo(raw: RawPath<'_>) -> Looked<Hit<'_>> {
 
 /// Returns the identity of this fifo.
 #[inline(never)]
-fn identify(path: &CStr) -> Looked<Id> {
+fn identify(path: &CStr) -> Searched<Id> {
     // It may be an emulated device (make's bug 67726). Anything else is no pool, and is not opened.
     let kind = |st: libc::stat| st.st_mode & libc::S_IFMT;
     let is_pool = |st| matches!(kind(st), libc::S_IFIFO | libc::S_IFCHR);
@@ -203,7 +203,7 @@ fn by_word<'a>(
 
 /// A fifo whose path is too long for the ledger: it is reached by a descriptor of the make that made it.
 #[inline(never)]
-fn by_long_fifo<'a>(raw: RawPath<'_>) -> Looked<Hit<'a>> {
+fn by_long_fifo<'a>(raw: RawPath<'_>) -> Searched<Hit<'a>> {
     let long = Problem::Fifo(libc::ENAMETOOLONG);
     let mut room = Room::new(PATH_ROOM).map_err(|e| Problem::Fifo(e.0))?;
     // Room's memory is zeroed, so the text ends in a NUL.
@@ -215,7 +215,7 @@ fn by_long_fifo<'a>(raw: RawPath<'_>) -> Looked<Hit<'a>> {
 
 /// The pool that MAKEFLAGS names by two descriptors. `doubted`: the descriptors alone do not prove it.
 #[inline(never)]
-fn by_fds<'a>(r: i32, w: i32, doubted: bool, end: End) -> Looked<Hit<'a>> {
+fn by_fds<'a>(r: i32, w: i32, doubted: bool, end: End) -> Searched<Hit<'a>> {
     let inherited = inherited(r, w).filter(|id| end.was(*id));
     let proven = |id: &Id| !doubted || makers::makers(r, w).any(|made| pipe::is_same(made, *id));
     if let Some(id) = inherited.filter(proven) {

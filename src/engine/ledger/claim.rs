@@ -53,7 +53,7 @@ impl Ledger {
                 self.note_process(h, pid);
                 self.step(h, State::Held);
                 // There may be room for one more.
-                self.tell_freed();
+                self.wake_starved();
                 return Some(h);
             }
             let _ = sys::wait_word(&header.freed, seen, FREED_MILLIS);
@@ -62,7 +62,7 @@ impl Ledger {
     }
 
     /// A record has become free: wakes a job that waits for one.
-    pub(super) fn tell_freed(&self) {
+    pub(super) fn wake_starved(&self) {
         let header = &self.header;
         if header.starved.load(SeqCst) != 0 {
             header.freed.fetch_add(1, SeqCst);

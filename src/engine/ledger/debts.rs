@@ -30,8 +30,8 @@ impl Ledger {
     }
 
     /// Notes that a job waits. From now on the guard checks often, until no job waits any more.
-    pub fn tell_guard(&self) {
-        if self.header.looks.swap(1, AcqRel) == 0 {
+    pub fn notify_guard(&self) {
+        if self.header.lending.swap(1, AcqRel) == 0 {
             self.call_guard();
         }
     }
@@ -39,7 +39,7 @@ impl Ledger {
     /// Returns whether slots are lent: the guard checks which jobs sleep.
     pub fn lends(&self) -> bool {
         // Relaxed: a hint.
-        self.header.looks.load(Relaxed) != 0
+        self.header.lending.load(Relaxed) != 0
     }
 
     /// Makes the guard check at once.

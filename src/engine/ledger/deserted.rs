@@ -30,17 +30,17 @@ pub enum Outcome {
     Unknown,
 }
 
-/// If no process uses the ledger at `path`, gives its tokens back as `judge` says, calls `tell`, and removes the
+/// If no process uses the ledger at `path`, gives its tokens back as `judge` says, calls `report`, and removes the
 /// ledger. Also removes its pool if that is one of our own that no process has open. `judge` is called only if there is
 /// something to give back. Returns whether the ledger is gone.
 #[inline(never)]
 pub fn settle_deserted(
     path: &Path,
     judge: &dyn Fn(&Ledger) -> Outcome,
-    tell: &dyn Fn(&Ledger),
+    report: &dyn Fn(&Ledger),
 ) -> bool {
     let Some(fd) = open(path) else { return false };
-    let gone = is_deserted_at(path, fd) && settle(path, fd, judge, tell);
+    let gone = is_deserted_at(path, fd) && settle(path, fd, judge, report);
     // Closing the descriptor drops the lease.
     sys::close(fd);
     gone
@@ -80,7 +80,7 @@ fn settle(
     path: &Path,
     fd: i32,
     judge: &dyn Fn(&Ledger) -> Outcome,
-    tell: &dyn Fn(&Ledger),
+    report: &dyn Fn(&Ledger),
 ) -> bool {
     // Names are given and removed under this lock. The path may lead to another file by now.
     let Ok(_lock) = Lock::take(path.c()) else { return false };
@@ -95,7 +95,7 @@ fn settle(
     if !known || !ledger.header.is_at(sys::fstat(fd)) || !ledger.give_up_tokens(judge) {
         return false;
     }
-    tell(&ledger);
+    report(&ledger);
     ledger.header.state.store(CLOSED, SeqCst);
     if ledger.header.is_at(sys::stat(path.c(), false)) {
         let _ = sys::unlink(path.c());
@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    /// When something last happened in this ledger, as far as its records tell; in the unit of [`sys::now`].
+    /// When something last happened in this ledger, as far as its records report; in the unit of [`sys::now`].
     pub fn last_used(&self) -> u64 {
         let times = self.former_records().map(|(_, r)| r.since.load(Relaxed));
         times.filter(|t| *t != UNTIMED).max().unwrap_or(0)

@@ -58,7 +58,7 @@ pub struct Header {
     /// Not 0: a job that computes may be borrowed ([`crate::lending`]).
     pub owed: AtomicU32,
     /// Not 0: the guard knows that jobs wait, and checks often.
-    pub looks: AtomicU32,
+    pub lending: AtomicU32,
     /// How many more jobs than slots computed at the guard's last check.
     pub debt: AtomicU32,
     /// The job that woke up and did not park, because it will not compute for long ([`super::handle::Handle::pack`]);

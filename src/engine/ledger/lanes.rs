@@ -158,7 +158,7 @@ impl Ledger {
                 r.state() == State::Implicit && r.lane.change(job.generation, Some(from), Some(to));
             // Whoever swaps `since` reports the event.
             if is_there && r.since.compare_exchange(since, now, AcqRel, Relaxed).is_ok() {
-                self.tell(job, r, State::Implicit, from, (since, now));
+                self.trace(job, r, State::Implicit, from, (since, now));
                 self.carry(job, from, to, now, depth);
             }
         }

@@ -20,7 +20,7 @@ impl Ledger {
         if let Some(record) = self.get(h) {
             record.since.store(sys::now(), Relaxed);
             self.take_wait_lane(h, record);
-            self.tell_guard();
+            self.notify_guard();
         }
     }
 
@@ -50,7 +50,7 @@ impl Ledger {
     /// A borrowed job has its own token from now on: it stays on its lane.
     fn stays(&self, h: Handle, r: &Record, from: State, since: u64) {
         if let Some(lane) = r.lane.get(h.generation).filter(|_| self.is_watched()) {
-            self.tell(h, r, from, lane, (since, r.since.load(Relaxed)));
+            self.trace(h, r, from, lane, (since, r.since.load(Relaxed)));
         }
     }
 
@@ -78,7 +78,7 @@ impl Ledger {
         let before = r.lane.swap(h.generation, lane);
         if let Some(wait) = before.filter(|lane| lane.kind == Kind::Wait) {
             let waited = r.queued.load(Relaxed);
-            self.tell(h, r, State::Waiting, wait, (start.saturating_sub(waited), start));
+            self.trace(h, r, State::Waiting, wait, (start.saturating_sub(waited), start));
             self.header.lanes.release(wait, h.pack());
         }
         // Another process may have ended the job meanwhile and found no lane to release, or made it the implicit job.
@@ -99,7 +99,7 @@ impl Ledger {
         let now = r.since.load(Relaxed);
         let old = r.lane.swap(h.generation, Some(to)).filter(|old| *old != to);
         let Some(old) = old else { return };
-        self.tell(h, r, from, old, (since, now));
+        self.trace(h, r, from, old, (since, now));
         self.carry(h, old, to, now, DEPTH);
         self.header.lanes.release(old, h.pack());
     }
@@ -109,14 +109,14 @@ impl Ledger {
         self.release_lane(h, r);
         // Other processes may have finished it already.
         if self.get(h).is_some() {
-            self.tell_end(h, r, Some(from));
+            self.trace_end(h, r, Some(from));
         }
     }
 
     /// Reports the end of a job, once: by the process that ends it, or by one that finishes the rest first. The latter
     /// derives the job's state from its lane.
     #[inline(never)]
-    pub fn tell_end(&self, h: Handle, r: &Record, from: Option<State>) {
+    pub fn trace_end(&self, h: Handle, r: &Record, from: Option<State>) {
         let Some(lane) = r.lane.swap(h.generation, None) else { return };
         let client = self.record(r.client.load(Relaxed));
         let implicit = client.is_some_and(|c| c.implicit.load(Acquire) == h.pack());
@@ -132,7 +132,7 @@ impl Ledger {
             let now = sys::now();
             let since = r.since.swap(now, AcqRel);
             let gate = if from.is_held() { r.queued.load(Relaxed) } else { 0 };
-            self.tell(h, r, from, lane, (since.saturating_sub(gate), now));
+            self.trace(h, r, from, lane, (since.saturating_sub(gate), now));
         }
     }
 }

@@ -88,7 +88,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::open`].
-    pub fn look<R>(path: &CStr, f: impl FnOnce(&Self) -> R) -> Result<R> {
+    pub fn inspect<R>(path: &CStr, f: impl FnOnce(&Self) -> R) -> Result<R> {
         let mapped = Mapping(map_at(path)?);
         mapped.check().map(|()| f(&mapped))
     }

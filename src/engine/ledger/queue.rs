@@ -71,7 +71,7 @@ impl Ledger {
 
     /// Called by a waiting job for itself: repairs the fields by which others find it, and finishes what killed
     /// processes left half done. Returns whether the job must wait on.
-    pub fn look_after(&self, h: Handle, client: u32, pool: &Pool) -> bool {
+    pub fn repair_waiting(&self, h: Handle, client: u32, pool: &Pool) -> bool {
         let Some(record) = self.get(h) else { return false };
         // They differ in a broken ledger only. In another PID namespace the record's pid differs from getpid.
         let me = if space::is_elsewhere() { record.pid.load(Relaxed) } else { sys::getpid() };

@@ -54,13 +54,13 @@ pub fn make_in<T>(given: Option<&[u8]>, mut make: impl FnMut(&Path) -> Result<T>
     Err(last)
 }
 
-/// Calls `look` with those of the directories that exist, and returns its first answer. Makes no directory: a process
+/// Calls `f` with those of the directories that exist, and returns its first answer. Makes no directory: a process
 /// that only looks something up may be in a sandbox that is about to end.
 #[inline(never)]
-pub fn search<T>(given: Option<&[u8]>, mut look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
+pub fn search<T>(given: Option<&[u8]>, mut f: impl FnMut(&Path) -> Option<T>) -> Option<T> {
     (0..candidates(given)).find_map(|which| {
         let dir = candidate(given, which);
-        check(&dir).ok().and_then(|()| look(&dir))
+        check(&dir).ok().and_then(|()| f(&dir))
     })
 }
 

@@ -111,7 +111,7 @@ impl Ledger {
         let Some(record) = self.get(h).filter(|r| r.state() == State::Ending) else { return };
         self.release_lane(h, record);
         if self.is_watched() {
-            self.tell_end(h, record, None);
+            self.trace_end(h, record, None);
         }
         self.pay_debts(h, record, pool);
         let given = pool.give_all(record, h.generation);

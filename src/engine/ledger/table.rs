@@ -32,7 +32,7 @@ impl<'a> Iterator for Records<'a> {
                 if self.at >= self.top {
                     return None;
                 }
-                self.left = self.ledger.header.used.look(self.at, self.which);
+                self.left = self.ledger.header.used.word(self.at, self.which);
             }
             let index = self.at.wrapping_mul(BITS).wrapping_add(self.left.trailing_zeros());
             self.left &= self.left.wrapping_sub(1);
@@ -63,7 +63,7 @@ impl Ledger {
     pub fn count_waiting(&self) -> u32 {
         let used = &self.header.used;
         let top = used.top.load(Relaxed).min(WORDS as u32);
-        (0..top).map(|at| used.look(at, Which::Waiting).count_ones()).sum()
+        (0..top).map(|at| used.word(at, Which::Waiting).count_ones()).sum()
     }
 
     /// The records in use but [`Ledger::waiting`]: as many as there are clients, slots, and jobs that are being made.
@@ -105,7 +105,7 @@ impl Ledger {
         if record.reserve(0).is_some() {
             self.header.used.clear(index);
             record.release(0);
-            self.tell_freed();
+            self.wake_starved();
         }
     }
 

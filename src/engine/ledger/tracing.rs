@@ -73,14 +73,14 @@ impl Ledger {
     }
 
     /// Reports how long a job slept while its slot was lent.
-    pub fn tell_lent(&self, h: Handle, time: (u64, u64)) {
+    pub fn trace_lent(&self, h: Handle, time: (u64, u64)) {
         let pid = self.get(h).map_or(0, |r| r.pid.load(Relaxed));
         self.write(trace::lent(self.header.id(), (h.index, h.generation), pid, time).bytes());
     }
 
     /// Reports the peak memory of a child that has been reaped, in kB.
     #[inline(never)]
-    pub fn tell_memory(&self, pid: i32, kb: i64) {
+    pub fn trace_memory(&self, pid: i32, kb: i64) {
         self.write(trace::memory(self.header.id(), pid, kb).bytes());
     }
 
@@ -100,7 +100,7 @@ impl Ledger {
     }
 
     /// Writes an event of a job that was in `state` on `lane`.
-    pub(super) fn tell(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
+    pub(super) fn trace(&self, h: Handle, r: &Record, state: State, lane: Lane, time: (u64, u64)) {
         if self.header.asked.is_traced() {
             self.write_event(h, r, state, lane, time);
         }

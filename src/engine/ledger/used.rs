@@ -94,7 +94,7 @@ impl Used {
     }
 
     /// The bits of this word that `which` asks for.
-    pub(super) fn look(&self, at: u32, which: Which) -> u64 {
+    pub(super) fn word(&self, at: u32, which: Which) -> u64 {
         let word =
             |words: &[AtomicU64; WORDS]| words.get(at as usize).map_or(0, |w| w.load(SeqCst));
         match which {

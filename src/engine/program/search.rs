@@ -106,16 +106,16 @@ pub fn is_foreign(file: &CStr, dirs: Option<&[u8]>) -> bool {
     if name.contains(&b'/') {
         return target::is_foreign(file);
     }
-    let look =
+    let judge =
         |path: &CStr| sys::access(path, libc::X_OK).is_ok().then(|| target::is_foreign(path));
     // This runs before every exec: mapped memory is used for long paths only.
     let mut found = entries(dirs).map(|dir| {
         let path = Path::new(dir).with(slash(dir)).with(name);
         if path.fits() {
-            return look(path.c());
+            return judge(path.c());
         }
         let mut room = Room::new(JOINED_ROOM).ok()?;
-        join(&mut room, dir, name).then(|| look(room.c()))?
+        join(&mut room, dir, name).then(|| judge(room.c()))?
     });
     found.find_map(|kind| kind).unwrap_or(false)
 }

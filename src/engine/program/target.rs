@@ -34,7 +34,7 @@ pub enum Kind {
 /// The errno that execve(2) would set, as far as it can be foretold: ENOENT, EACCES, ELOOP. ENOEXEC is [`Kind::Text`]
 /// or [`Kind::Unknown`].
 pub fn foretell(path: &CStr) -> sys::Result<Kind> {
-    look(path, 0)
+    kind_of(path, 0)
 }
 
 /// Returns whether this file starts with `#!`.
@@ -47,7 +47,7 @@ pub fn is_script(path: &CStr) -> bool {
     })
 }
 
-fn look(path: &CStr, depth: u32) -> sys::Result<Kind> {
+fn kind_of(path: &CStr, depth: u32) -> sys::Result<Kind> {
     if depth > DEPTH {
         return Err(Errno(libc::ELOOP));
     }
@@ -83,7 +83,7 @@ fn judge(fd: i32, head: &[u8], depth: u32) -> sys::Result<Kind> {
 #[inline(never)]
 fn script(head: &[u8], depth: u32) -> sys::Result<Kind> {
     match interpreter(head) {
-        Some(name) => look(Path::new(name).c(), depth.saturating_add(1)),
+        Some(name) => kind_of(Path::new(name).c(), depth.saturating_add(1)),
         None => Ok(Kind::Text),
     }
 }

@@ -196,7 +196,7 @@ pub fn name_this(name: &core::ffi::CStr) {
 }
 
 /// Makes the kernel send this process a signal when the thread that created it ends (`PR_SET_PDEATHSIG`).
-pub fn tell_of_parents_end(signal: c_int) {
+pub fn signal_at_parents_end(signal: c_int) {
     let _ = prctl(libc::PR_SET_PDEATHSIG, signal as usize);
 }
 

@@ -75,7 +75,7 @@ fn slots_are_passed_on_and_none_is_used_twice() {
             job
         })
         .collect();
-    ledger.header.looks.store(1, Release);
+    ledger.header.lending.store(1, Release);
     // This process, which takes no notice of being called.
     ledger.header.guard.store(sys::getpid(), Release);
     let is_over = AtomicBool::new(false);

@@ -253,7 +253,7 @@ fn lent(scene: &Scene) -> Handle {
     scene.ledger.step(job, State::Held);
     assert!(scene.ledger.borrow(job));
     scene.ledger.get(job).unwrap().set_sleeps(job.generation, true);
-    scene.ledger.header.looks.store(1, Release);
+    scene.ledger.header.lending.store(1, Release);
     // This process, which takes no notice of being called.
     scene.ledger.header.guard.store(sys::getpid(), Release);
     job
@@ -308,10 +308,10 @@ fn who_wakes_up_does_not_wait_without_need() {
     goes_on();
     assert!(!header.passed.take());
     // Nobody else waits.
-    header.looks.store(0, Relaxed);
+    header.lending.store(0, Relaxed);
     goes_on();
     // The guard has been killed.
-    header.looks.store(1, Relaxed);
+    header.lending.store(1, Relaxed);
     header.guard.store(0, Relaxed);
     goes_on();
     // The guard has been stopped: nobody looks any more.

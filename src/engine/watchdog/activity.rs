@@ -12,7 +12,7 @@ use crate::{proc, sys};
 
 use super::part::{time_of, Part, Roots, Spent, When, MOMENT, PAUSE};
 use super::tree::Tree;
-use super::verdict::{Look, Mood};
+use super::verdict::{Mood, Snapshot};
 
 /// The state of all jobs. All zeros: nothing is known yet.
 pub struct Activity {
@@ -23,25 +23,25 @@ pub struct Activity {
 
 impl Activity {
     /// Checks all running jobs, and stores in their records which of them sleep.
-    pub fn look(&mut self, ledger: &Ledger, look: &mut Look, when: When) {
+    pub fn check(&mut self, ledger: &Ledger, snapshot: &mut Snapshot, when: When) {
         self.jobs.clear();
         for (_, r) in ledger.records().filter(|(_, r)| r.state().is_job()) {
             self.jobs.add(r.pid.load(Acquire));
         }
-        look.listed = false;
+        snapshot.listed = false;
         for (index, record) in ledger.records() {
             let (state, generation) = record.now();
             let h = Handle { index, generation };
             if state.may_run() {
-                self.look_at(ledger, look, h, record, when);
+                self.check_job(ledger, snapshot, h, record, when);
             }
         }
     }
 
-    fn look_at(
+    fn check_job(
         &mut self,
         ledger: &Ledger,
-        look: &mut Look,
+        snapshot: &mut Snapshot,
         h: Handle,
         record: &Record,
         when: When,
@@ -61,13 +61,13 @@ impl Activity {
         part.tick(now);
         if record.is_parked(h.generation) {
             // It wakes up now and then to look for the guard, and uses CPU time for that.
-            (part.sleeps, part.told) = (true, true);
+            (part.sleeps, part.published) = (true, true);
             return;
         }
         if record.has_passed(h.generation) && part.is_astray() {
             ledger.take_back(h);
         }
-        if part.sleeps && part.told && !record.sleeps(h.generation) {
+        if part.sleeps && part.published && !record.sleeps(h.generation) {
             part.wakes_up(now);
         }
         let rested = now.saturating_sub(part.still);
@@ -78,9 +78,9 @@ impl Activity {
         let is_long = || rested >= when.least() || drowsy || part.spent.is_quiet(now);
         let due = if part.sleeps { !part.known } else { is_long() };
         if due && now >= part.next {
-            part.judge(ledger, look, &roots, when);
+            part.judge(ledger, snapshot, &roots, when);
         }
-        part.tell(record, h.generation, now);
+        part.publish(record, h.generation, now);
     }
 
     /// Returns whether no running job has used CPU time for a moment: then no slot is used, as far as can be told.
@@ -129,7 +129,7 @@ impl Activity {
     /// hooks.
     pub fn sleeps(&self, h: Handle, record: &Record) -> bool {
         let part = self.part(h).filter(|part| part.sleeps);
-        part.is_some_and(|part| !part.told || record.sleeps(h.generation))
+        part.is_some_and(|part| !part.published || record.sleeps(h.generation))
     }
 
     /// The state of this job, or of this client's process.
@@ -155,7 +155,7 @@ impl Activity {
     pub fn prove(
         &mut self,
         ledger: &Ledger,
-        look: &mut Look,
+        snapshot: &mut Snapshot,
         client: Handle,
         (need, now): (u64, u64),
     ) -> bool {
@@ -170,10 +170,10 @@ impl Activity {
         if rested < need || now < next {
             return false;
         }
-        look.find(ledger, client.index);
+        snapshot.find(ledger, client.index);
         let is_asleep = |mood| matches!(mood, Mood::Waits | Mood::Idle);
-        let proven =
-            look.judge(ledger, client.index) == Mood::Waits && is_asleep(look.host(ledger, pid));
+        let proven = snapshot.judge(ledger, client.index) == Mood::Waits
+            && is_asleep(snapshot.host(ledger, pid));
         if !proven {
             // This check was costly: do not repeat it at once.
             if let Some(host) = self.parts.get_mut(client.index as usize) {
@@ -181,18 +181,18 @@ impl Activity {
             }
             return false;
         }
-        self.note_asleep(ledger, look, now);
+        self.note_asleep(ledger, snapshot, now);
         true
     }
 
-    fn note_asleep(&mut self, ledger: &Ledger, look: &Look, now: u64) {
+    fn note_asleep(&mut self, ledger: &Ledger, snapshot: &Snapshot, now: u64) {
         for (index, record) in ledger.records() {
             let (state, generation) = record.now();
             let pid = record.pid.load(Acquire);
             let part = self.parts.get_mut(index as usize).filter(|_| state.may_run());
-            if let Some(part) = part.filter(|_| look.jobs.has(pid)) {
+            if let Some(part) = part.filter(|_| snapshot.jobs.has(pid)) {
                 part.falls_asleep(now, false);
-                part.tell(record, generation, now);
+                part.publish(record, generation, now);
             }
         }
     }

@@ -69,7 +69,7 @@ impl Watches {
             *watch = Watch::begin(h, record, pid, waits, epoll);
             mark(used, h.index);
         }
-        watch.look(*epoll)
+        watch.has_ended(*epoll)
     }
 
     /// How long this record has been in a temporary state, in ns. `state` is a number below zero that names it.
@@ -190,7 +190,7 @@ impl Watch {
         self.fd >= 0 && *epoll > 0 && sys::epoll_add(*epoll, self.fd, index.into(), 0).is_ok()
     }
 
-    fn look(&mut self, epoll: i32) -> bool {
+    fn has_ended(&mut self, epoll: i32) -> bool {
         if !self.dead && (self.ask || self.fd < 0) {
             self.dead = match self.fd < 0 {
                 true => !proc::lives(self.pid),

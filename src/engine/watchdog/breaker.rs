@@ -8,7 +8,7 @@ use crate::ledger::reason::Reason;
 use crate::slots::State;
 use crate::{proc, sys};
 
-use super::verdict::{Look, Mood};
+use super::verdict::{Mood, Snapshot};
 
 /// How many clients can be watched at once; more must wait for their turn.
 const MOST: usize = 64;
@@ -46,13 +46,13 @@ impl Breaker {
     }
 
     /// Checks all clients, and lets one job go if necessary.
-    pub(super) fn round(&mut self, ledger: &Ledger, look: &mut Look) {
+    pub(super) fn round(&mut self, ledger: &Ledger, snapshot: &mut Snapshot) {
         if !self.find(ledger) {
             return;
         }
         let mut last: Option<(u64, usize)> = None;
         for at in 0..MOST {
-            if let Some(start) = self.stalled(ledger, look, at) {
+            if let Some(start) = self.stalled(ledger, snapshot, at) {
                 last = last.max(Some((start, at)));
             }
         }
@@ -97,14 +97,14 @@ impl Breaker {
     }
 
     /// Returns the start time of the client's process if the client is stalled.
-    fn stalled(&mut self, ledger: &Ledger, look: &mut Look, at: usize) -> Option<u64> {
+    fn stalled(&mut self, ledger: &Ledger, snapshot: &mut Snapshot, at: usize) -> Option<u64> {
         let (limit, now) = (self.limit, sys::now());
         let watch = self.watches.get_mut(at).filter(|w| w.client != 0 && w.next <= now)?;
         let client = Handle::unpack(watch.client)?.index;
         let need = if watch.follows(ledger, client) { limit / 5 } else { limit };
         watch.next = now.saturating_add(need / 4);
-        look.find(ledger, client);
-        let signature = look.signature();
+        snapshot.find(ledger, client);
+        let signature = snapshot.signature();
         if signature.is_none_or(|s| s != watch.signature) {
             watch.signature = signature.unwrap_or(0);
             watch.still = now;
@@ -115,7 +115,7 @@ impl Breaker {
             return None;
         }
         let pid = ledger.record(client)?.pid.load(Acquire);
-        let stalled = match look.judge(ledger, client) {
+        let stalled = match snapshot.judge(ledger, client) {
             Mood::Waits => true,
             Mood::Runs | Mood::Works | Mood::Timed | Mood::Idle
                 if !watch.is_client(ledger, pid) =>
@@ -162,7 +162,7 @@ fn running(ledger: &Ledger, client: u32, then: u64) -> u64 {
     jobs.fold(0, |all, (job, ..)| all.wrapping_add(mix(job.pack())))
 }
 
-impl Look {
+impl Snapshot {
     /// A signature of the processes and their CPU time. Returns None if a process is on a CPU.
     fn signature(&self) -> Option<u64> {
         let mut all = 1u64;

@@ -70,7 +70,7 @@ impl Ends {
         (self.used, self.overflown, self.blind) = (0, false, false);
         for pid in tree.all() {
             let listed = proc::each_fd(*pid, |fd| {
-                if let Some(Link::Stream(end, _)) = look(*pid, fd) {
+                if let Some(Link::Stream(end, _)) = link_of(*pid, fd) {
                     self.add(end);
                 }
             });
@@ -91,7 +91,7 @@ impl Ends {
 
     /// Returns who has the other end of this descriptor.
     pub fn other(&self, pid: i32, fd: i32, known: &Known<'_>) -> Other {
-        match look(pid, fd) {
+        match link_of(pid, fd) {
             Some(Link::Stream(end, Kind::Pipe)) => self.of_pipe(&end, fd, known),
             Some(Link::Stream(end, _)) => self.of_socket(&end, known),
             Some(Link::Plain(other)) => other,
@@ -101,7 +101,7 @@ impl Ends {
 
     /// Returns whether this descriptor is of this kind.
     pub fn is(pid: i32, fd: i32, kind: Kind) -> bool {
-        kind == Kind::Any || matches!(look(pid, fd), Some(Link::Stream(_, k)) if k == kind)
+        kind == Kind::Any || matches!(link_of(pid, fd), Some(Link::Stream(_, k)) if k == kind)
     }
 
     fn of_pipe(&self, mine: &End, fd: i32, known: &Known<'_>) -> Other {
@@ -157,7 +157,7 @@ impl Ends {
 }
 
 /// What this descriptor is. Returns None if that cannot be read.
-fn look(pid: i32, fd: i32) -> Option<Link> {
+fn link_of(pid: i32, fd: i32) -> Option<Link> {
     let path = pipe::fd_path(pid, fd);
     let mut buf = [0u8; 64];
     let link = sys::readlink(path.c(), &mut buf).ok()?;

@@ -14,7 +14,7 @@ use super::lent::Lent;
 use super::pace::Pace;
 use super::part::{When, MOMENT};
 use super::trade::Trade;
-use super::verdict::Look;
+use super::verdict::Snapshot;
 
 /// If a job has waited for this many times the limit, it has waited for long. Then a job that uses more than a little
 /// CPU time, but sleeps most of the time, lends its slot, too: it may be polling for what waits.
@@ -86,19 +86,19 @@ impl Lender {
     }
 
     /// Checks all running jobs, and starts held jobs on slots whose jobs sleep.
-    pub fn round(&mut self, ledger: &Ledger, look: &mut Look) -> Pace {
+    pub fn round(&mut self, ledger: &Ledger, snapshot: &mut Snapshot) -> Pace {
         let header = &ledger.header;
         let Wants { waits, parked, borrows } = wants(ledger);
         if !waits && !parked && !borrows {
             // Relaxed: hints. A job that starts to wait notifies the guard again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.passes.store(0, Relaxed);
-            header.looks.store(0, Release);
+            header.lending.store(0, Release);
             (self.last, self.missing, self.trade) = (0, 0, Trade::new());
             self.note_lent(ledger);
             return Pace::Rest;
         }
-        header.looks.store(1, Release);
+        header.lending.store(1, Release);
         header.rounds.fetch_add(1, Relaxed);
         if self.activity.is_none() {
             // SAFETY: zeros mean that nothing is known. It is large, and seldom needed.
@@ -113,7 +113,7 @@ impl Lender {
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
         let hurry = parked || brisk && waits && activity.is_still(ledger, now);
-        activity.look(ledger, look, When { now, limit: self.limit, hurry, long });
+        activity.check(ledger, snapshot, When { now, limit: self.limit, hurry, long });
         let mut census = settled(activity, ledger);
         if census.spare() > 0 {
             count(activity, ledger, true);
@@ -129,7 +129,7 @@ impl Lender {
             let _ = header.grace.compare_exchange(grace, 0, AcqRel, Relaxed);
         }
         self.last = now;
-        if waits && census.spare_for_held() == 0 && prove(activity, ledger, look, now) {
+        if waits && census.spare_for_held() == 0 && prove(activity, ledger, snapshot, now) {
             census = settled(activity, ledger);
         }
         let spare = self.lend(ledger, census, now);
@@ -274,7 +274,7 @@ fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
 }
 
 /// Looks for clients that are stalled. Returns whether there is one.
-fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) -> bool {
+fn prove(activity: &mut Activity, ledger: &Ledger, snapshot: &mut Snapshot, now: u64) -> bool {
     let mut any = false;
     for (index, client) in ledger.records().filter(|(_, r)| r.state() == State::Client) {
         let is_due = |since: u64| since.saturating_add(MOMENT) < now;
@@ -282,7 +282,7 @@ fn prove(activity: &mut Activity, ledger: &Ledger, look: &mut Look, now: u64) ->
             .jobs_of(index)
             .any(|(_, state, r)| state == State::Waiting && is_due(r.since.load(Relaxed)));
         let h = Handle { index, generation: client.now().1 };
-        any |= waits && activity.prove(ledger, look, h, (MOMENT, now));
+        any |= waits && activity.prove(ledger, snapshot, h, (MOMENT, now));
     }
     any
 }

@@ -25,7 +25,7 @@ impl Lent {
                 continue;
             }
             if let Some(h) = Handle::unpack(since.0) {
-                ledger.tell_lent(h, (since.1, now));
+                ledger.trace_lent(h, (since.1, now));
             }
             *since = (job, now);
         }

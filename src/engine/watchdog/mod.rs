@@ -32,7 +32,7 @@ use crate::{proc, sys};
 use breaker::Breaker;
 use lend::Lender;
 use settings::Count;
-use verdict::Look;
+use verdict::Snapshot;
 
 pub use pace::Pace;
 
@@ -42,14 +42,14 @@ pub struct Watchdog {
     /// None: all jobs count.
     lender: Option<Lender>,
     breaker: Breaker,
-    look: Option<&'static mut Look>,
+    snapshot: Option<&'static mut Snapshot>,
 }
 
 impl Watchdog {
     /// A watchdog with this rule; `limit` in ns, 0: it does nothing.
     pub fn new(count: Count, limit: u64) -> Self {
         let lender = (count == Count::Running).then(|| Lender::new(limit));
-        Self { limit, lender, breaker: Breaker::new(limit), look: None }
+        Self { limit, lender, breaker: Breaker::new(limit), snapshot: None }
     }
 
     /// How many slots were missing in the last round for jobs that compute or are parked.
@@ -63,15 +63,15 @@ impl Watchdog {
         if self.limit == 0 || !proc::is_ours() {
             return Pace::Rest;
         }
-        if self.look.is_none() {
-            // SAFETY: zeros are an empty look. It is large, and uses no memory before it is needed.
-            self.look = unsafe { sys::map_zeroed() }.ok();
+        if self.snapshot.is_none() {
+            // SAFETY: zeros are an empty snapshot. It is large, and uses no memory before it is needed.
+            self.snapshot = unsafe { sys::map_zeroed() }.ok();
         }
-        let Some(look) = self.look.as_deref_mut() else { return Pace::Rest };
+        let Some(snapshot) = self.snapshot.as_deref_mut() else { return Pace::Rest };
         match &mut self.lender {
-            Some(lender) => lender.round(ledger, look),
+            Some(lender) => lender.round(ledger, snapshot),
             None => {
-                self.breaker.round(ledger, look);
+                self.breaker.round(ledger, snapshot);
                 Pace::Rest
             }
         }

@@ -5,7 +5,7 @@ use crate::ledger::record::Record;
 use crate::{proc, sys};
 
 use super::tree::{each_child, Tree};
-use super::verdict::{Look, Mood};
+use super::verdict::{Mood, Snapshot};
 
 /// The most processes of one job that are followed; a job with more counts as computing.
 const MOST: usize = 16;
@@ -108,7 +108,7 @@ pub struct Part {
     /// It was found asleep though a clock had moved not long before: it wakes up now and then, and uses little.
     dozes: bool,
     /// Its record says that it sleeps, unless the job has taken that back.
-    pub told: bool,
+    pub published: bool,
     /// How many checks in a row it computed, although its record says that it has passed its slot on.
     strays: u32,
     /// CPU time used since it last woke up or fell asleep; and how often in a row that was little.
@@ -125,7 +125,7 @@ pub struct Part {
     rests: bool,
     /// The checks in this second; at how many of them all processes slept and had rested; the start of the second; and
     /// whether most checks of the second before were such.
-    looks: u32,
+    checks: u32,
     naps: u32,
     second: u64,
     pub drowsy: bool,
@@ -139,8 +139,8 @@ impl Part {
         (self.sleeps, self.known, self.inside) = (false, false, 0);
         (self.dozes, self.ticked, self.rests) = (false, now, false);
         self.strays = 0;
-        (self.burst, self.light, self.told) = (0, 0, false);
-        (self.looks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
+        (self.burst, self.light, self.published) = (0, 0, false);
+        (self.checks, self.naps, self.second, self.drowsy) = (0, 0, now, false);
     }
 
     pub fn pids(&self) -> &[i32] {
@@ -209,11 +209,11 @@ impl Part {
     pub fn nap(&mut self, now: u64) {
         let asleep = |pid: &i32| proc::stat(*pid).is_none_or(|s| matches!(s.state, b'S' | b'Z'));
         let naps = self.rests && self.pids().iter().all(asleep);
-        self.looks = self.looks.saturating_add(1);
+        self.checks = self.checks.saturating_add(1);
         self.naps = self.naps.saturating_add(naps.into());
         if now.saturating_sub(self.second) >= 2 * HALF {
-            self.drowsy = self.naps > self.looks / 2;
-            (self.looks, self.naps, self.second) = (0, 0, now);
+            self.drowsy = self.naps > self.checks / 2;
+            (self.checks, self.naps, self.second) = (0, 0, now);
         }
     }
 
@@ -301,10 +301,10 @@ impl Roots<'_> {
 impl Part {
     /// Stores whether it sleeps. A job that woke up just before the store may not have seen it; but it has used CPU
     /// time since then, and is marked as awake. Not one that dozes: it may wake up during each of these checks.
-    pub fn tell(&mut self, record: &Record, generation: u64, now: u64) {
-        let before = self.told;
+    pub fn publish(&mut self, record: &Record, generation: u64, now: u64) {
+        let before = self.published;
         self.note(record, generation);
-        if self.told && !before && self.tick(now) && !(self.dozes && self.sleeps) {
+        if self.published && !before && self.tick(now) && !(self.dozes && self.sleeps) {
             self.wakes_up(now);
             self.note(record, generation);
         }
@@ -312,7 +312,7 @@ impl Part {
 
     /// Stores whether it sleeps. Before the job has left its wait the word has another use.
     fn note(&mut self, record: &Record, generation: u64) {
-        self.told = self.sleeps && record.state().runs();
+        self.published = self.sleeps && record.state().runs();
         match self.sleeps {
             _ if !record.state().runs() => {}
             true if self.light >= LIGHT => record.set_sleeps_lightly(generation),
@@ -320,7 +320,13 @@ impl Part {
         }
     }
 
-    pub fn judge(&mut self, ledger: &Ledger, look: &mut Look, roots: &Roots<'_>, when: When) {
+    pub fn judge(
+        &mut self,
+        ledger: &Ledger,
+        snapshot: &mut Snapshot,
+        roots: &Roots<'_>,
+        when: When,
+    ) {
         let When { limit, now, .. } = when;
         let rested = now.saturating_sub(self.still);
         let new = self.find(roots, now);
@@ -336,7 +342,7 @@ impl Part {
         self.next = now.saturating_add(when.least().min(PAUSE));
         let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
         let dozes = rested < when.least();
-        match look.rest(self.pids(), ledger) {
+        match snapshot.rest(self.pids(), ledger) {
             // It is on a CPU at this moment; the clocks will tell for how long.
             Mood::Runs => {}
             Mood::Idle | Mood::Waits => self.falls_asleep(now, dozes),
@@ -439,7 +445,7 @@ mod tests {
             part.add(pid, time_of(pid).unwrap());
             part.falls_asleep(sys::now(), dozes);
             computes(n);
-            part.tell(&record, generation, sys::now());
+            part.publish(&record, generation, sys::now());
             let told = (part.sleeps, record.sleeps(generation));
             assert_eq!(told, (sleeps, sleeps), "dozes: {dozes}, {n}");
             record.set_sleeps(generation, false);

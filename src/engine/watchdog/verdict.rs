@@ -37,7 +37,7 @@ enum Timers {
 }
 
 /// The working memory of one check. All zeros: empty.
-pub struct Look {
+pub struct Snapshot {
     /// The running jobs of a client and all their descendants.
     pub jobs: Tree,
     /// Every process of the ledger, all descendants, and the ancestors that have loaded the library.
@@ -51,7 +51,7 @@ pub struct Look {
     pub listed: bool,
 }
 
-impl Look {
+impl Snapshot {
     /// Finds the processes of a client's running jobs.
     pub fn find(&mut self, ledger: &Ledger, client: u32) {
         self.jobs.clear();
@@ -74,7 +74,7 @@ impl Look {
         });
     }
 
-    /// Judges the processes that [`Look::find`] has found for this client. A process that waits for the clock works.
+    /// Judges the processes that [`Snapshot::find`] has found for this client. A process that waits for the clock works.
     pub fn judge(&mut self, ledger: &Ledger, client: u32) -> Mood {
         // In most cases the list of who holds which end is not needed.
         let first = self.mood(self.jobs.all(), ledger, Timers::Work, &|_, _| Other::Inside);
@@ -97,7 +97,7 @@ impl Look {
         self.mood(self.jobs.all(), ledger, Timers::Work, &other)
     }
 
-    /// What the client itself does; called after [`Look::judge`].
+    /// What the client itself does; called after [`Snapshot::judge`].
     pub fn host(&self, ledger: &Ledger, host: i32) -> Mood {
         let is_partner = |pid| self.jobs.has(pid) || is_held(ledger, pid) || is_above(host, pid);
         let known = Known { pool: pool(ledger), is_partner: &is_partner, works: &|_| false };

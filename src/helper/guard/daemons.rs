@@ -127,8 +127,8 @@ impl Guard<'_> {
         let (me, double) = (sys::getpid(), self.double);
         let has = |pid| inputs::ends_at(pid, (dev, ino)) != (false, false);
         let is_other = |pid| match self.is_of_build(pid) {
-            true => self.was_told(pid, false) || has(pid),
-            false => has(pid) && !self.was_told(pid, true),
+            true => self.was_started_with(pid, false) || has(pid),
+            false => has(pid) && !self.was_started_with(pid, true),
         };
         let mut found = false;
         proc::each_process(|pid| {
@@ -139,7 +139,7 @@ impl Guard<'_> {
 
     /// Returns whether a process was started with this pool in `JSSHIM_POOL`; with `make`, also with any pool in
     /// MAKEFLAGS, since two makes may write the same.
-    fn was_told(&self, pid: i32, make: bool) -> bool {
+    fn was_started_with(&self, pid: i32, make: bool) -> bool {
         let names = |word: &[u8]| {
             let told = word.strip_prefix(POOL_NAME).and_then(word::decode);
             let flags = word.strip_prefix(b"MAKEFLAGS=").filter(|_| make).map(makeflags::parse);

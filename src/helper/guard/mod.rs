@@ -34,7 +34,6 @@ use jsshim_engine::watchdog::settings::Count;
 use jsshim_engine::watchdog::Watchdog;
 use jsshim_engine::{clock, proc, space};
 use state::{Guard, Make};
-use statistics::tell;
 
 /// The first descriptor after the standard ones.
 const FIRST: i32 = 3;
@@ -121,14 +120,16 @@ fn serve(path: Path, file: i32, told: Told<'_>, sweeps: bool) -> ! {
                     serve(*other, -1, Told { stats: c"", ..told }, false)
                 });
             };
-            stale::sweep(&path, header.space(), adopt, &|deserted| tell(deserted, stats));
+            stale::sweep(&path, header.space(), adopt, &|deserted| {
+                statistics::write(deserted, stats)
+            });
         }
     });
     guard.watch_over(stats);
     if header.root.load(Acquire) != 0 {
         let _ = sys::unlink(header.path().c());
     }
-    tell(ledger, stats);
+    statistics::write(ledger, stats);
     guard.watchdog.finish(ledger);
     ledger.close_trace();
     sys::exit(0)

@@ -18,7 +18,7 @@ use jsshim_engine::text::Path;
 use jsshim_engine::{proc, sys};
 
 use super::state::{Guard, Make};
-use super::statistics::tell;
+use super::statistics;
 
 /// How often it is checked whether make counts, in ns.
 const TICK_NANOS: u64 = 50_000_000;
@@ -50,7 +50,7 @@ impl Guard<'_> {
     pub(super) fn see_to_deserted(&mut self, busy: bool, stats: &CStr) {
         let Self { neighbours, pool, path, .. } = self;
         neighbours.note(busy);
-        neighbours.look(path, pool, &|ledger| tell(ledger, stats));
+        neighbours.check(path, pool, &|ledger| statistics::write(ledger, stats));
     }
 
     /// Uses this descriptor from now on.
@@ -90,7 +90,7 @@ impl Guard<'_> {
             Make::Unseen => self.out,
         };
         if asks && self.owner != 0 && now >= self.look {
-            self.make = self.look_at_make();
+            self.make = self.check_make();
             let search = self.make == Make::Unseen && self.counts == 0;
             let pause = if search { SEARCH_NANOS } else { TICK_NANOS };
             self.look = now.saturating_add(pause);
@@ -159,7 +159,7 @@ impl Guard<'_> {
 
     /// A make that has ended its build has closed its own write end, and reads until the last writer has closed its
     /// end.
-    fn look_at_make(&mut self) -> Make {
+    fn check_make(&mut self) -> Make {
         let (dev, ino, _) = self.pool.id;
         let (me, double) = (sys::getpid(), self.double);
         let is_client = |pid| self.ledger.records().any(|(_, r)| r.pid.load(Acquire) == pid);

@@ -9,7 +9,7 @@ use jsshim_engine::show::numbers::{self, Origin};
 use jsshim_engine::show::trace;
 
 /// Writes the statistics of a killed build, if a file is wanted.
-pub(super) fn tell(ledger: &Ledger, file: &CStr) {
+pub(super) fn write(ledger: &Ledger, file: &CStr) {
     let (h, counts) = (&ledger.header, ledger.header.stats.take());
     if counts.jobs > 0 && !file.is_empty() {
         let (peak, slots) = (h.lanes.peak(Kind::Slot), h.slots.load(Acquire));

@@ -86,7 +86,7 @@ enum Preload {
 }
 
 /// Reads an environment once.
-unsafe fn look(envp: Strings, word: *const c_char) -> Seen {
+unsafe fn read(envp: Strings, word: *const c_char) -> Seen {
     let mut seen = Seen::default();
     // SAFETY: by the contract of `change`; `word` is a C string or null.
     unsafe {
@@ -137,7 +137,7 @@ pub unsafe fn change(
 ) -> Option<Change> {
     let known = STATE.client().map_or(END, |c| c.pool_word.c().as_ptr());
     // SAFETY: by the contract.
-    let seen = unsafe { look(envp, known) };
+    let seen = unsafe { read(envp, known) };
     let without = |preload| Change {
         count: seen.count,
         word: Word::None,

@@ -363,7 +363,7 @@ pub fn leave() {
         if let Some(client) = client {
             client.sweep(&STATE.jobs);
         }
-        stats::tell(client);
+        stats::write_if_asked(client);
     }
     if let Some(client) = client {
         client.leave(&STATE.jobs, STATE.env.load(Relaxed).cast_const());

@@ -32,7 +32,7 @@ pub fn is_traced() -> bool {
 /// Reports the peak memory of a child that has been reaped, in kB.
 pub fn memory(pid: i32, kb: i64) {
     if let Some(ledger) = traced() {
-        ledger.tell_memory(pid, kb);
+        ledger.trace_memory(pid, kb);
     }
 }
 

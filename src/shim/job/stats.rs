@@ -94,7 +94,7 @@ fn is_copy(fd: i32) -> bool {
 
 /// Called when the process ends: writes the statistics if that is this process's task, once.
 #[inline(never)]
-pub fn tell(client: Option<&Client>) {
+pub fn write_if_asked(client: Option<&Client>) {
     let asked = settings::stats_asked();
     if asked == Asked::Nothing {
         return;

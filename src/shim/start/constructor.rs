@@ -34,13 +34,13 @@ pub fn run(count: c_int, arguments: Strings, environment: Strings, record_first:
             return STATE.stay_out();
         }
         STATE.begin(arguments, environment);
-        look(record_first);
+        read_environment(record_first);
         if !passed {
             show(arguments, environment);
         }
     } else {
         STATE.begin(core::ptr::null(), environment);
-        look(record_first);
+        read_environment(record_first);
     }
 }
 
@@ -61,7 +61,7 @@ fn show(arguments: Strings, environment: Strings) {
 }
 
 /// Reads the environment once. `record_first`: see [`State::join`](crate::job::state::State::join).
-fn look(record_first: fn(&Client)) {
+fn read_environment(record_first: fn(&Client)) {
     let (mut jobs, mut pool, mut flags, mut held) = (false, false, None, None);
     let (mut stats, mut trace, mut root, mut forced) = (false, false, false, false);
     // SAFETY: before main, the environment is as the kernel made it. The first byte rules out most words.

@@ -131,13 +131,13 @@ fn enter(place: &mut Place, pool: &Pool, own: Own, dir: Option<&Path>) -> sys::R
         trace,
     };
     bounds::note();
-    let made = Client::init(place, &setup).map(look_after);
+    let made = Client::init(place, &setup).map(call_guard);
     made.inspect(|()| stats::keep_stderr())
 }
 
 /// If the ledger has had a guard, there may be a process that needs one.
 #[inline(never)]
-fn look_after(client: &Client) {
+fn call_guard(client: &Client) {
     client.debug.store(STATE.debug.load(Relaxed), Relaxed);
     if client.ledger().header.guard.load(Relaxed) != 0 {
         client.guard(STATE.env.load(Relaxed).cast_const(), true);

@@ -67,7 +67,7 @@ pub(crate) fn has_left_pool() -> bool {
 pub fn obeys(settings: Settings<'_>) -> bool {
     let flags = makeflags::parse(settings.makeflags.unwrap_or(b""));
     let Some(auth) = flags.auth else { return false };
-    let counts = !word::overrides(settings.pool) || join::is_told(&auth, settings.pool);
+    let counts = !word::overrides(settings.pool) || join::is_pool_of(&auth, settings.pool);
     counts && !is_told_otherwise() && !has_left_pool()
 }
 
