@@ -52,6 +52,16 @@ SHIFTS = """() => views[0].charts.map(({ plot }) =>
 # What is nearly a whole number of slots and is not is drawn as a line that trembles.
 TREMBLING = "() => [...views[0].charts[0].plot.data[1]].filter((n) => n % 1 && Math.abs(n - Math.round(n)) < 1e-6)"
 
+# Rows that are no slots and have nothing in the time that is seen; and slots that have no row.
+LEFT_OVER = """() => {
+  const { lanes, pool, from, to } = views[0];
+  const isSlot = (row) => /slot/.test(row.group.label) && !/no slot/.test(row.group.label);
+  const isSeen = (row) => row.items.some((i) => pool.parts.start[i] < to && pool.parts.end[i] > from);
+  const empty = lanes.rows.filter((row) => !isSlot(row) && !isSeen(row));
+  const lost = lanes.all.filter((row) => isSlot(row) && !lanes.rows.includes(row));
+  return [...empty, ...lost].map((row) => row.group.label);
+}"""
+
 
 def settled(page):
     """Waits until the words tell of the last change."""
@@ -93,6 +103,7 @@ def use(page):
     shown["picked"] = page.locator(".picked").first.text_content()
     page.keyboard.press("Enter")
     shown["close"] = settled(page)
+    shown["left_over"] = page.evaluate(LEFT_OVER)
     shown["label"] = lanes.get_attribute("aria-label")
     page.keyboard.press("Escape")
     page.keyboard.press("0")

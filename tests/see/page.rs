@@ -117,6 +117,7 @@ fn is_used(shown: &Value, jobs: u32, trace: &str) {
     assert!(picked.contains("job -s 60 · pid ") && picked.contains(" for "), "{picked}");
     let (from, to) = range(&shown["close"]);
     assert!(to - from < wall * 0.9, "not close: {from} … {to} of {wall}");
+    assert_eq!(shown["left_over"], serde_json::json!([]), "rows of the time that is seen");
     let label = shown["label"].as_str().unwrap();
     assert!(label.contains(&format!(" of {jobs} jobs")), "{label}");
     assert_eq!((whole(&shown["again"]), &shown["rows"]), (jobs, &jobs.min(15).into()));

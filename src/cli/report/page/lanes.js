@@ -28,7 +28,7 @@ class Lanes {
     this.scroll.scrollTop = 0;
   }
 
-  /** Of clients and programs those rows are shown that have something in the time that is seen. */
+  /** Of all but the slots those rows are shown that have something in the time that is seen. */
   choose() {
     const { view } = this;
     const { start } = view.pool.parts;

@@ -5,6 +5,8 @@ function row(group) {
   return { group, items: [], lent: [] };
 }
 
+/** The lanes that are slots: they are seen while they are free, too. */
+const SLOT = 0;
 const LENT = 5;
 const WAIT = 4;
 /** Jobs inside jobs that have rows of their own. */
@@ -30,7 +32,7 @@ function slotRows(pool) {
     const key = kind[i] * 65536 + lane[i];
     if (!lanes.has(key)) {
       const label = lane[i] === 4095 ? `more ${names[kind[i]]}s` : `${names[kind[i]]} ${lane[i]}`;
-      lanes.set(key, { key, ends: [0], rows: [row({ label, stays: true })] });
+      lanes.set(key, { key, ends: [0], rows: [row({ label, stays: kind[i] === SLOT })] });
     }
     const { ends, rows } = lanes.get(key);
     const isFree = ends.findIndex((until) => until <= start[i]);
