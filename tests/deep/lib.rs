@@ -100,7 +100,7 @@ pub mod guard {
                 Self
             }
 
-            pub fn find_orphans(&self, _: &crate::ledger::access::Ledger) {}
+            pub fn find_adopter(&self, _: &crate::ledger::access::Ledger) {}
 
             pub fn adopts(&self) -> bool {
                 false

@@ -176,7 +176,7 @@ pub fn pools(text: &[u8]) -> Vec<Pool> {
     read::events(text, |e| {
         let reading = pools.entry(e.pid / 4).or_default();
         match e.ph.as_ref() {
-            "M" => reading.read(&e),
+            "M" => reading.describe(&e),
             "X" | "b" => reading.happens(&e),
             _ => {}
         }
@@ -190,7 +190,7 @@ fn nanos(micros: f64) -> u64 {
 }
 
 impl Reading {
-    fn read(&mut self, e: &Event<'_>) {
+    fn describe(&mut self, e: &Event<'_>) {
         let (args, pool) = (&e.args, &mut self.pool);
         match e.name.as_ref() {
             "process_name" if args.kind == Some(Kind::Slot as u16) => {

@@ -138,22 +138,24 @@ fn age(path: &Path) -> f64 {
     age.map_or(0.0, |age| seconds(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
 }
 
+fn client_records(ledger: &Ledger) -> impl Iterator<Item = (u32, &Record)> {
+    ledger.records().filter(|(_, r)| r.state() == slots::State::Client)
+}
+
+/// Their pids.
 fn clients(ledger: &Ledger) -> impl Iterator<Item = i32> + '_ {
-    let all = ledger.records().filter(|(_, r)| r.state() == slots::State::Client);
-    all.map(|(_, r)| r.pid.load(Acquire))
+    client_records(ledger).map(|(_, r)| r.pid.load(Acquire))
 }
 
 /// The clients whose share is not that of most.
 fn shares(ledger: &Ledger, tree: &Tree) -> Vec<Shared> {
-    let clients = ledger.records().filter(|(_, r)| r.state() == slots::State::Client);
-    let shared = clients.filter_map(|(index, r)| {
+    let shared = client_records(ledger).filter_map(|(index, r)| {
         let share = match ledger.share(index) {
             share if share == Share::default() => return None,
             Share::Weight(weight) => weight,
             Share::Background => 0,
         };
-        let client = tree.since(r.pid.load(Acquire), r.since.load(Acquire));
-        Some(Shared { client, share })
+        Some(Shared { client: process(r, tree), share })
     });
     shared.collect()
 }
@@ -162,9 +164,12 @@ fn shares(ledger: &Ledger, tree: &Tree) -> Vec<Shared> {
 fn client(ledger: &Ledger, job: &Record, tree: &Tree) -> Process {
     let client = ledger.record(job.client.load(Acquire));
     let client = client.filter(|c| c.state() == slots::State::Client);
-    client.map_or(Process { pid: 0, program: String::new() }, |c| {
-        tree.since(c.pid.load(Acquire), c.since.load(Acquire))
-    })
+    client.map_or(Process { pid: 0, program: String::new() }, |c| process(c, tree))
+}
+
+/// The process of a client's record.
+fn process(client: &Record, tree: &Tree) -> Process {
+    tree.since(client.pid.load(Acquire), client.since.load(Acquire))
 }
 
 fn job(ledger: &Ledger, record: &Record, tree: &Tree) -> Option<Job> {

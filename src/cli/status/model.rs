@@ -1,5 +1,7 @@
 //! What `status` tells, in the form of its JSON. docs/status.schema.json is made of these types; see [`VERSION`].
 
+use std::fmt;
+
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -71,6 +73,12 @@ pub struct Process {
     pub pid: i32,
     /// Its program; empty: it has ended
     pub program: String,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.program, self.pid)
+    }
 }
 
 /// A client and its share

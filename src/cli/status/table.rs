@@ -69,7 +69,7 @@ fn numbers(pool: &Pool, per_second: f64) -> Vec<Line> {
         slots += &format!(" {} lent", pool.lent);
     }
     all.push(line(Tone::Plain, slots));
-    let root = pool.root.as_ref().map(|r| format!(", of {} ({})", r.program, r.pid));
+    let root = pool.root.as_ref().map(|r| format!(", of {r}"));
     all.push(line(
         Tone::Plain,
         format!(
@@ -100,7 +100,7 @@ fn numbers(pool: &Pool, per_second: f64) -> Vec<Line> {
 
 fn share(s: &Shared) -> String {
     let share = if s.share == 0 { "idle".to_owned() } else { s.share.to_string() };
-    format!("{} ({}) {share}", s.client.program, s.client.pid)
+    format!("{} {share}", s.client)
 }
 
 /// What is left of the name, so short that half of a small terminal is for that.
@@ -109,7 +109,7 @@ fn prefix(pid: &str, state: &str, time: &str, client: &str) -> String {
 }
 
 fn job(j: &Job, width: Option<usize>) -> Line {
-    let client = shortened(&format!("{} ({})", j.client.program, j.client.pid), CLIENT);
+    let client = shortened(&j.client.to_string(), CLIENT);
     let why = match (&j.reason, j.pid) {
         (Some(why), _) => format!(" [{why}]"),
         (None, 0) if j.state == State::Held => " (its client waits before it makes it)".to_owned(),

@@ -137,7 +137,7 @@ impl Client {
         this.ledger.store(core::ptr::from_ref(ledger).cast_mut(), Release);
         this.pool_word.put(POOL_NAME).put(if setup.overrides { word::OVERRIDE } else { b"" });
         word::encode_to(&this.pool, &mut this.pool_word);
-        this.keeper.find_orphans(ledger);
+        this.keeper.find_adopter(ledger);
         Ok(this)
     }
 
@@ -274,7 +274,7 @@ impl Client {
     fn reattach(&self) -> Option<()> {
         let again = self.attach().ok()?;
         self.ledger.store(core::ptr::from_ref(again).cast_mut(), Release);
-        self.keeper.find_orphans(again);
+        self.keeper.find_adopter(again);
         Some(())
     }
 

@@ -37,7 +37,7 @@ const SHORT_NANOS: u64 = 1_000_000_000;
 /// Other hosts wait for longer until one of their jobs has run for this long, in ns: they may have to end that one.
 const OLD_NANOS: u64 = 3_000_000_000;
 /// How often it checks whether a held job could start on the slot of a sleeping job, in ms.
-const LOOK_MILLIS: u64 = 20;
+const CHECK_MILLIS: u64 = 20;
 /// The most descriptors that a gate watches; a host with more does not wait.
 const MOST_FDS: usize = 24;
 
@@ -185,7 +185,7 @@ impl Watch {
                 // Tokens in the pool would wake us again and again.
                 return None;
             }
-            let polled = self.sleep(LOOK_MILLIS);
+            let polled = self.sleep(CHECK_MILLIS);
             if client.ledger().has_spare() {
                 return None;
             }

@@ -57,7 +57,7 @@ impl Keeper {
     /// know better.
     pub fn is_needless(&self, ledger: &Ledger) -> bool {
         let orphans = match self.orphans.load(Acquire) {
-            0 => self.find_orphans(ledger),
+            0 => self.find_adopter(ledger),
             known => known,
         };
         orphans == Orphans::Init as u32 && ledger.header.minds.load(Acquire) == 0
@@ -75,7 +75,7 @@ impl Keeper {
 
     /// Determines where orphans go, and notes in the ledger if they come here.
     #[inline(never)]
-    pub fn find_orphans(&self, ledger: &Ledger) -> u32 {
+    pub fn find_adopter(&self, ledger: &Ledger) -> u32 {
         let orphans = Orphans::find(ledger);
         self.orphans.store(orphans as u32, Release);
         if orphans == Orphans::Here {

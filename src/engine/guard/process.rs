@@ -56,17 +56,17 @@ pub fn close_from(first: i32) {
 /// guard in vain.
 const LOCK_MILLIS: u32 = 50;
 /// How often it checks for itself, in ms: another guard may have been quicker.
-const LOOK_MILLIS: u32 = 5;
+const CHECK_MILLIS: u32 = 5;
 
 /// `before`: the guard's pid as it was. The guard wakes us once it has written its own.
 fn await_lock(ledger: &Ledger, file: i32, before: i32) {
-    for _ in 0..LOCK_MILLIS / LOOK_MILLIS {
+    for _ in 0..LOCK_MILLIS / CHECK_MILLIS {
         if sys::is_byte_locked(file, LIFE) != Ok(false) {
             return;
         }
-        match sys::wait_pid_word(&ledger.header.guard, before, LOOK_MILLIS) {
+        match sys::wait_pid_word(&ledger.header.guard, before, CHECK_MILLIS) {
             Ok(()) | Err(Errno::INTR | Errno::AGAIN | Errno(libc::ETIMEDOUT)) => {}
-            Err(_) => sys::sleep_millis(LOOK_MILLIS),
+            Err(_) => sys::sleep_millis(CHECK_MILLIS),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{proc, sys};
 use super::process::{FILE, KEPT};
 
 /// How often the keeper checks that the client still has a write end, in ms.
-const LOOK_MILLIS: u32 = 500;
+const CHECK_MILLIS: u32 = 500;
 
 /// How the keeper's guards get a write end.
 pub struct Way<'a> {
@@ -36,7 +36,7 @@ impl<'a> Way<'a> {
             this.copy = sys::fcntl(KEPT, libc::F_DUPFD_CLOEXEC, above).unwrap_or(-1);
         }
         if this.copy >= 0 {
-            this.timer = sys::start_timer(CALL, LOOK_MILLIS).unwrap_or(-1);
+            this.timer = sys::start_timer(CALL, CHECK_MILLIS).unwrap_or(-1);
             this.close_if_unused();
         }
         this

@@ -11,7 +11,7 @@ use crate::sys::{self, Errno};
 use crate::{proc, space};
 
 /// How often, and for how many ms each time, a job waits for the host to close its end of a pipe.
-const SHARED_LOOKS: u32 = 20;
+const SHARED_CHECKS: u32 = 20;
 pub(super) const SHARED_MILLIS: u32 = 5;
 
 pub(super) const fn readable(fd: i32) -> libc::pollfd {
@@ -30,7 +30,7 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     pub(super) fn new(candidates: &[i32], pool: &Pool) -> Self {
-        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0, patience: SHARED_LOOKS };
+        let mut this = Self { fds: [readable(-1); 9], used: 0, len: 0, patience: SHARED_CHECKS };
         let pipe = |fd: i32| {
             let kind = sys::fstat(fd).map_or(0, |st| st.st_mode & libc::S_IFMT);
             let mode = pipe::access(fd).unwrap_or(0);

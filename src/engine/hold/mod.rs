@@ -55,7 +55,7 @@ const CHECK_MORE_MILLIS: u32 = 4;
 const CHECK_MOST_MILLIS: u32 = 60_000;
 
 /// How often, and for how many ms each time, it waits for a pool that is gone.
-const GONE_LOOKS: u32 = 3;
+const GONE_CHECKS: u32 = 3;
 const GONE_MILLIS: u32 = 25;
 
 /// The host has jumped out of [`wait`]: the job waits no more.
@@ -100,7 +100,7 @@ pub fn wait(ledger: &Ledger, job: Handle, pool: &Pool, inputs: &[i32], guard: &d
         timed: false,
         yields: ledger.is_background(record.client.load(Acquire)),
         deaf: before.is_err() || mask.is_err(),
-        patience: GONE_LOOKS,
+        patience: GONE_CHECKS,
     };
     let started = ledger.step(job, State::Waiting).is_none();
     if !started {

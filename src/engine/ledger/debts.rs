@@ -36,7 +36,7 @@ impl Ledger {
         }
     }
 
-    /// Returns whether slots are lent: the guard checks which jobs sleep.
+    /// Returns whether slots may be lent: the guard checks which jobs sleep.
     pub fn lends(&self) -> bool {
         // Relaxed: a hint.
         self.header.lending.load(Relaxed) != 0

@@ -125,7 +125,7 @@ impl Ledger {
         }
     }
 
-    /// When something last happened in this ledger, as far as its records report; in the unit of [`sys::now`].
+    /// When something last happened in this ledger, as far as its records show; in the unit of [`sys::now`].
     pub fn last_used(&self) -> u64 {
         let times = self.former_records().map(|(_, r)| r.since.load(Relaxed));
         times.filter(|t| *t != UNTIMED).max().unwrap_or(0)

@@ -26,7 +26,7 @@ use jsshim_engine::{makeflags, proc, space, sys};
 use super::state::{Guard, Make};
 
 /// How often it is checked whether the build has ended, in ns.
-const LOOK_NANOS: u64 = 50_000_000;
+const CHECK_NANOS: u64 = 50_000_000;
 /// How often while other processes of the build still exist, in ns.
 const OTHERS_NANOS: u64 = 1_000_000_000;
 /// If make cannot be seen: how long no process may have had its pool open for writing, in ns.
@@ -56,7 +56,7 @@ impl Guard<'_> {
         if now < self.end.due {
             return;
         }
-        self.end.due = now.saturating_add(LOOK_NANOS);
+        self.end.due = now.saturating_add(CHECK_NANOS);
         if self.held < 0 || !self.has_ended(now) || self.records_of_build() || !proc::is_ours() {
             return;
         }

@@ -19,7 +19,7 @@ const SHOW_MILLIS: u64 = 20;
 /// How long it waits if that child has not been on a CPU for all that time, in ms.
 const BUSY_MILLIS: u64 = 200;
 /// How often it checks meanwhile whether that child has exec'ed or ended, in ms.
-const LOOK_MILLIS: u32 = 1;
+const CHECK_MILLIS: u32 = 1;
 
 /// One call site.
 #[repr(C)]
@@ -119,7 +119,7 @@ impl Site {
                 self.seen_to_stay.store(1, Relaxed);
                 return false;
             }
-            sys::sleep_millis(LOOK_MILLIS);
+            sys::sleep_millis(CHECK_MILLIS);
         }
         true
     }

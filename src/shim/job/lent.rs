@@ -109,15 +109,20 @@ pub fn across_read<R>(sleeps_now: impl FnOnce() -> bool, call: impl FnOnce() -> 
 /// Returns whether slots may be lent, as far as this process knows.
 #[cold]
 fn may_be_lent() -> bool {
-    // SAFETY: as in `passes`.
-    unsafe { LEDGER.load(Relaxed).as_ref() }.is_none_or(Ledger::lends)
+    known_ledger().is_none_or(Ledger::lends)
 }
 
 /// Returns whether this process is in a job, and has to pass its slot on when it falls asleep.
 #[inline]
 fn passes() -> bool {
+    known_ledger().is_some_and(Ledger::passes)
+}
+
+/// The ledger of this process's pool, as far as it is known.
+#[inline]
+fn known_ledger() -> Option<&'static Ledger> {
     // SAFETY: null, or a mapping that is never unmapped. Relaxed: the header was complete before this process knew it.
-    unsafe { LEDGER.load(Relaxed).as_ref() }.is_some_and(Ledger::passes)
+    unsafe { LEDGER.load(Relaxed).cast_const().as_ref() }
 }
 
 /// Passes the slot on, if this process is the job.
@@ -206,9 +211,7 @@ fn wait(starts: bool) {
 
 /// The job of this process, and its ledger.
 fn known() -> Option<(&'static Ledger, Handle)> {
-    // SAFETY: null, or a mapping that is never unmapped.
-    let ledger = unsafe { LEDGER.load(Acquire).cast_const().as_ref() };
-    ledger.zip(Handle::unpack(JOB.load(Acquire)))
+    known_ledger().zip(Handle::unpack(JOB.load(Acquire)))
 }
 
 /// Gives the grace back, if this is the thread that has taken it. In a forked child it is another one.
@@ -275,8 +278,7 @@ fn ledger(id: Id) -> Option<&'static Ledger> {
     if let Some(client) = STATE.client() {
         return Some(client.ledger());
     }
-    // SAFETY: null, or a mapping that is never unmapped.
-    if let Some(ledger) = unsafe { LEDGER.load(Acquire).cast_const().as_ref() } {
+    if let Some(ledger) = known_ledger() {
         return Some(ledger);
     }
     let space = space::own();

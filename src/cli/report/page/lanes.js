@@ -28,7 +28,7 @@ class Lanes {
     this.scroll.scrollTop = 0;
   }
 
-  /** Of all but the slots those rows are shown that have something in the time that is seen. */
+  /** Shows all slots, and those of the other rows that have something in the visible time. */
   choose() {
     const { view } = this;
     const { start } = view.pool.parts;
