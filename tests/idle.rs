@@ -2,6 +2,7 @@
 //! situations are those of other people's builds, with nothing set. None hangs, each ends as without the
 //! library, and the slots bound the jobs that compute, by the log of their bursts.
 
+mod beside;
 mod clocks;
 mod crowds;
 mod daemons;
@@ -17,6 +18,7 @@ use crate::Test;
 
 pub fn tests() -> Vec<Test> {
     let mut list = recipes::tests();
+    list.extend(beside::tests());
     list.extend(pools::tests());
     list.extend(daemons::tests());
     list.extend(crowds::tests());

@@ -14,7 +14,8 @@
 //!    job that computes ([`State::Borrowed`] to `Token`) before a held job gets it. If jobs lack slots, a token that
 //!    lies in the pool also goes to a borrowed job that sleeps: jobs below it may compute on its implicit slot.
 //! 5. While a job is held and fewer jobs compute than there are slots, one more starts: no job waits for a job that
-//!    sleeps.
+//!    sleeps. Of several that are held first comes one whose client is in a job itself, since that job can end only when
+//!    this one has; but who has waited for a second comes before.
 //! 6. A job that wakes up in a call that the library hooks waits there until a slot is spare ([`crate::hold::park`]).
 //!    Such a job comes back before a held job starts. Only a job that has never computed for long goes on at once, one
 //!    at a time, while there is no debt, until it sleeps again. So if all jobs sleep in such calls, at most one job is
@@ -23,12 +24,17 @@
 //!    spare: it may be the one that ends a job that computes, as a driver of tests does whose child is late. A job that has no
 //!    jobs of its own and has computed for long must wait for a minute, and with each job above the slots the time is
 //!    four times longer.
-//! 8. A job that consists of one thread passes its slot on when it falls asleep in such a call: to the job that has been
-//!    parked longest, at once, else to the next one that wakes up ([`crate::ledger::passing`]). One job less computes, and
-//!    one more. When it wakes up it takes a slot that was passed on, or waits (rule 6). For a held job it counts as
-//!    computing until the guard has seen that it sleeps: a held job that starts is one job more for the machine, a
-//!    parked one is not. If a job that sleeps ends, a slot that nobody has taken is not passed on any more: it may be
-//!    that job's.
+//! 8. A job of which one thread is active passes its slot on when that falls asleep in such a call, if jobs are parked
+//!    often, if its slot was lent when it woke up last, or if a job of its own is held: to the job that has been parked
+//!    longest, at once; else, unless jobs are parked often, to a held job of its own or of its client; else to the next
+//!    one that wakes up or starts ([`crate::ledger::passing`]). One job less computes, and one more. When it wakes up it
+//!    takes a slot that was passed on, or waits (rule 6). For any other held job it counts as computing until the guard
+//!    has seen that it sleeps: a held job that starts is one job more for the machine, a parked one is not. If a job that
+//!    sleeps ends, a slot that nobody has taken is not passed on any more: it may be that job's. A borrowed job that ends
+//!    while it computes passes its slot on, too, and to any held job.
+//! 9. A new job starts at once on a slot that was passed on, if no job is held. And if all other jobs of a client that have
+//!    no token sleep, while the client runs in a job that computes, it starts on the slot of that job, as a client's only
+//!    job does: a shell waits for its commands, also beside a background job that sleeps.
 //!
 //! Compared with a run without the library, lending only makes it hold back less, so it makes no build less correct.
 
@@ -146,8 +152,21 @@ mod tests {
         fn spawn(&mut self) {
             let implicit = self.find(|j| j.0 == State::Implicit).is_none();
             let state = if implicit { State::Implicit } else { State::Held };
+            let is_first = self.find(|j| j.0.is_held()).is_none();
             self.jobs.push((state, false, At::Computes));
             self.tokens_come();
+            if let Some((State::Held, ..)) = self.jobs.last().filter(|_| is_first) {
+                self.start_left();
+            }
+        }
+
+        /// The first held job starts on a slot that was passed on.
+        fn start_left(&mut self) {
+            if self.passed > 0 {
+                if let Some(held) = self.find(|j| j.0.is_held()) {
+                    (self.jobs[held].0, self.passed) = (State::Borrowed, self.passed - 1);
+                }
+            }
         }
 
         /// Each token in the pool goes to whom it is due.
@@ -191,10 +210,19 @@ mod tests {
                 // It was above the slots.
                 return;
             }
-            match self.parked() {
+            if !self.leave_one() {
+                self.start_left();
+            }
+        }
+
+        /// Returns whether a parked job has taken it.
+        fn leave_one(&mut self) -> bool {
+            let parked = self.parked();
+            match parked {
                 Some(next) => self.jobs[next].2 = At::Computes,
                 None => self.passed += 1,
             }
+            parked.is_some()
         }
 
         /// A parked job has waited for long.
@@ -207,7 +235,11 @@ mod tests {
         }
 
         fn end(&mut self, at: usize) {
+            let leaves = self.census().debt() == 0;
             let (state, token, was) = self.jobs.remove(at);
+            if leaves && (state, was) == (State::Borrowed, At::Computes) && !self.leave_one() {
+                self.start_left();
+            }
             if was != At::Computes {
                 self.passed = self.passed.saturating_sub(1);
             }
@@ -250,14 +282,13 @@ mod tests {
         fn wakes_up(&mut self, at: usize, seen: bool) {
             let job = &mut self.jobs[at];
             match job.2 {
-                At::Sleeps if job.0.runs() => {
-                    job.2 = if seen { At::Parked } else { At::Computes };
-                    self.woken += u32::from(!seen);
+                At::Sleeps if job.0.runs() && !seen => {
+                    (job.2, self.woken) = (At::Computes, self.woken + 1);
                 }
-                At::Passed if self.passed > 0 => {
+                At::Sleeps | At::Passed if job.0.runs() && self.passed > 0 => {
                     (job.2, self.passed) = (At::Computes, self.passed - 1);
                 }
-                At::Passed => job.2 = At::Parked,
+                At::Sleeps | At::Passed if job.0.runs() => job.2 = At::Parked,
                 _ => {}
             }
             self.tokens_come();
@@ -293,7 +324,7 @@ mod tests {
                 prop_assert!(census.slots <= n + 1);
                 // Only who wakes, or has waited for long, brings them above the slots.
                 // A slot may still be left though nobody saw who has woken up meanwhile.
-                let woken = matches!(what, 6 | 8) || what == 7 && m.woken > 0;
+                let woken = matches!(what, 6 | 8) || matches!(what, 0..=2 | 7) && m.woken > 0;
                 prop_assert!(census.debt() <= before || woken, "{} after {}", census.debt(), what);
                 prop_assert!(census.computing <= n + 1 + m.woken, "more compute than have woken");
                 prop_assert!(m.pool == 0 || census.owed == 0, "a debt beside a token");

@@ -230,15 +230,28 @@ pub fn each_process(mut f: impl FnMut(i32)) {
 }
 
 /// Calls `f` with each child of each thread of the caller, if the kernel tells them (`CONFIG_PROC_CHILDREN`, proc(5)).
-pub fn each_child(mut f: impl FnMut(i32)) {
-    each_number(&Path::new(b"/proc/self/task"), |tid, _| {
-        let path = Path::new(b"/proc/self/task/").num(tid).with(b"/children");
-        each_part::<16>(&path, b' ', |word| {
+pub fn each_child(f: impl FnMut(i32)) {
+    children_in(&Path::new(b"/proc/self/task"), f);
+}
+
+/// Calls `f` with each child of a process. Returns false if the kernel does not tell them.
+pub fn each_child_of(pid: i32, f: impl FnMut(i32)) -> bool {
+    children_in(&of(pid).with(b"/task"), f)
+}
+
+fn children_in(tasks: &Path, mut f: impl FnMut(i32)) -> bool {
+    let mut told = true;
+    each_number(tasks, |tid, _| {
+        let task = tasks.with(b"/").num(tid);
+        let read = each_part::<16>(&task.with(b"/children"), b' ', |word| {
             if let Some(pid) = number(word).and_then(|(n, _)| i32::try_from(n).ok()) {
                 f(pid);
             }
         });
+        // A thread that has just ended has none.
+        told &= read || stat_at(&task).is_none();
     });
+    told
 }
 
 /// Calls `f` with each file name in a directory that is a number, and with the descriptor of the directory. Returns

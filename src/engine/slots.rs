@@ -87,7 +87,7 @@ impl State {
         matches!(
             (self, to),
             (Free, Claim)
-                | (Claim, Client | Held | Implicit | Token | Overdraft)
+                | (Claim, Client | Held | Implicit | Token | Overdraft | Borrowed)
                 | (Held, Waiting)
                 | (Held | Waiting, Implicit | Token | Overdraft | Borrowed)
                 | (Borrowed, Token)

@@ -256,7 +256,7 @@ fn a_slot_is_passed_on(beside: impl Fn(&Scene) + Copy + Send + Sync + 'static) {
         let left = computing.clone();
         let falls_asleep = scene.thread(scene.host, move |scene| {
             left.fetch_sub(1, SeqCst);
-            scene.ledger.pass_slot(sleeper);
+            scene.ledger.pass_slot(sleeper, 0);
         });
         let beside = scene.thread(scene.host, move |scene| beside(scene));
         let goes_on = scene.ledger.take_slot(woken, record) || {

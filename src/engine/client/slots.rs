@@ -21,8 +21,8 @@ impl Client {
         self.ledger().claim(me, self.ledger_path().c())
     }
 
-    /// Gives a claimed job a slot if one is free now: the implicit slot, else a token. Jobs that are held already come
-    /// first.
+    /// Gives a claimed job a slot if one is free now: the implicit slot, else a token, else the slot of a job that sleeps.
+    /// Jobs that are held already come first.
     ///
     /// `before_token` is called before a token is read from the pool: from then on a guard must watch over it.
     pub fn start_now(&self, job: Handle, before_token: impl FnOnce()) -> Option<State> {
@@ -42,14 +42,16 @@ impl Client {
         if self.ledger().take_implicit(job) {
             return Some(State::Implicit);
         }
-        let yields = self.ledger().is_background(client) && self.ledger().yields_for() > 0;
-        if yields || self.ledger().withholds_tokens() {
+        if self.ledger().is_background(client) && self.ledger().yields_for() > 0 {
             return None;
         }
-        before_token();
         let record = self.ledger().get(job)?;
-        if self.pool.take(record, job.generation) != Taken::Yes {
-            return None;
+        let took = !self.ledger().withholds_tokens() && {
+            before_token();
+            self.pool.take(record, job.generation) == Taken::Yes
+        };
+        if !took {
+            return self.ledger().borrow_now(job, client).then_some(State::Borrowed);
         }
         if self.ledger().step(job, State::Token).is_some() {
             return Some(State::Token);

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::ledger::access::Ledger;
 use crate::ledger::handle::Handle;
-use crate::ledger::record::Record;
+use crate::ledger::record::{Record, UNRECORDED};
 use crate::slots::State;
 use crate::sys::{self, Errno, Peek};
 use crate::{proc, space};
@@ -24,6 +24,9 @@ const TRY_MICROS: u32 = 50;
 
 /// A process with more children counts as computing until the guard has seen that it sleeps.
 const CHILDREN: u32 = 64;
+
+/// So many processes of a job may stand above the one that passes its slot on.
+const DEPTH: usize = 4;
 
 /// Why a job goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,26 +62,50 @@ pub fn give_back(ledger: &Ledger, job: Handle) {
 }
 
 /// This process is about to sleep: passes its slot on, if it is the whole job. Otherwise the guard sees when the job
-/// sleeps.
-pub fn pass(ledger: &Ledger, job: Handle) {
+/// sleeps. `own`: the record of this process as a client; 0: it has none.
+pub fn pass(ledger: &Ledger, job: Handle, own: u32) {
     let Some(record) = ledger.get(job).filter(|r| r.computes()) else { return };
-    let is_own = record.pid.load(Relaxed) == sys::getpid() && !space::is_elsewhere();
-    if is_own && !shares(ledger, record) && is_whole(ledger) {
-        ledger.pass_slot(job);
+    let is_all = || is_whole(ledger) && only_wait(record.pid.load(Relaxed));
+    if !space::is_elsewhere() && !is_busy(ledger, own) && is_all() {
+        match user_of_slot(ledger, record) {
+            User::Job => ledger.pass_slot(job, own),
+            User::Client => ledger.sleep_beside_client(job, false),
+            User::Waits => ledger.sleep_beside_client(job, true),
+        }
     }
 }
 
-/// Returns whether this job runs on a slot that its client may use itself, when it wakes up: the client's own job does not
-/// count as asleep.
-fn shares(ledger: &Ledger, record: &Record) -> bool {
+/// Returns whether a job computes on the implicit slot of this client.
+fn is_busy(ledger: &Ledger, client: u32) -> bool {
+    let Some(client) = ledger.record(client).filter(|_| client != 0) else { return false };
+    let word = client.implicit.load(Acquire);
+    let job = Handle::unpack(word).and_then(|h| ledger.get(h));
+    word == UNRECORDED || job.is_some_and(Record::computes)
+}
+
+/// Who uses the slot of a job that is about to sleep.
+enum User {
+    /// The job alone.
+    Job,
+    /// Its client, too: the slot is that of the client's own job, which does not count as asleep.
+    Client,
+    /// As before, but the client sleeps just now.
+    Waits,
+}
+
+fn user_of_slot(ledger: &Ledger, record: &Record) -> User {
     if record.state() != State::Implicit {
-        return false;
+        return User::Job;
     }
     let client = ledger.record(record.client.load(Relaxed)).map_or(0, |c| c.pid.load(Relaxed));
     let is_its = |r: &Record| r.state().is_job() && r.pid.load(Relaxed) == client;
-    match ledger.records().find(|(_, r)| is_its(r)) {
-        Some((_, job)) => job.computes(),
-        None => proc::stat(client).is_none_or(|s| s.state != b'S'),
+    let own = ledger.records().find(|(_, r)| is_its(r));
+    let sleeps = || proc::stat(client).is_some_and(|s| s.state == b'S');
+    match own {
+        Some((_, job)) if !job.computes() => User::Job,
+        None if sleeps() => User::Job,
+        Some(_) if sleeps() => User::Waits,
+        _ => User::Client,
     }
 }
 
@@ -109,6 +136,29 @@ fn is_whole(ledger: &Ledger) -> bool {
     are_jobs && count > 0
 }
 
+/// Returns whether this process is `job`, or all above it up to that one only wait for it, as the shell of a recipe does
+/// for a script: they sleep, have one thread, and no other child.
+fn only_wait(job: i32) -> bool {
+    let own = sys::getpid();
+    if job == own {
+        return true;
+    }
+    let mut below = own;
+    for pid in proc::line_of(own).skip(1).take(DEPTH) {
+        let waits = proc::stat(pid).is_some_and(|s| s.state == b'S' && s.threads == 1);
+        let mut alone = true;
+        let told = proc::each_child_of(pid, |child| alone &= child == below);
+        if !waits || !told || !alone {
+            return false;
+        }
+        if pid == job {
+            return true;
+        }
+        below = pid;
+    }
+    false
+}
+
 /// Waits in a process of this job, in any of its threads. `starts`: it is about to start a process. Async-signal-safe;
 /// handlers of the host run meanwhile.
 pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
@@ -137,7 +187,7 @@ pub fn wait(ledger: &Ledger, job: Handle, starts: bool) -> On {
     let Some(parked) = record.park(job.generation) else { return On::Slot };
     // Relaxed: a measure.
     ledger.header.parks.fetch_add(1, Relaxed);
-    if !passed {
+    if !passed || !ledger.passes() {
         ledger.call_guard();
     }
     ledger.release_parked();

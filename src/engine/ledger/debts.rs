@@ -5,12 +5,17 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::pool::place::Place;
 use crate::pool::tokens::Pool;
 use crate::slots::State;
-use crate::{space, sys};
+use crate::{proc, space, sys};
 
 use super::access::Ledger;
 use super::handle::{Handle, RECORDS};
 use super::record::Record;
 use super::signals;
+
+/// In `lending`: the guard checks seldom, since no job is held.
+pub const SELDOM: u32 = 1;
+/// In `lending`: a job is held.
+pub const SOON: u32 = 2;
 
 impl Ledger {
     /// Starts a held job on a slot whose jobs sleep. Returns whether it started.
@@ -29,9 +34,47 @@ impl Ledger {
         true
     }
 
+    /// Starts a claimed job of this client without a wait, on a slot that was left, or on that of the job in which the
+    /// client runs: that job is about to wait for this one, and all others of the client have a token or sleep. Returns
+    /// whether it started.
+    pub fn borrow_now(&self, h: Handle, client: u32) -> bool {
+        if !self.lends() || self.passes() || self.too_loaded() {
+            return false;
+        }
+        // Who is held already comes first.
+        let left = self.waiting().next().is_none() && self.header.passed.take();
+        let starts = left || self.is_only_one(client);
+        let started = starts && self.step(h, State::Borrowed).is_some();
+        if started {
+            // Relaxed: as in `borrow`.
+            self.header.owed.store(1, Relaxed);
+            self.header.stats.borrowed();
+        } else if left {
+            self.leave_slots(1);
+        }
+        started
+    }
+
+    /// Returns whether all jobs of this client that have no token sleep, and the client, which is the caller, runs in a job
+    /// that computes.
+    fn is_only_one(&self, client: u32) -> bool {
+        let sleeps = |generation, r: &Record| r.sleeps(generation) && !r.waits(generation);
+        let needs_slot = |state: State| state.may_run() && state != State::Token;
+        let mut running = self.busy_jobs_of(client).filter(|(_, state, _)| needs_slot(*state));
+        if space::is_elsewhere() || !running.all(|(h, _, r)| sleeps(h.generation, r)) {
+            return false;
+        }
+        let is_job = |pid| {
+            let mut all = self.not_waiting();
+            all.find(|(_, r)| r.state().is_job() && r.pid.load(Acquire) == pid)
+        };
+        let home = proc::line_of(sys::getpid()).find_map(is_job);
+        home.is_some_and(|(_, r)| r.state().runs() && r.computes())
+    }
+
     /// Notes that a job waits. From now on the guard checks often, until no job waits any more.
     pub fn notify_guard(&self) {
-        if self.header.lending.swap(1, AcqRel) == 0 {
+        if self.header.lending.swap(SOON, AcqRel) != SOON {
             self.call_guard();
         }
     }

@@ -4,6 +4,7 @@
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
+use crate::slots::State;
 use crate::sync::fence;
 use crate::sys;
 
@@ -14,6 +15,11 @@ use super::record::Record;
 /// For how long jobs that wake each other may go on before others, in ns.
 const TURN: u64 = 1_000_000;
 
+/// Of so many held jobs that are found first, the one that has waited longest starts.
+const SOME: usize = 64;
+/// A job that has waited for so many ns starts before others.
+const LATE: u64 = 1_000_000_000;
+
 impl Ledger {
     /// Returns whether a job that falls asleep has to pass its slot on: jobs are parked often.
     #[inline]
@@ -22,8 +28,10 @@ impl Ledger {
         self.header.passes.load(Relaxed) != 0
     }
 
-    /// This job is about to sleep: its slot goes to a parked job, else to the next one that wakes up. Called by the only thread of the job. Async-signal-safe.
-    pub fn pass_slot(&self, job: Handle) {
+    /// This job is about to sleep: its slot goes to a parked job; else to a held job that it waits for, or to one of its
+    /// client; else to the next one that wakes up. `own`: the record of the caller as a client, or 0. Called by the only
+    /// active thread of the job. Async-signal-safe.
+    pub fn pass_slot(&self, job: Handle, own: u32) {
         let Some(record) = self.get(job).filter(|r| r.state().runs() && r.computes()) else {
             return;
         };
@@ -34,8 +42,43 @@ impl Ledger {
             self.header.passed.leave(1);
         }
         record.pass(job.generation);
-        if leaves {
-            self.release_parked();
+        if leaves && self.release_parked() == 0 {
+            let first = |client| self.first_waiting(client).filter(|_| client != 0);
+            self.start_left(first(own).or_else(|| first(record.client.load(Relaxed))));
+        }
+    }
+
+    /// This job is about to sleep, and runs on a slot that its client uses, too. `waits`: the client sleeps; it may wait
+    /// for a held job, which starts on the slot.
+    pub fn sleep_beside_client(&self, job: Handle, waits: bool) {
+        let Some(record) = self.get(job).filter(|r| r.state().runs() && r.computes()) else {
+            return;
+        };
+        if waits && !self.take_debt() && !self.too_loaded() {
+            // It starts while this one counts as computing: the guard never finds too few.
+            let _ = self.first_waiting(record.client.load(Relaxed)).is_some_and(|h| self.borrow(h));
+        }
+        record.pass(job.generation);
+    }
+
+    /// A borrowed job of this client has left its slot: a held job starts on it. First one that has waited for long, then
+    /// the client's own, so that what was begun ends first, then any other.
+    pub(super) fn start_next(&self, client: u32) {
+        let some = self.waiting().filter(|(_, r)| r.state() == State::Waiting).take(SOME);
+        let oldest = some.min_by_key(|(_, r)| r.since.load(Relaxed));
+        let is_late = |r: &Record| sys::now().saturating_sub(r.since.load(Relaxed)) >= LATE;
+        let own =
+            || self.first_waiting(client).filter(|_| !oldest.is_some_and(|(_, r)| is_late(r)));
+        let any = || oldest.map(|(index, r)| Handle { index, generation: r.now().1 });
+        self.start_left(own().or_else(any));
+    }
+
+    /// Starts a held job on a slot that was passed on, unless jobs trade slots.
+    #[inline(never)]
+    fn start_left(&self, held: Option<Handle>) {
+        let Some(held) = held.filter(|_| !self.passes() && !self.too_loaded()) else { return };
+        if self.header.passed.take() && !self.borrow(held) {
+            self.leave_slots(1);
         }
     }
 
@@ -87,6 +130,17 @@ impl Ledger {
         if self.record(job.index).is_some_and(|r| r.unpass(job.generation)) {
             self.header.passed.take();
         }
+    }
+
+    /// A job is about to end: if it computes on a slot that is lent, leaves that slot to the next one that wakes up or
+    /// starts. Returns whether it did.
+    pub(super) fn leave_slot_of(&self, job: Handle) -> bool {
+        let is_it = |r: &Record| r.state() == State::Borrowed && r.computes() && self.lends();
+        let leaves = self.get(job).is_some_and(is_it) && !self.take_debt();
+        if leaves {
+            self.header.passed.leave(1);
+        }
+        leaves
     }
 
     /// This job ends. If it sleeps, a slot that was left may be its slot.

@@ -33,14 +33,14 @@ fn computes(turn: u32) {
 fn job(scene: &Scene, job: Handle, seed: u32) {
     for turn in 0..TURNS {
         computes(turn);
-        scene.ledger.pass_slot(job);
+        scene.ledger.pass_slot(job, 0);
         if (turn + seed).is_multiple_of(5) {
             thread::sleep(Duration::from_micros(u64::from((turn * seed) % 90)));
         }
         assert!(park::wait(scene.ledger, job, false) == park::On::Slot);
     }
     // It sleeps on.
-    scene.ledger.pass_slot(job);
+    scene.ledger.pass_slot(job, 0);
 }
 
 /// Counts as the guard does, again and again.

@@ -10,9 +10,10 @@ use crate::ledger::record::Record;
 use crate::slots::State;
 use crate::{proc, sys};
 
-use super::part::{time_of, Part, Roots, Spent, When, MOMENT, PAUSE};
+use super::part::{time_of, Part, Roots, Spent, PAUSE};
 use super::tree::Tree;
 use super::verdict::{Mood, Snapshot};
+use super::when::When;
 
 /// The state of all jobs. All zeros: nothing is known yet.
 pub struct Activity {
@@ -22,12 +23,53 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// Checks all running jobs, and stores in their records which of them sleep.
-    pub fn check(&mut self, ledger: &Ledger, snapshot: &mut Snapshot, when: When) {
+    /// Reads the clocks of all running jobs and clients. Returns for how long none of them has moved, in ns.
+    pub fn tick(&mut self, ledger: &Ledger, now: u64) -> u64 {
         self.jobs.clear();
         for (_, r) in ledger.records().filter(|(_, r)| r.state().is_job()) {
             self.jobs.add(r.pid.load(Acquire));
         }
+        let mut last = 0u64;
+        for (index, record) in ledger.records() {
+            let (state, generation) = record.now();
+            let h = Handle { index, generation };
+            let part = match state {
+                _ if state.may_run() => self.tick_job(ledger, h, record, now),
+                State::Client => self.tick_host(h, record.pid.load(Acquire), now),
+                _ => continue,
+            };
+            last = part.map_or(now, |part| last.max(part.still));
+        }
+        now.saturating_sub(last)
+    }
+
+    fn tick_job(
+        &mut self,
+        ledger: &Ledger,
+        h: Handle,
+        record: &Record,
+        now: u64,
+    ) -> Option<&mut Part> {
+        let part = self.parts.get_mut(h.index as usize)?;
+        if part.job != h.pack() {
+            part.begin(h.pack(), now);
+            part.find(&roots(ledger, record, &self.jobs), now);
+            // CPU time used before the first check says nothing.
+            (part.spent, part.burst) = (Spent::from(now), 0);
+        } else {
+            part.tick(now);
+        }
+        Some(part)
+    }
+
+    fn tick_host(&mut self, client: Handle, pid: i32, now: u64) -> Option<&mut Part> {
+        let host = self.host(client, pid)?;
+        host.tick(now);
+        Some(host)
+    }
+
+    /// Called after [`Activity::tick`]: checks all running jobs, and stores in their records which of them sleep.
+    pub fn check(&mut self, ledger: &Ledger, snapshot: &mut Snapshot, when: When) {
         snapshot.listed = false;
         for (index, record) in ledger.records() {
             let (state, generation) = record.now();
@@ -47,18 +89,9 @@ impl Activity {
         when: When,
     ) {
         let now = when.now;
-        let Some(part) = self.parts.get_mut(h.index as usize) else { return };
-        let client = ledger.record(record.client.load(Acquire));
-        let client = client.map_or(0, |c| c.pid.load(Acquire));
-        let roots = Roots { pid: record.pid.load(Acquire), client, jobs: &self.jobs };
-        if part.job != h.pack() {
-            part.begin(h.pack(), now);
-            part.find(&roots, now);
-            // CPU time used before the first check says nothing.
-            (part.spent, part.burst) = (Spent::from(now), 0);
+        let Some(part) = self.parts.get_mut(h.index as usize).filter(|p| p.job == h.pack()) else {
             return;
-        }
-        part.tick(now);
+        };
         if record.is_parked(h.generation) {
             // It wakes up now and then to look for the guard, and uses CPU time for that.
             (part.sleeps, part.published) = (true, true);
@@ -75,21 +108,12 @@ impl Activity {
             part.nap(now);
         }
         let drowsy = when.long && part.drowsy;
-        let is_long = || rested >= when.least() || drowsy || part.spent.is_quiet(now);
+        let is_long = || rested >= when.least || drowsy || part.spent.is_quiet(now);
         let due = if part.sleeps { !part.known } else { is_long() };
         if due && now >= part.next {
-            part.judge(ledger, snapshot, &roots, when);
+            part.judge(ledger, snapshot, &roots(ledger, record, &self.jobs), when);
         }
         part.publish(record, h.generation, now);
-    }
-
-    /// Returns whether no running job has used CPU time for a moment: then no slot is used, as far as can be told.
-    pub fn is_still(&self, ledger: &Ledger, now: u64) -> bool {
-        ledger.records().all(|(index, record)| {
-            let (state, generation) = record.now();
-            let part = self.part(Handle { index, generation });
-            !state.may_run() || part.is_some_and(|part| part.still.saturating_add(MOMENT) <= now)
-        })
     }
 
     /// The job that has been parked longest, if that is since before `since`. If it is not since before `long`, only a
@@ -137,16 +161,14 @@ impl Activity {
         self.parts.get(h.index as usize).filter(|part| part.job == h.pack())
     }
 
-    /// The state of a client's process, which is followed from now on. The flag tells whether it was not followed
-    /// before.
-    fn host(&mut self, client: Handle, pid: i32) -> Option<(&mut Part, bool)> {
+    /// The state of a client's process, which is followed from now on.
+    fn host(&mut self, client: Handle, pid: i32) -> Option<&mut Part> {
         let host = self.parts.get_mut(client.index as usize)?;
-        let fresh = host.job != client.pack();
-        if fresh {
+        if host.job != client.pack() {
             host.begin(client.pack(), sys::now());
             host.add(pid, time_of(pid).unwrap_or(0));
         }
-        Some((host, fresh))
+        Some(host)
     }
 
     /// Returns whether the client and all its running jobs have been asleep for the given time, in waits that only each
@@ -160,8 +182,7 @@ impl Activity {
         (need, now): (u64, u64),
     ) -> bool {
         let Some(pid) = ledger.get(client).map(|r| r.pid.load(Acquire)) else { return false };
-        let Some((host, false)) = self.host(client, pid) else { return false };
-        host.tick(now);
+        let Some(host) = self.host(client, pid) else { return false };
         let (mut still, next) = (host.still, host.next);
         for (h, ..) in ledger.jobs_of(client.index).filter(|(_, state, _)| state.may_run()) {
             still = still.max(self.part(h).map_or(now, |part| part.still));
@@ -200,20 +221,24 @@ impl Activity {
     /// Returns whether this client runs in a job of the ledger, whose slot its implicit slot is then. `ask`: determine
     /// it anew.
     pub fn is_inside(&mut self, client: Handle, pid: i32, ask: bool) -> bool {
-        let (known, fresh) = match self.host(client, pid) {
-            None => return true,
-            Some((host, fresh)) => (host.inside, fresh),
-        };
+        let Some(host) = self.host(client, pid) else { return true };
+        let known = host.inside;
         // The shared slot has ended with that job; the client, or processes that it left, may run on.
-        if !fresh && !ask && (known == 0 || self.jobs.has(known)) {
+        if !ask && (known == 0 || known > 0 && self.jobs.has(known)) {
             return known != 0;
         }
         let inside = proc::line_of(pid).find(|above| self.jobs.has(*above)).unwrap_or(0);
-        if let Some((host, _)) = self.host(client, pid) {
+        if let Some(host) = self.host(client, pid) {
             host.inside = inside;
         }
         inside != 0
     }
+}
+
+fn roots<'a>(ledger: &Ledger, job: &Record, jobs: &'a Tree) -> Roots<'a> {
+    let client = ledger.record(job.client.load(Acquire));
+    let client = client.map_or(0, |c| c.pid.load(Acquire));
+    Roots { pid: job.pid.load(Acquire), client, jobs }
 }
 
 /// Returns whether one of the job's own processes is a client.

@@ -3,6 +3,7 @@
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::ledger::access::Ledger;
+use crate::ledger::debts::{SELDOM, SOON};
 use crate::ledger::handle::Handle;
 use crate::ledger::record::{Record, UNTIMED};
 use crate::lending::Census;
@@ -12,9 +13,9 @@ use crate::sys;
 use super::activity::Activity;
 use super::lent::Lent;
 use super::pace::Pace;
-use super::part::{When, MOMENT};
 use super::trade::Trade;
 use super::verdict::Snapshot;
+use super::when::When;
 
 /// If a job has waited for this many times the limit, it has waited for long. Then a job that uses more than a little
 /// CPU time, but sleeps most of the time, lends its slot, too: it may be polling for what waits.
@@ -29,6 +30,10 @@ const UNLIKELY: u64 = 20;
 /// Twice as long this many times for each job that computes above the slots already.
 const MORE: u32 = 2;
 
+/// How long the guard goes on to check, in ns, after the last held or borrowed job: a shell whose background job sleeps
+/// starts its commands on that slot, one after the other.
+const LINGER: u64 = 300_000_000;
+
 /// How often the guard tries to count the jobs while they pass slots on.
 const COUNTS: u32 = 32;
 
@@ -37,6 +42,8 @@ pub struct Lender {
     /// How long a job must have used no CPU time, in ns.
     limit: u64,
     activity: Option<&'static mut Activity>,
+    /// When a job was held, parked or borrowed last.
+    wanted: u64,
     /// When the jobs were counted last.
     last: u64,
     /// Since when a job has been waiting while no slot was spare.
@@ -59,6 +66,7 @@ impl Lender {
         Self {
             limit,
             activity: None,
+            wanted: 0,
             last: 0,
             waiting: u64::MAX,
             came_back: false,
@@ -89,7 +97,11 @@ impl Lender {
     pub fn round(&mut self, ledger: &Ledger, snapshot: &mut Snapshot) -> Pace {
         let header = &ledger.header;
         let Wants { waits, parked, borrows } = wants(ledger);
-        if !waits && !parked && !borrows {
+        let now = sys::now();
+        if waits || parked || borrows {
+            self.wanted = now;
+        }
+        if now.saturating_sub(self.wanted) >= LINGER {
             // Relaxed: hints. A job that starts to wait notifies the guard again, or is seen at the next tick.
             header.owed.store(0, Relaxed);
             header.passes.store(0, Relaxed);
@@ -98,13 +110,12 @@ impl Lender {
             self.note_lent(ledger);
             return Pace::Rest;
         }
-        header.lending.store(1, Release);
+        header.lending.store(if waits { SOON } else { SELDOM }, Release);
         header.rounds.fetch_add(1, Relaxed);
         if self.activity.is_none() {
             // SAFETY: zeros mean that nothing is known. It is large, and seldom needed.
             self.activity = unsafe { sys::map_zeroed() }.ok();
         }
-        let now = sys::now();
         // Relaxed: hints.
         self.trade.begin(&header.passed, header.parks.load(Relaxed), now);
         let brisk = self.trade.is_brisk();
@@ -112,8 +123,10 @@ impl Lender {
         let Some(activity) = self.activity.as_deref_mut() else { return Pace::Rest };
         self.waiting = if waits || parked { self.waiting.min(now) } else { u64::MAX };
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
-        let hurry = parked || brisk && waits && activity.is_still(ledger, now);
-        activity.check(ledger, snapshot, When { now, limit: self.limit, hurry, long });
+        let still = activity.tick(ledger, now);
+        let still = if waits { still } else { 0 };
+        let when = When { long, ..When::new(now, self.limit, parked, still) };
+        activity.check(ledger, snapshot, when);
         let mut census = settled(activity, ledger);
         if census.spare() > 0 {
             count(activity, ledger, true);
@@ -129,7 +142,7 @@ impl Lender {
             let _ = header.grace.compare_exchange(grace, 0, AcqRel, Relaxed);
         }
         self.last = now;
-        if waits && census.spare_for_held() == 0 && prove(activity, ledger, snapshot, now) {
+        if waits && census.spare_for_held() == 0 && prove(activity, ledger, snapshot, when) {
             census = settled(activity, ledger);
         }
         let spare = self.lend(ledger, census, now);
@@ -141,7 +154,7 @@ impl Lender {
         header.spare.store(spare, Relaxed);
         self.trade.end(&header.passed);
         self.note_lent(ledger);
-        match (waits, hurry) {
+        match (waits, parked) {
             (_, true) => Pace::Hurry,
             (true, false) => Pace::Soon,
             (false, false) => Pace::Rest,
@@ -162,7 +175,10 @@ impl Lender {
         }
         if ledger.too_loaded() {
             held = 0;
-        } else if self.came_back && has_waited_long(ledger, now, self.limit) && start_held(ledger) {
+        } else if self.came_back
+            && has_waited_long(ledger, now, self.limit)
+            && self.start_held(ledger, now)
+        {
             (spare, held) = (spare.saturating_sub(1), held.saturating_sub(1));
             (self.came_back, self.waiting) = (false, u64::MAX);
         }
@@ -170,7 +186,7 @@ impl Lender {
             (self.came_back, self.released, self.waiting) = (true, now, u64::MAX);
         }
         while held > 0 && ledger.header.passed.take() {
-            if !start_held(ledger) {
+            if !self.start_held(ledger, now) {
                 ledger.leave_slots(1);
                 break;
             }
@@ -178,6 +194,11 @@ impl Lender {
             self.trade.needs_one();
         }
         held
+    }
+
+    fn start_held(&mut self, ledger: &Ledger, now: u64) -> bool {
+        let long = now.saturating_sub(self.limit.saturating_mul(LONG));
+        self.activity.as_deref_mut().is_some_and(|activity| start_held(activity, ledger, long))
     }
 
     /// Rule 7 of [`crate::lending`].
@@ -257,13 +278,8 @@ fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
         if !state.may_run() {
             continue;
         }
-        let shares = state == State::Implicit && {
-            let client = job.client.load(Acquire);
-            ledger.record(client).is_none_or(|c| {
-                let h = Handle { index: client, generation: c.now().1 };
-                activity.is_inside(h, c.pid.load(Acquire), ask)
-            })
-        };
+        let shares =
+            state == State::Implicit && is_inside(activity, ledger, job.client.load(Acquire), ask);
         let sleeps = activity.sleeps(Handle { index, generation }, job);
         census.add(state, shares, sleeps);
         if !sleeps && job.has_passed(generation) {
@@ -274,28 +290,53 @@ fn count(activity: &mut Activity, ledger: &Ledger, ask: bool) -> Census {
 }
 
 /// Looks for clients that are stalled. Returns whether there is one.
-fn prove(activity: &mut Activity, ledger: &Ledger, snapshot: &mut Snapshot, now: u64) -> bool {
+fn prove(activity: &mut Activity, ledger: &Ledger, snapshot: &mut Snapshot, when: When) -> bool {
     let mut any = false;
     for (index, client) in ledger.records().filter(|(_, r)| r.state() == State::Client) {
-        let is_due = |since: u64| since.saturating_add(MOMENT) < now;
+        let is_due = |since: u64| since.saturating_add(when.proven) < when.now;
         let waits = ledger
             .jobs_of(index)
             .any(|(_, state, r)| state == State::Waiting && is_due(r.since.load(Relaxed)));
         let h = Handle { index, generation: client.now().1 };
-        any |= waits && activity.prove(ledger, snapshot, h, (MOMENT, now));
+        any |= waits && activity.prove(ledger, snapshot, h, (when.proven, when.now));
     }
     any
 }
 
-/// Starts the held job that has waited longest, of the background last. Returns whether there was one.
+/// Starts a held job. Returns whether there was one. The order: those that have waited for long; those whose client is
+/// in a job itself, because that job can end only then, and its slot is lent meanwhile; the others; those of the
+/// background. In each of these the one that has waited longest.
 #[inline(never)]
-fn start_held(ledger: &Ledger) -> bool {
+fn start_held(activity: &mut Activity, ledger: &Ledger, long: u64) -> bool {
     let held = ledger.records().filter_map(|(index, r)| {
         let (state, generation) = r.now();
-        let since = r.since.load(Relaxed);
-        let last = ledger.is_background(r.client.load(Relaxed));
-        (state == State::Waiting).then_some((last, since, Handle { index, generation }))
+        let (client, since) = (r.client.load(Relaxed), r.since.load(Relaxed));
+        let rank = match state {
+            State::Waiting if ledger.is_background(client) => Rank::Background,
+            State::Waiting if since < long => Rank::Late,
+            State::Waiting if is_inside(activity, ledger, client, false) => Rank::Inside,
+            State::Waiting => Rank::Other,
+            _ => return None,
+        };
+        Some((rank, since, Handle { index, generation }))
     });
-    let oldest = held.min_by_key(|(last, since, h)| (*last, *since, h.index));
-    oldest.is_some_and(|(.., oldest)| ledger.borrow(oldest))
+    let first = held.min_by_key(|(rank, since, h)| (*rank, *since, h.index));
+    first.is_some_and(|(.., first)| ledger.borrow(first))
+}
+
+/// Which held jobs start first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Late,
+    Inside,
+    Other,
+    Background,
+}
+
+/// Returns whether this client runs in a job. `ask`: determine it anew.
+fn is_inside(activity: &mut Activity, ledger: &Ledger, client: u32, ask: bool) -> bool {
+    ledger.record(client).is_none_or(|c| {
+        let h = Handle { index: client, generation: c.now().1 };
+        activity.is_inside(h, c.pid.load(Acquire), ask)
+    })
 }

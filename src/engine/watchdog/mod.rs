@@ -25,6 +25,7 @@ mod trade;
 mod tree;
 mod verdict;
 mod waits;
+mod when;
 
 use crate::ledger::access::Ledger;
 use crate::{proc, sys};

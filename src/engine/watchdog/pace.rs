@@ -7,6 +7,6 @@ pub enum Pace {
     Rest,
     /// A job is held.
     Soon,
-    /// A job is parked: it had work to do. Or a job is held, and no job computes.
+    /// A job is parked: it had work to do.
     Hurry,
 }

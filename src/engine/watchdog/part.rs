@@ -4,8 +4,9 @@ use crate::ledger::access::Ledger;
 use crate::ledger::record::Record;
 use crate::{proc, sys};
 
-use super::tree::{each_child, Tree};
+use super::tree::Tree;
 use super::verdict::{Mood, Snapshot};
+use super::when::When;
 
 /// The most processes of one job that are followed; a job with more counts as computing.
 const MOST: usize = 16;
@@ -26,37 +27,11 @@ const STRAYS: u32 = 5;
 /// A job rests if it has used no more CPU time since the last check than one part in this many of the time.
 const RESTS: u64 = 8;
 
-/// A short time, in ns: at least two checks.
-pub const MOMENT: u64 = 15_000_000;
-
 /// The least time until a wait that was no sleep is judged again, in ns.
 pub const PAUSE: u64 = 50_000_000;
 
 /// How many times longer a job must have slept in a wait that cannot be determined.
 const UNCLEAR: u64 = 10;
-
-/// What counts as sleep in this round.
-#[derive(Clone, Copy)]
-pub struct When {
-    /// In ns, as [`sys::now`].
-    pub now: u64,
-    /// How long a job must have used no CPU time, in ns.
-    pub limit: u64,
-    /// A job is parked, or no job computes while one is held: if a job waits for other processes, [`MOMENT`] suffices.
-    pub hurry: bool,
-    /// A job has waited for long.
-    pub long: bool,
-}
-
-impl When {
-    pub fn least(&self) -> u64 {
-        if self.hurry {
-            MOMENT.min(self.limit)
-        } else {
-            self.limit
-        }
-    }
-}
 
 /// The CPU time used over the last second or a little less.
 #[derive(Clone, Copy, Default)]
@@ -118,7 +93,7 @@ pub struct Part {
     pub known: bool,
     /// When to judge them next.
     pub next: u64,
-    /// For a client: the pid of the job in which it runs; 0: it runs in none.
+    /// For a client: the pid of the job in which it runs; 0: it runs in none; -1: not known yet.
     pub inside: i32,
     /// When its clocks were read last, and whether they had moved by little, for that time, since the check before.
     ticked: u64,
@@ -136,7 +111,7 @@ impl Part {
         // Its pids are overwritten.
         (self.job, self.used, self.overflown) = (job, 0, false);
         (self.still, self.spent, self.next) = (now, Spent::from(now), 0);
-        (self.sleeps, self.known, self.inside) = (false, false, 0);
+        (self.sleeps, self.known, self.inside) = (false, false, -1);
         (self.dozes, self.ticked, self.rests) = (false, now, false);
         self.strays = 0;
         (self.burst, self.light, self.published) = (0, 0, false);
@@ -243,7 +218,7 @@ impl Part {
         roots.each(|pid| self.add(pid, 0));
         let mut at = 0usize;
         while let Some(pid) = self.pids().get(at).copied() {
-            each_child(pid, |child| {
+            proc::each_child_of(pid, |child| {
                 if !roots.jobs.has(child) {
                     self.add(child, 0);
                 }
@@ -290,7 +265,7 @@ impl Roots<'_> {
         if self.pid > 0 {
             return f(self.pid);
         }
-        each_child(self.client, |child| {
+        proc::each_child_of(self.client, |child| {
             if !self.jobs.has(child) {
                 f(child);
             }
@@ -335,13 +310,13 @@ impl Part {
             return;
         }
         let drowsy = when.long && self.drowsy;
-        if self.overflown || !drowsy && !self.spent.is_little() && rested < when.least() {
+        if self.overflown || !drowsy && !self.spent.is_little() && rested < when.least {
             self.sleeps = false;
             return;
         }
-        self.next = now.saturating_add(when.least().min(PAUSE));
-        let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
-        let dozes = rested < when.least();
+        self.next = now.saturating_add(when.least.min(PAUSE));
+        let long = rested >= when.timed || self.sleeps || drowsy || self.spent.is_quiet(now);
+        let dozes = rested < when.least;
         match snapshot.rest(self.pids(), ledger) {
             // It is on a CPU at this moment; the clocks will tell for how long.
             Mood::Runs => {}

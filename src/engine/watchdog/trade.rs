@@ -2,7 +2,7 @@
 
 use crate::ledger::passed::Passed;
 
-use super::part::MOMENT;
+use super::when::MOMENT;
 
 /// How often jobs must be parked in [`WINDOW`] for slots to be passed on. If it is seldom, the guard is quick enough, and
 /// its checks are exact.

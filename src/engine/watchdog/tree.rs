@@ -1,7 +1,6 @@
 //! A set of processes, which can be extended by their descendants.
 
 use crate::proc;
-use crate::text::number;
 
 /// The most processes in a set.
 const MOST: usize = 65_536;
@@ -70,7 +69,7 @@ impl Tree {
     pub fn grow(&mut self) {
         let mut at = 0usize;
         while let Some(pid) = self.all().get(at).copied() {
-            if !each_child(pid, |child| self.add(child)) {
+            if !proc::each_child_of(pid, |child| self.add(child)) {
                 return self.grow_by_parents();
             }
             at = at.saturating_add(1);
@@ -98,21 +97,6 @@ fn ways(pid: i32) -> impl Iterator<Item = usize> {
     // Spread by the golden ratio (Knuth, The Art of Computer Programming, 6.4).
     let first = (pid as u32).wrapping_mul(0x9e37_79b1) as usize >> 8;
     (0..PLACES).map(move |step| first.wrapping_add(step) % PLACES)
-}
-
-/// Calls `f` with each child of a process. Returns false if the kernel does not tell.
-pub fn each_child(pid: i32, mut f: impl FnMut(i32)) -> bool {
-    let tasks = proc::of(pid).with(b"/task");
-    let mut told = true;
-    proc::each_number(&tasks, |tid, _| {
-        let children = tasks.with(b"/").num(tid).with(b"/children");
-        let read = proc::each_part::<16>(&children, b' ', |word| {
-            f(number(word).map_or(0, |(child, _)| child as i32));
-        });
-        // A thread that has just ended has none.
-        told &= read || proc::stat_at(&tasks.with(b"/").num(tid)).is_none();
-    });
-    told
 }
 
 #[cfg(test)]

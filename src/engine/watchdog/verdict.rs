@@ -9,7 +9,7 @@ use crate::slots::State;
 use crate::{proc, sys};
 
 use super::ends::{Ends, Known, Other};
-use super::tree::{each_child, Tree};
+use super::tree::Tree;
 use super::waits::{of_call, of_place, parse_call, parse_watched, Kind, Wait};
 
 /// What a thread does. Of several threads, the greatest value counts.
@@ -67,7 +67,7 @@ impl Snapshot {
 
     fn add_unnamed(&mut self, ledger: &Ledger, client: u32) {
         let pid = ledger.record(client).map_or(0, |c| c.pid.load(Acquire));
-        each_child(pid, |child| {
+        proc::each_child_of(pid, |child| {
             if !is_held(ledger, child) {
                 self.jobs.add(child);
             }

@@ -5,8 +5,11 @@ use jsshim_engine::watchdog::Pace;
 
 /// How long a new record may go unnoticed, in ms.
 const TICK_MILLIS: i64 = 50;
-/// How long while a job waits that may have to start, in ms.
+/// How long at most while a job waits that may have to start, in ms; less while a round takes less than one part in
+/// [`CHEAP`] of that, but at least [`LEAST_MILLIS`].
 const SOON_MILLIS: i64 = 10;
+const LEAST_MILLIS: i64 = 3;
+const CHEAP: u64 = 200;
 /// The guard may use one part in this many of the CPU time, but makes at least one round in two ticks. If many jobs
 /// end, not each end is handled separately; the clients handle most of them.
 const SHARE: u64 = 50;
@@ -41,11 +44,11 @@ impl Budget {
     }
 }
 
-/// The longest sleep if nothing happens, in ms.
-pub(super) fn tick(pace: Pace) -> i64 {
+/// The longest sleep if nothing happens, in ms, after a round that took this many ns of CPU time.
+pub(super) fn tick(pace: Pace, took: u64) -> i64 {
     if pace == Pace::Rest {
-        TICK_MILLIS
-    } else {
-        SOON_MILLIS
+        return TICK_MILLIS;
     }
+    let millis = took.saturating_mul(CHEAP) / 1_000_000;
+    millis.clamp(LEAST_MILLIS.unsigned_abs(), SOON_MILLIS.unsigned_abs()) as i64
 }

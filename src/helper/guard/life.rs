@@ -91,8 +91,9 @@ impl Guard<'_> {
             self.pay();
             // The end of its double is not the end of a job.
             let wakes = [self.double_fd, self.calls];
-            self.budget.rest(sys::cpu_time().saturating_sub(begun), pace, wakes);
-            self.watches.sleep([self.double_fd, self.calls, self.end.wakes()], tick(pace));
+            let took = sys::cpu_time().saturating_sub(begun);
+            self.budget.rest(took, pace, wakes);
+            self.watches.sleep([self.double_fd, self.calls, self.end.wakes()], tick(pace, took));
             sys::discard_pending(sys::sigset(signals::CALL));
             if sys::getppid() != self.double {
                 self.split(|| ());

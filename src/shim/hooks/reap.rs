@@ -21,7 +21,7 @@ type Wait4 = unsafe extern "C" fn(c_int, *mut c_int, c_int, *mut c_void) -> c_in
 pub unsafe fn wait(real: impl Fn(*mut c_int) -> c_int, status: *mut c_int) -> c_int {
     life::before_wait();
     // SAFETY: the host's arguments.
-    unsafe { reap(status, |status| measured((ANY, status, 0, null_mut()), || real(status))) }
+    unsafe { reap(status, 0, |status| measured((ANY, status, 0, null_mut()), || real(status))) }
 }
 
 /// The body of waitpid(2).
@@ -36,7 +36,7 @@ pub unsafe fn waitpid(
 ) -> c_int {
     // SAFETY: the host's arguments.
     unsafe {
-        reap(status, |status| {
+        reap(status, options, |status| {
             let call = (pid, status, options, null_mut());
             any(pid == ANY, options, || measured(call, || real(pid, status, options)))
         })
@@ -55,7 +55,7 @@ pub unsafe fn wait3(
 ) -> c_int {
     // SAFETY: the host's arguments.
     unsafe {
-        reap(status, |status| {
+        reap(status, options, |status| {
             let call = (ANY, status, options, usage);
             any(true, options, || measured(call, || real(status, options, usage)))
         })
@@ -75,7 +75,7 @@ pub unsafe fn wait4(
 ) -> c_int {
     // SAFETY: the host's arguments.
     unsafe {
-        reap(status, |status| {
+        reap(status, options, |status| {
             let call = (pid, status, options, usage);
             any(pid == ANY, options, || measured(call, || real(pid, status, options, usage)))
         })
@@ -168,8 +168,17 @@ pub unsafe fn waitid(
 ) -> c_int {
     let mut own = MaybeUninit::<libc::siginfo_t>::zeroed();
     let to = if info.is_null() { own.as_mut_ptr() } else { info };
-    let wait = || lent::across_wait(|| real(kind, id, to, options));
-    let ret = if kind == libc::P_ALL {
+    let wait = || {
+        lent::across_wait(options, || {
+            let ret = real(kind, id, to, options);
+            if ret == 0 && options & libc::WNOWAIT == 0 {
+                // SAFETY: filled in by a successful call.
+                unsafe { note_end(to) }
+            }
+            ret
+        })
+    };
+    if kind == libc::P_ALL {
         life::before_wait();
         let shown = |ret: &c_int| {
             // SAFETY: filled in by a successful call.
@@ -187,29 +196,33 @@ pub unsafe fn waitid(
         }
     } else {
         wait()
-    };
-    // SAFETY: the host's siginfo, or our own in place of a null one; it is read only after a success, which fills it
-    // in.
-    unsafe {
-        let ended = ret == 0
-            && options & libc::WNOWAIT == 0
-            && matches!((*to).si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
-        if ended {
-            life::ended((*to).si_pid());
-        }
     }
-    ret
+}
+
+/// Ends the job of a child that has ended.
+unsafe fn note_end(info: *const libc::siginfo_t) {
+    // SAFETY: a siginfo that describes a child, or zeros.
+    let (code, pid) = unsafe { ((*info).si_code, (*info).si_pid()) };
+    if matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+        life::ended(pid);
+    }
 }
 
 /// Calls `real` with a status word of our own if the host gave none. Ends the job of a child that has ended, not of one
 /// that has stopped or continued.
-unsafe fn reap(status: *mut c_int, real: impl FnOnce(*mut c_int) -> c_int) -> c_int {
+unsafe fn reap(
+    status: *mut c_int,
+    options: c_int,
+    real: impl FnOnce(*mut c_int) -> c_int,
+) -> c_int {
     let mut own = 0;
     let to = if status.is_null() { &raw mut own } else { status };
-    let pid = lent::across_wait(|| real(to));
-    // SAFETY: filled in by a successful call.
-    if pid > 0 && has_ended(unsafe { *to }) {
-        life::ended(pid);
-    }
-    pid
+    lent::across_wait(options, || {
+        let pid = real(to);
+        // SAFETY: filled in by a successful call.
+        if pid > 0 && has_ended(unsafe { *to }) {
+            life::ended(pid);
+        }
+        pid
+    })
 }

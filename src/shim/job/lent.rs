@@ -4,6 +4,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64};
 
+use jsshim_engine::client::Client;
 use jsshim_engine::hold::park;
 use jsshim_engine::join::{self, word, Found};
 use jsshim_engine::ledger::access::Ledger;
@@ -18,7 +19,7 @@ use crate::exec::environ;
 use crate::host::next::Next;
 use crate::start::settings;
 
-use super::state::STATE;
+use super::state::{ACTIVE, STATE};
 
 /// The word in the job's record that tells ([`is_lent`]), or [`NEVER`]; null: the job is not known.
 #[link_section = ".bss._lent"]
@@ -39,6 +40,12 @@ static SEEN: AtomicU64 = AtomicU64::new(0);
 /// The thread that goes on by the grace, which it gives back when it sleeps; 0: none.
 #[link_section = ".bss._lent"]
 static GRACED: AtomicI32 = AtomicI32::new(0);
+/// This process has slept while its slot was lent, and goes on: when it sleeps again it passes the slot on.
+#[link_section = ".bss._lent"]
+static WOKEN: AtomicBool = AtomicBool::new(false);
+/// It has been searched for the job of this process because a job of its own was held.
+#[link_section = ".bss._lent"]
+static SEARCHED: AtomicBool = AtomicBool::new(false);
 /// For a process that is in no job of a pool.
 static NEVER: AtomicU32 = AtomicU32::new(0);
 
@@ -83,10 +90,13 @@ pub fn across<R>(sleeps_now: impl FnOnce() -> bool, call: impl FnOnce() -> R) ->
     ret
 }
 
-/// Makes a call that waits for a child.
+/// Makes a call that waits for a child, as these options tell, and ends the child's job.
 #[inline]
-pub fn across_wait<R>(call: impl FnOnce() -> R) -> R {
+pub fn across_wait<R>(options: libc::c_int, call: impl FnOnce() -> R) -> R {
     sleeps();
+    if options & libc::WNOHANG == 0 && passes() && sys::peek_any().is_none() {
+        pass();
+    }
     let ret = call();
     woken_after(LONGER);
     ret
@@ -112,10 +122,23 @@ fn may_be_lent() -> bool {
     known_ledger().is_none_or(Ledger::lends)
 }
 
-/// Returns whether this process is in a job, and has to pass its slot on when it falls asleep.
+/// Returns whether this process has to pass its slot on when it falls asleep, if it is in a job. Almost always it is in
+/// none that is known, and has started none.
 #[inline]
 fn passes() -> bool {
-    known_ledger().is_some_and(Ledger::passes)
+    (!LEDGER.load(Relaxed).is_null() || STATE.phase() == ACTIVE) && has_reason_to_pass()
+}
+
+/// Others wait for slots often, or it has just woken up, or it is in a job, as far as is known, and has a held one.
+#[cold]
+#[inline(never)]
+fn has_reason_to_pass() -> bool {
+    let may_be = || JOB.load(Relaxed) != 0 || !SEARCHED.load(Relaxed);
+    let has_held = || {
+        let client = STATE.client();
+        client.is_some_and(|c| c.ledger().lends() && may_be() && c.has_held())
+    };
+    known_ledger().is_some_and(|ledger| WOKEN.load(Relaxed) || ledger.passes()) || has_held()
 }
 
 /// The ledger of this process's pool, as far as it is known.
@@ -132,8 +155,13 @@ fn pass() {
     if STATE.foreign() {
         return;
     }
+    if known().is_none() && !SEARCHED.swap(true, Relaxed) {
+        find();
+    }
+    WOKEN.store(false, Relaxed);
     if let Some((ledger, job)) = known() {
-        park::pass(ledger, job);
+        let own = STATE.client().map_or(0, Client::known);
+        park::pass(ledger, job, own);
     }
 }
 
@@ -203,8 +231,9 @@ fn wait(starts: bool) {
         find();
     }
     if let Some((ledger, job)) = known().filter(|_| is_lent_now()) {
-        if park::wait(ledger, job, starts) == park::On::Grace {
-            GRACED.store(sys::gettid(), Relaxed);
+        match park::wait(ledger, job, starts) {
+            park::On::Grace => GRACED.store(sys::gettid(), Relaxed),
+            park::On::Slot => WOKEN.store(ledger.lends(), Relaxed),
         }
     }
 }
@@ -259,6 +288,11 @@ pub fn forked() {
     }
     if SEEN.load(Relaxed) != 0 {
         SEEN.store(0, Relaxed);
+    }
+    for flag in [&WOKEN, &SEARCHED] {
+        if flag.load(Relaxed) {
+            flag.store(false, Relaxed);
+        }
     }
 }
 

@@ -1,0 +1,37 @@
+//! How long a job must have used no CPU time to count as asleep.
+
+/// A short time, in ns: at least two checks.
+pub const MOMENT: u64 = 15_000_000;
+
+/// A shorter one, between two checks. It suffices if no process of the pool has used CPU time meanwhile.
+const STILL: u64 = 3_000_000;
+
+/// If no process of the pool computes, a wait for the clock counts after one part in this many of the limit.
+const TIMED: u64 = 5;
+
+/// What counts as sleep in this round.
+#[derive(Clone, Copy)]
+pub struct When {
+    /// In ns, as [`sys::now`].
+    pub now: u64,
+    /// How long a job must have used no CPU time, in ns.
+    pub limit: u64,
+    /// The same if it waits for other processes, if it waits for the clock, and if it is proven that its client waits
+    /// for a held job.
+    pub least: u64,
+    pub timed: u64,
+    pub proven: u64,
+    /// A job has waited for long.
+    pub long: bool,
+}
+
+impl When {
+    /// `parked`: a job is parked. `still`: for how long no process of the pool has used CPU time, while one is held.
+    pub fn new(now: u64, limit: u64, parked: bool, still: u64) -> Self {
+        let is_still = still >= STILL;
+        let proven = if is_still { STILL } else { MOMENT };
+        let least = if is_still || parked { proven.min(limit) } else { limit };
+        let timed = if is_still { limit / TIMED } else { limit };
+        Self { now, limit, least, timed, proven, long: false }
+    }
+}
