@@ -55,8 +55,7 @@ impl Ledger {
         started
     }
 
-    /// Returns whether all jobs of this client that have no token sleep, and the client, which is the caller, runs in a job
-    /// that computes.
+    /// Returns whether all jobs of this client that have no token sleep, and the client runs in a job that computes.
     fn is_only_one(&self, client: u32) -> bool {
         let sleeps = |generation, r: &Record| r.sleeps(generation) && !r.waits(generation);
         let needs_slot = |state: State| state.may_run() && state != State::Token;
@@ -64,12 +63,17 @@ impl Ledger {
         if space::is_elsewhere() || !running.all(|(h, _, r)| sleeps(h.generation, r)) {
             return false;
         }
+        self.home_of(client).is_some_and(Record::computes)
+    }
+
+    /// The running job in which a client runs, by its line of ancestors.
+    pub(super) fn home_of(&self, client: u32) -> Option<&Record> {
         let is_job = |pid| {
-            let mut all = self.not_waiting();
-            all.find(|(_, r)| r.state().is_job() && r.pid.load(Acquire) == pid)
+            let mut all = self.not_waiting().map(|(_, r)| r);
+            all.find(|r| r.state().is_job() && r.pid.load(Acquire) == pid)
         };
-        let home = proc::line_of(sys::getpid()).find_map(is_job);
-        home.is_some_and(|(_, r)| r.state().runs() && r.computes())
+        let pid = self.record(client).map_or(0, |r| r.pid.load(Acquire));
+        proc::line_of(pid).find_map(is_job).filter(|r| r.state().runs())
     }
 
     /// Notes that a job waits. From now on the guard checks often, until no job waits any more.

@@ -1,6 +1,6 @@
 //! Slots that are passed on: a job that falls asleep in a call that the library hooks wakes the job that has been
-//! parked longest, or leaves its slot to the next one that wakes up ([`crate::lending`], rule 8). The guard would have
-//! to see first that the job sleeps, which takes it some ms.
+//! parked longest, or starts a held one that it waits for, or leaves its slot to the next one that wakes up
+//! ([`crate::lending`], rule 8). The guard would have to see first that the job sleeps, which takes it some ms.
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
@@ -62,15 +62,16 @@ impl Ledger {
     }
 
     /// A borrowed job of this client has left its slot: a held job starts on it. First one that has waited for long, then
-    /// the client's own, so that what was begun ends first, then any other.
+    /// the client's own, so that what was begun ends first, then any other; those of the background last.
     pub(super) fn start_next(&self, client: u32) {
+        let rank = |r: &Record| (self.is_background(r.client.load(Relaxed)), r.since.load(Relaxed));
         let some = self.waiting().filter(|(_, r)| r.state() == State::Waiting).take(SOME);
-        let oldest = some.min_by_key(|(_, r)| r.since.load(Relaxed));
-        let is_late = |r: &Record| sys::now().saturating_sub(r.since.load(Relaxed)) >= LATE;
-        let own =
-            || self.first_waiting(client).filter(|_| !oldest.is_some_and(|(_, r)| is_late(r)));
-        let any = || oldest.map(|(index, r)| Handle { index, generation: r.now().1 });
-        self.start_left(own().or_else(any));
+        let Some((index, record)) = some.min_by_key(|(_, r)| rank(r)) else { return };
+        let (in_background, since) = rank(record);
+        let is_late = sys::now().saturating_sub(since) >= LATE;
+        let comes_first = is_late || !in_background && self.is_background(client);
+        let own = if comes_first { None } else { self.first_waiting(client) };
+        self.start_left(own.or(Some(Handle { index, generation: record.now().1 })));
     }
 
     /// Starts a held job on a slot that was passed on, unless jobs trade slots.
@@ -133,10 +134,13 @@ impl Ledger {
     }
 
     /// A job is about to end: if it computes on a slot that is lent, leaves that slot to the next one that wakes up or
-    /// starts. Returns whether it did.
+    /// starts. If its client runs in a job that computes, the slot may be that job's, which goes on. Returns whether it
+    /// left the slot.
     pub(super) fn leave_slot_of(&self, job: Handle) -> bool {
         let is_it = |r: &Record| r.state() == State::Borrowed && r.computes() && self.lends();
-        let leaves = self.get(job).is_some_and(is_it) && !self.take_debt();
+        let Some(record) = self.get(job).filter(|r| is_it(r)) else { return false };
+        let home = self.home_of(record.client.load(Relaxed));
+        let leaves = !home.is_some_and(Record::computes) && !self.take_debt();
         if leaves {
             self.header.passed.leave(1);
         }
