@@ -2,16 +2,16 @@
 
 use crate::ledger::access::Ledger;
 use crate::ledger::rundir;
-use crate::makeflags::{self, Auth};
+use crate::makeflags::Auth;
 use crate::pool::own_pool;
 use crate::pool::pipe::{self, Id};
 use crate::program::speaker;
 use crate::text::Path;
 use crate::{proc, space, sys};
 
-use super::holders;
 use super::way::Way;
-use super::word::{decode, Told};
+use super::word::Told;
+use super::{holders, started};
 
 /// The guard's descriptor of the pool, if a guard keeps it for daemons that have outlived the build.
 #[inline(never)]
@@ -51,7 +51,7 @@ pub(super) fn is_by_orphans(auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
         return sys::getppid() == 1;
     }
     for pid in all {
-        if !was_started_with(pid, auth, told) {
+        if !has_same(pid, auth, told) {
             let leads = sys::getsid(pid) == Ok(pid) && sys::getsid(top) != Ok(pid);
             return pid == 1 || leads && !speaker::file_speaks(pid);
         }
@@ -61,12 +61,8 @@ pub(super) fn is_by_orphans(auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
 }
 
 /// Returns whether a process was started with the same MAKEFLAGS or `JSSHIM_POOL` pool.
-fn was_started_with(pid: i32, auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
-    let names = |word: &[u8]| {
-        let flags = word.strip_prefix(b"MAKEFLAGS=").map(makeflags::parse);
-        let ours = word.strip_prefix(b"JSSHIM_POOL=").and_then(decode);
-        auth.is_some() && flags.is_some_and(|flags| flags.auth == auth)
-            || ours.zip(told).is_some_and(|((id, _), (told, _))| pipe::is_same(id, told))
-    };
-    proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
+fn has_same(pid: i32, auth: Option<Auth<'_>>, told: Told<'_>) -> bool {
+    let is_it = |id| told.is_some_and(|(told, _)| pipe::is_same(id, told));
+    started::with(pid, |other, id| auth.is_some() && other == auth || id.is_some_and(is_it))
+        == Some(true)
 }

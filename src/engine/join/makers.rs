@@ -1,11 +1,12 @@
 //! Which ancestor has written the two descriptors into MAKEFLAGS, and which pipe they are there.
 
-use crate::makeflags::{self, Auth};
+use crate::makeflags::Auth;
 use crate::pool::pipe::Id;
 use crate::proc;
 use crate::program::speaker;
 
 use super::holders::pair;
+use super::started;
 
 /// The pools of the ancestors that have written these descriptors into MAKEFLAGS, the nearest first. Many programs in
 /// between have a pipe of their own as these descriptors: a shell that starts a pipeline, or gcc, which knows the
@@ -14,7 +15,7 @@ use super::holders::pair;
 pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
     let mut below = (0, Some(true));
     proc::ancestors().filter_map(move |pid| {
-        let told = was_started_with(pid, r, w);
+        let told = started::with(pid, |auth, _| auth == Some(Auth::Fds { read: r, write: w }));
         let (child, child_told) = core::mem::replace(&mut below, (pid, told));
         if told != Some(false) || child_told != Some(true) {
             return None;
@@ -27,17 +28,6 @@ pub(super) fn makers(r: i32, w: i32) -> impl Iterator<Item = Id> {
 
 fn made_by(pid: i32, r: i32, w: i32) -> Option<Id> {
     pair(pid, r, w).filter(|_| speaker::file_speaks(pid))
-}
-
-/// Returns whether a process was started with a MAKEFLAGS that names these two descriptors. Returns None if that cannot
-/// be read.
-fn was_started_with(pid: i32, r: i32, w: i32) -> Option<bool> {
-    proc::with_first_environ(pid, |environ| {
-        let mut words = environ.split(|b| *b == 0);
-        let flags = words.find_map(|word| word.strip_prefix(b"MAKEFLAGS="));
-        let auth = flags.and_then(|flags| makeflags::parse(flags).auth);
-        auth == Some(Auth::Fds { read: r, write: w })
-    })
 }
 
 /// Returns whether this process is called make (`comm` of proc(5)).

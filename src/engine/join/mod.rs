@@ -22,6 +22,7 @@ pub mod end;
 pub mod holders;
 mod left;
 mod makers;
+pub mod started;
 mod way;
 pub mod word;
 

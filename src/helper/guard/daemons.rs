@@ -17,11 +17,11 @@
 use core::sync::atomic::Ordering::{Acquire, Release};
 
 use jsshim_engine::hold::inputs;
-use jsshim_engine::join::word::{self, POOL_NAME};
+use jsshim_engine::join::started;
 use jsshim_engine::ledger::record::Record;
 use jsshim_engine::pool::{cpus, own_pool, pipe};
 use jsshim_engine::slots::State;
-use jsshim_engine::{makeflags, proc, space, sys};
+use jsshim_engine::{proc, space, sys};
 
 use super::state::{Guard, Make};
 
@@ -140,13 +140,9 @@ impl Guard<'_> {
     /// Returns whether a process was started with this pool in `JSSHIM_POOL`; with `make`, also with any pool in
     /// MAKEFLAGS, since two makes may write the same.
     fn was_started_with(&self, pid: i32, make: bool) -> bool {
-        let names = |word: &[u8]| {
-            let told = word.strip_prefix(POOL_NAME).and_then(word::decode);
-            let flags = word.strip_prefix(b"MAKEFLAGS=").filter(|_| make).map(makeflags::parse);
-            told.is_some_and(|(id, _)| pipe::is_same(id, self.pool.id))
-                || flags.is_some_and(|flags| flags.auth.is_some())
-        };
-        proc::with_first_environ(pid, |words| words.split(|b| *b == 0).any(names)) == Some(true)
+        let is_ours = |id| pipe::is_same(id, self.pool.id);
+        started::with(pid, |auth, id| id.is_some_and(is_ours) || make && auth.is_some())
+            == Some(true)
     }
 
     /// From now on the pool is kept like one of our own.
