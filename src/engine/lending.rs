@@ -32,9 +32,8 @@
 //!    has seen that it sleeps: a held job that starts is one job more for the machine, a parked one is not. If a job that
 //!    sleeps ends, a slot that nobody has taken is not passed on any more: it may be that job's. A borrowed job that ends
 //!    while it computes passes its slot on, too, and to any held job.
-//! 9. A new job starts at once on a slot that was passed on, if no job is held. And if all other jobs of a client that have
-//!    no token sleep, while the client runs in a job that computes, it starts on the slot of that job, as a client's only
-//!    job does: a shell waits for its commands, also beside a background job that sleeps.
+//! 9. A new job starts at once on a slot that was passed on, if no job is held: so a shell with a background job that
+//!    sleeps starts its commands one after the other on that slot.
 //!
 //! Compared with a run without the library, lending only makes it hold back less, so it makes no build less correct.
 

@@ -51,7 +51,7 @@ impl Client {
             self.pool.take(record, job.generation) == Taken::Yes
         };
         if !took {
-            return self.ledger().borrow_now(job, client).then_some(State::Borrowed);
+            return self.ledger().borrow_now(job).then_some(State::Borrowed);
         }
         if self.ledger().step(job, State::Token).is_some() {
             return Some(State::Token);

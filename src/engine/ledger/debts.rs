@@ -12,10 +12,14 @@ use super::handle::{Handle, RECORDS};
 use super::record::Record;
 use super::signals;
 
-/// In `lending`: the guard checks seldom, since no job is held.
-pub const SELDOM: u32 = 1;
-/// In `lending`: a job is held.
-pub const SOON: u32 = 2;
+/// In the header's `lending`: a job has called the guard, which has not checked yet whether slots are lent.
+const CALLED: u32 = 1;
+/// The guard lends slots, and checks seldom, since no job is held.
+pub const SELDOM: u32 = 2;
+/// The guard lends slots, and checks often, since a job is held.
+pub const SOON: u32 = 3;
+/// The guard lends no slots (`JSSHIM_COUNT=processes`).
+pub const NEVER: u32 = 4;
 
 impl Ledger {
     /// Starts a held job on a slot whose jobs sleep. Returns whether it started.
@@ -34,36 +38,22 @@ impl Ledger {
         true
     }
 
-    /// Starts a claimed job of this client without a wait, on a slot that was left, or on that of the job in which the
-    /// client runs: that job is about to wait for this one, and all others of the client have a token or sleep. Returns
-    /// whether it started.
-    pub fn borrow_now(&self, h: Handle, client: u32) -> bool {
-        if !self.lends() || self.passes() || self.too_loaded() {
+    /// Starts a claimed job at once on a slot that was passed on, if no job is held: those come first. Returns whether it
+    /// started.
+    pub fn borrow_now(&self, h: Handle) -> bool {
+        let may = self.lends() && !self.passes() && !self.too_loaded();
+        if !may || self.waiting().next().is_some() || !self.header.passed.take() {
             return false;
         }
-        // Who is held already comes first.
-        let left = self.waiting().next().is_none() && self.header.passed.take();
-        let starts = left || self.is_only_one(client);
-        let started = starts && self.step(h, State::Borrowed).is_some();
+        let started = self.step(h, State::Borrowed).is_some();
         if started {
             // Relaxed: as in `borrow`.
             self.header.owed.store(1, Relaxed);
             self.header.stats.borrowed();
-        } else if left {
+        } else {
             self.leave_slots(1);
         }
         started
-    }
-
-    /// Returns whether all jobs of this client that have no token sleep, and the client runs in a job that computes.
-    fn is_only_one(&self, client: u32) -> bool {
-        let sleeps = |generation, r: &Record| r.sleeps(generation) && !r.waits(generation);
-        let needs_slot = |state: State| state.may_run() && state != State::Token;
-        let mut running = self.busy_jobs_of(client).filter(|(_, state, _)| needs_slot(*state));
-        if space::is_elsewhere() || !running.all(|(h, _, r)| sleeps(h.generation, r)) {
-            return false;
-        }
-        self.home_of(client).is_some_and(Record::computes)
     }
 
     /// The running job in which a client runs, by its line of ancestors.
@@ -78,15 +68,23 @@ impl Ledger {
 
     /// Notes that a job waits. From now on the guard checks often, until no job waits any more.
     pub fn notify_guard(&self) {
-        if self.header.lending.swap(SOON, AcqRel) != SOON {
+        let lending = &self.header.lending;
+        // Relaxed: if it has changed meanwhile, the guard has begun a round, and sees the job, or sees it at its next tick.
+        let (seen, to) = match lending.load(Relaxed) {
+            0 => (0, CALLED),
+            SELDOM => (SELDOM, SOON),
+            _ => return,
+        };
+        // AcqRel: one caller is enough.
+        if lending.compare_exchange(seen, to, AcqRel, Relaxed).is_ok() {
             self.call_guard();
         }
     }
 
-    /// Returns whether slots may be lent: the guard checks which jobs sleep.
+    /// Returns whether the guard lends slots: it checks which jobs sleep.
     pub fn lends(&self) -> bool {
         // Relaxed: a hint.
-        self.header.lending.load(Relaxed) != 0
+        matches!(self.header.lending.load(Relaxed), SELDOM | SOON)
     }
 
     /// Makes the guard check at once.

@@ -57,8 +57,8 @@ pub struct Header {
     pub leaving: AtomicI32,
     /// Not 0: a job that computes may be borrowed ([`crate::lending`]).
     pub owed: AtomicU32,
-    /// Not 0: slots may be lent, and the guard checks which jobs sleep: [`super::debts::SELDOM`] or
-    /// [`super::debts::SOON`].
+    /// Whether the guard lends slots, and how often it checks which jobs sleep: 0 or one of the numbers of
+    /// [`super::debts`].
     pub lending: AtomicU32,
     /// How many more jobs than slots computed at the guard's last check.
     pub debt: AtomicU32,

@@ -134,8 +134,8 @@ impl Ledger {
     }
 
     /// A job is about to end: if it computes on a slot that is lent, leaves that slot to the next one that wakes up or
-    /// starts. If its client runs in a job that computes, the slot may be that job's, which goes on. Returns whether it
-    /// left the slot.
+    /// starts, unless its client runs in a job that computes: that one may count on the slot. Returns whether it left the
+    /// slot.
     pub(super) fn leave_slot_of(&self, job: Handle) -> bool {
         let is_it = |r: &Record| r.state() == State::Borrowed && r.computes() && self.lends();
         let Some(record) = self.get(job).filter(|r| is_it(r)) else { return false };

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::hold::park;
+use crate::ledger::debts::SOON;
 use crate::ledger::handle::Handle;
 use crate::slots::State;
 use crate::sys;
@@ -75,7 +76,7 @@ fn slots_are_passed_on_and_none_is_used_twice() {
             job
         })
         .collect();
-    ledger.header.lending.store(1, Release);
+    ledger.header.lending.store(SOON, Release);
     // This process, which takes no notice of being called.
     ledger.header.guard.store(sys::getpid(), Release);
     let is_over = AtomicBool::new(false);

@@ -6,6 +6,7 @@ use std::thread;
 
 use crate::hold::park;
 use crate::ledger::access::Ledger;
+use crate::ledger::debts::SOON;
 use crate::ledger::life::Founding;
 use crate::show::lanes::Kind;
 
@@ -253,7 +254,7 @@ fn lent(scene: &Scene) -> Handle {
     scene.ledger.step(job, State::Held);
     assert!(scene.ledger.borrow(job));
     scene.ledger.get(job).unwrap().set_sleeps(job.generation, true);
-    scene.ledger.header.lending.store(1, Release);
+    scene.ledger.header.lending.store(SOON, Release);
     // This process, which takes no notice of being called.
     scene.ledger.header.guard.store(sys::getpid(), Release);
     job
@@ -311,7 +312,7 @@ fn who_wakes_up_does_not_wait_without_need() {
     header.lending.store(0, Relaxed);
     goes_on();
     // The guard has been killed.
-    header.lending.store(1, Relaxed);
+    header.lending.store(SOON, Relaxed);
     header.guard.store(0, Relaxed);
     goes_on();
     // The guard has been stopped: nobody looks any more.

@@ -27,7 +27,10 @@ mod verdict;
 mod waits;
 mod when;
 
+use core::sync::atomic::Ordering::Release;
+
 use crate::ledger::access::Ledger;
+use crate::ledger::debts::NEVER;
 use crate::{proc, sys};
 
 use breaker::Breaker;
@@ -72,6 +75,8 @@ impl Watchdog {
         match &mut self.lender {
             Some(lender) => lender.round(ledger, snapshot),
             None => {
+                // Release: as in the lender.
+                ledger.header.lending.store(NEVER, Release);
                 self.breaker.round(ledger, snapshot);
                 Pace::Rest
             }

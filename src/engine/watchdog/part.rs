@@ -315,7 +315,7 @@ impl Part {
             return;
         }
         self.next = now.saturating_add(when.least.min(PAUSE));
-        let long = rested >= when.timed || self.sleeps || drowsy || self.spent.is_quiet(now);
+        let long = rested >= limit || self.sleeps || drowsy || self.spent.is_quiet(now);
         let dozes = rested < when.least;
         match snapshot.rest(self.pids(), ledger) {
             // It is on a CPU at this moment; the clocks will tell for how long.

@@ -6,9 +6,6 @@ pub const MOMENT: u64 = 15_000_000;
 /// A shorter one, between two checks. It suffices if no process of the pool has used CPU time meanwhile.
 const STILL: u64 = 3_000_000;
 
-/// If no process of the pool computes, a wait for the clock counts after one part in this many of the limit.
-const TIMED: u64 = 5;
-
 /// What counts as sleep in this round.
 #[derive(Clone, Copy)]
 pub struct When {
@@ -16,10 +13,8 @@ pub struct When {
     pub now: u64,
     /// How long a job must have used no CPU time, in ns.
     pub limit: u64,
-    /// The same if it waits for other processes, if it waits for the clock, and if it is proven that its client waits
-    /// for a held job.
+    /// The same if it waits for other processes, and if it is proven that its client waits for a held job.
     pub least: u64,
-    pub timed: u64,
     pub proven: u64,
     /// A job has waited for long.
     pub long: bool,
@@ -31,7 +26,6 @@ impl When {
         let is_still = still >= STILL;
         let proven = if is_still { STILL } else { MOMENT };
         let least = if is_still || parked { proven.min(limit) } else { limit };
-        let timed = if is_still { limit / TIMED } else { limit };
-        Self { now, limit, least, timed, proven, long: false }
+        Self { now, limit, least, proven, long: false }
     }
 }

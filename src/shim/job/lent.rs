@@ -43,7 +43,7 @@ static GRACED: AtomicI32 = AtomicI32::new(0);
 /// This process has slept while its slot was lent, and goes on: when it sleeps again it passes the slot on.
 #[link_section = ".bss._lent"]
 static WOKEN: AtomicBool = AtomicBool::new(false);
-/// It has been searched for the job of this process because a job of its own was held.
+/// It has been searched for the job of this process because it is a client, and slots are lent.
 #[link_section = ".bss._lent"]
 static SEARCHED: AtomicBool = AtomicBool::new(false);
 /// For a process that is in no job of a pool.
@@ -155,8 +155,8 @@ fn pass() {
     if STATE.foreign() {
         return;
     }
-    if known().is_none() && !SEARCHED.swap(true, Relaxed) {
-        find();
+    if known().is_none() {
+        search();
     }
     WOKEN.store(false, Relaxed);
     if let Some((ledger, job)) = known() {
@@ -207,7 +207,21 @@ fn is_lent_now() -> bool {
 /// Called before a child is made: a process that starts another computes, whatever it did before.
 #[inline]
 pub fn starts() {
+    // It may have woken up after a sleep that was too short for a search, with its slot lent.
+    let may_be_lent = || STATE.client().is_some_and(|client| client.ledger().lends());
+    if JOB.load(Relaxed) == 0 && !SETTLED.load(Relaxed) && may_be_lent() {
+        search();
+    }
     woken_with(true);
+}
+
+/// Finds the job of this process, once.
+#[cold]
+#[inline(never)]
+fn search() {
+    if !STATE.foreign() && !SEARCHED.swap(true, Relaxed) {
+        find();
+    }
 }
 
 /// A clock that costs a few ns to read, and advances once per tick of the kernel.
