@@ -13,7 +13,6 @@ pub fn tests() -> Vec<Test> {
     };
     let mut list: Vec<_> = ["fork", "exec", "below"].map(late).into();
     list.extend(crate::tests![
-        those_inside_first,
         cluster,
         resource_tracker,
         multiprocessing_fork,
@@ -132,34 +131,6 @@ else:
 
 fn a_late_record(way: &str) {
     python_on(&[2, 2], LATE_RECORD, |run| run.env("WAY", way).exceeding());
-}
-
-/// Eight jobs that each start two of their own, one after the other, and wait for both. The first one waits for a byte of
-/// the second one, which is held.
-const NESTED: &str = "
-import os, subprocess, sys, jobs
-if len(sys.argv) > 1:
-    jobs.sign(True)
-    r, w = os.pipe()
-    first = subprocess.Popen(['head', '-c1'], stdin=r, stdout=subprocess.DEVNULL)
-    second = subprocess.Popen(['printf', 'x'], stdout=w)
-    second.wait(), first.wait()
-    jobs.sign(False)
-else:
-    all = [subprocess.Popen([sys.executable, 'host.py', 'nested']) for _ in range(8)]
-    print([job.wait() for job in all])
-";
-
-/// A job whose own job is held ends before the next one starts, whatever the order in which they came.
-fn those_inside_first() {
-    for (kind, slots) in [(Kind::Fifo, 1), (Kind::NonBlocking, 2)] {
-        let check = move |o: &Outcome| {
-            assert_eq!(o.text(), "[0, 0, 0, 0, 0, 0, 0, 0]\n");
-            assert!(o.jobs.peak as usize <= slots + 2, "{} are begun", o.jobs.peak);
-        };
-        let run = alone(&[&python(), "host.py"], kind, slots).file("host.py", NESTED);
-        run.unlimited().check(check).once();
-    }
 }
 
 fn pool(method: &str, workers: usize) -> String {
