@@ -98,10 +98,8 @@ fn user_of_slot(ledger: &Ledger, record: &Record) -> User {
         return User::Job;
     }
     let client = ledger.record(record.client.load(Relaxed)).map_or(0, |c| c.pid.load(Relaxed));
-    let is_its = |r: &Record| r.state().is_job() && r.pid.load(Relaxed) == client;
-    let own = ledger.records().find(|(_, r)| is_its(r));
     let sleeps = || proc::stat(client).is_some_and(|s| s.state == b'S');
-    match own {
+    match ledger.job_with(client) {
         Some((_, job)) if !job.computes() => User::Job,
         None if sleeps() => User::Job,
         Some(_) if sleeps() => User::Waits,

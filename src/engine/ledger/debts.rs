@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::pool::place::Place;
 use crate::pool::tokens::Pool;
 use crate::slots::State;
-use crate::{proc, space, sys};
+use crate::{space, sys};
 
 use super::access::Ledger;
 use super::handle::{Handle, RECORDS};
@@ -24,46 +24,36 @@ pub const NEVER: u32 = 4;
 impl Ledger {
     /// Starts a held job on a slot whose jobs sleep. Returns whether it started.
     pub fn borrow(&self, h: Handle) -> bool {
-        let before = self.get(h).filter(|r| r.state().is_held());
-        let before = before.and_then(|_| self.step(h, State::Borrowed));
-        if before.is_none() {
-            return false;
-        }
-        // Relaxed: until others see it, a held job may start on a slot that becomes free.
-        self.header.owed.store(1, Relaxed);
-        self.header.stats.borrowed();
+        let before =
+            self.get(h).filter(|r| r.state().is_held()).and_then(|_| self.step_to_borrowed(h));
         if let (Some(State::Waiting), Some(record)) = (before, self.get(h)) {
             record.wake();
         }
-        true
+        before.is_some()
     }
 
     /// Starts a claimed job at once on a slot that was passed on, if no job is held: those come first. Returns whether it
     /// started.
     pub fn borrow_now(&self, h: Handle) -> bool {
-        let may = self.lends() && !self.passes() && !self.too_loaded();
-        if !may || self.waiting().next().is_some() || !self.header.passed.take() {
+        let passed = &self.header.passed;
+        // The load is asked for last: that is a system call.
+        let may = self.lends() && !self.passes() && !passed.is_empty();
+        if !may || self.waiting().next().is_some() || self.too_loaded() || !passed.take() {
             return false;
         }
-        let started = self.step(h, State::Borrowed).is_some();
-        if started {
-            // Relaxed: as in `borrow`.
-            self.header.owed.store(1, Relaxed);
-            self.header.stats.borrowed();
-        } else {
+        let started = self.step_to_borrowed(h).is_some();
+        if !started {
             self.leave_slots(1);
         }
         started
     }
 
-    /// The running job in which a client runs, by its line of ancestors.
-    pub(super) fn home_of(&self, client: u32) -> Option<&Record> {
-        let is_job = |pid| {
-            let mut all = self.not_waiting().map(|(_, r)| r);
-            all.find(|r| r.state().is_job() && r.pid.load(Acquire) == pid)
-        };
-        let pid = self.record(client).map_or(0, |r| r.pid.load(Acquire));
-        proc::line_of(pid).find_map(is_job).filter(|r| r.state().runs())
+    fn step_to_borrowed(&self, h: Handle) -> Option<State> {
+        let before = self.step(h, State::Borrowed)?;
+        // Relaxed: until others see it, a held job may start on a slot that becomes free.
+        self.header.owed.store(1, Relaxed);
+        self.header.stats.borrowed();
+        Some(before)
     }
 
     /// Notes that a job waits. From now on the guard checks often, until no job waits any more.

@@ -2,7 +2,7 @@
 //! parked longest, or starts a held one that it waits for, or leaves its slot to the next one that wakes up
 //! ([`crate::lending`], rule 8). The guard would have to see first that the job sleeps, which takes it some ms.
 
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use crate::slots::State;
 use crate::sync::fence;
@@ -134,17 +134,19 @@ impl Ledger {
     }
 
     /// A job is about to end: if it computes on a slot that is lent, leaves that slot to the next one that wakes up or
-    /// starts, unless its client runs in a job that computes: that one may count on the slot. Returns whether it left the
-    /// slot.
-    pub(super) fn leave_slot_of(&self, job: Handle) -> bool {
-        let is_it = |r: &Record| r.state() == State::Borrowed && r.computes() && self.lends();
-        let Some(record) = self.get(job).filter(|r| is_it(r)) else { return false };
-        let home = self.home_of(record.client.load(Relaxed));
-        let leaves = !home.is_some_and(Record::computes) && !self.take_debt();
-        if leaves {
-            self.header.passed.leave(1);
+    /// starts, unless its client runs in a job that computes: that one may count on the slot. Returns the client if it left
+    /// the slot.
+    pub(super) fn leave_slot_of(&self, job: Handle) -> Option<u32> {
+        let is_it = |r: &&Record| r.state() == State::Borrowed && r.computes() && self.lends();
+        let client = self.get(job).filter(is_it)?.client.load(Relaxed);
+        let pid = self.record(client).map_or(0, |r| r.pid.load(Acquire));
+        let home_computes =
+            self.job_above(pid).is_some_and(|(_, r)| r.state().runs() && r.computes());
+        if home_computes || self.take_debt() {
+            return None;
         }
-        leaves
+        self.header.passed.leave(1);
+        Some(client)
     }
 
     /// This job ends. If it sleeps, a slot that was left may be its slot.

@@ -97,17 +97,18 @@ impl Ledger {
 
     /// [`Ledger::end`], unless the state is `not`.
     pub fn end_unless(&self, h: Handle, not: State, pool: &Pool) -> bool {
-        let client = self.get(h).map_or(0, |r| r.client.load(Relaxed));
         let left = self.leave_slot_of(h);
         let won = self.step_unless(h, not, State::Ending).is_some();
         if won {
             self.withdraw(h);
             self.finish(h, pool);
-        } else if left {
+        } else if left.is_some() {
             self.header.passed.take();
         }
-        if left && self.release_parked() == 0 {
-            self.start_next(client);
+        if let Some(client) = left {
+            if self.release_parked() == 0 {
+                self.start_next(client);
+            }
         }
         won
     }

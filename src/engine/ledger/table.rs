@@ -1,10 +1,10 @@
 //! The records in use: all, those of one client, those that wait. And room for more of them.
 
 use core::ffi::CStr;
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 
 use crate::slots::State;
-use crate::sys;
+use crate::{proc, sys};
 
 use super::access::Ledger;
 use super::handle::{Handle, RECORDS};
@@ -80,6 +80,20 @@ impl Ledger {
     /// The jobs of a client that do not wait, with their states ([`Ledger::not_waiting`]).
     pub fn busy_jobs_of(&self, client: u32) -> impl Iterator<Item = (Handle, State, &Record)> {
         jobs_among(self.not_waiting(), client)
+    }
+
+    /// The job of which this is the process; one that waits for a slot is not looked for ([`Ledger::not_waiting`]).
+    pub fn job_with(&self, pid: i32) -> Option<(Handle, &Record)> {
+        self.not_waiting().find_map(|(index, r)| {
+            let (state, generation) = r.now();
+            let is_it = state.is_job() && r.pid.load(Acquire) == pid;
+            is_it.then_some((Handle { index, generation }, r))
+        })
+    }
+
+    /// The job that a process is, or in which it runs: that of its nearest ancestor.
+    pub fn job_above(&self, pid: i32) -> Option<(Handle, &Record)> {
+        proc::line_of(pid).find_map(|pid| self.job_with(pid))
     }
 
     /// The records that were ever used, in use or not.

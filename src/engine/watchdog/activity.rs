@@ -171,7 +171,7 @@ impl Activity {
         Some(host)
     }
 
-    /// Returns whether the client and all its running jobs have been asleep for the given time, in waits that only each
+    /// Called after [`Activity::tick`]: returns whether the client and all its running jobs have been asleep for long enough, in waits that only each
     /// other or held jobs can end. Then it may wait for one of its held jobs, and for nothing else. If so, marks its
     /// jobs and everything below them as asleep.
     pub fn prove(
@@ -179,7 +179,7 @@ impl Activity {
         ledger: &Ledger,
         snapshot: &mut Snapshot,
         client: Handle,
-        (need, now): (u64, u64),
+        When { proven: need, now, .. }: When,
     ) -> bool {
         let Some(pid) = ledger.get(client).map(|r| r.pid.load(Acquire)) else { return false };
         let Some(host) = self.host(client, pid) else { return false };

@@ -125,7 +125,7 @@ impl Lender {
         let long = now.saturating_sub(self.waiting) > self.limit.saturating_mul(LONG);
         let still = activity.tick(ledger, now);
         let still = if waits { still } else { 0 };
-        let when = When { long, ..When::new(now, self.limit, parked, still) };
+        let when = When::new(now, self.limit, parked, still, long);
         activity.check(ledger, snapshot, when);
         let mut census = settled(activity, ledger);
         if census.spare() > 0 {
@@ -169,16 +169,14 @@ impl Lender {
         if spare == 0 {
             return 0;
         }
+        let long = now.saturating_sub(self.limit.saturating_mul(LONG));
         let mut held = census.spare_for_held().max(self.trade.unneeded()).min(spare);
         if held > 0 {
             self.waiting = u64::MAX;
         }
         if ledger.too_loaded() {
             held = 0;
-        } else if self.came_back
-            && has_waited_long(ledger, now, self.limit)
-            && self.start_held(ledger, now)
-        {
+        } else if self.came_back && has_waited(ledger, long) && self.start_held(ledger, long) {
             (spare, held) = (spare.saturating_sub(1), held.saturating_sub(1));
             (self.came_back, self.waiting) = (false, u64::MAX);
         }
@@ -186,7 +184,7 @@ impl Lender {
             (self.came_back, self.released, self.waiting) = (true, now, u64::MAX);
         }
         while held > 0 && ledger.header.passed.take() {
-            if !self.start_held(ledger, now) {
+            if !self.start_held(ledger, long) {
                 ledger.leave_slots(1);
                 break;
             }
@@ -196,8 +194,7 @@ impl Lender {
         held
     }
 
-    fn start_held(&mut self, ledger: &Ledger, now: u64) -> bool {
-        let long = now.saturating_sub(self.limit.saturating_mul(LONG));
+    fn start_held(&mut self, ledger: &Ledger, long: u64) -> bool {
         self.activity.as_deref_mut().is_some_and(|activity| start_held(activity, ledger, long))
     }
 
@@ -262,10 +259,9 @@ fn settled(activity: &mut Activity, ledger: &Ledger) -> Census {
     Census::default()
 }
 
-/// Returns whether there is a held job that has waited for long.
-fn has_waited_long(ledger: &Ledger, now: u64, limit: u64) -> bool {
-    let long = limit.saturating_mul(LONG);
-    let is_due = |r: &Record| r.since.load(Relaxed).saturating_add(long) < now;
+/// Returns whether a job has been held since before `long`.
+fn has_waited(ledger: &Ledger, long: u64) -> bool {
+    let is_due = |r: &Record| r.since.load(Relaxed) < long;
     ledger.records().any(|(_, r)| r.state() == State::Waiting && is_due(r))
 }
 
@@ -298,14 +294,14 @@ fn prove(activity: &mut Activity, ledger: &Ledger, snapshot: &mut Snapshot, when
             .jobs_of(index)
             .any(|(_, state, r)| state == State::Waiting && is_due(r.since.load(Relaxed)));
         let h = Handle { index, generation: client.now().1 };
-        any |= waits && activity.prove(ledger, snapshot, h, (when.proven, when.now));
+        any |= waits && activity.prove(ledger, snapshot, h, when);
     }
     any
 }
 
 /// Starts a held job. Returns whether there was one. The order: those that have waited for long; those whose client is
 /// in a job itself, because that job can end only then, and its slot is lent meanwhile; the others; those of the
-/// background. In each of these the one that has waited longest.
+/// background. In each of these the one that has waited longest. Held since before `long` is for long.
 #[inline(never)]
 fn start_held(activity: &mut Activity, ledger: &Ledger, long: u64) -> bool {
     let held = ledger.records().filter_map(|(index, r)| {

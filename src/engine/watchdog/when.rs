@@ -21,11 +21,12 @@ pub struct When {
 }
 
 impl When {
-    /// `parked`: a job is parked. `still`: for how long no process of the pool has used CPU time, while one is held.
-    pub fn new(now: u64, limit: u64, parked: bool, still: u64) -> Self {
+    /// `parked`: a job is parked. `still`: for how long no process of the pool has used CPU time, while a job is held; 0:
+    /// none is.
+    pub fn new(now: u64, limit: u64, parked: bool, still: u64, long: bool) -> Self {
         let is_still = still >= STILL;
         let proven = if is_still { STILL } else { MOMENT };
         let least = if is_still || parked { proven.min(limit) } else { limit };
-        Self { now, limit, least, proven, long: false }
+        Self { now, limit, least, proven, long }
     }
 }

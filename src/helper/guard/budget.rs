@@ -50,5 +50,5 @@ pub(super) fn tick(pace: Pace, took: u64) -> i64 {
         return TICK_MILLIS;
     }
     let millis = took.saturating_mul(CHEAP) / 1_000_000;
-    millis.clamp(LEAST_MILLIS.unsigned_abs(), SOON_MILLIS.unsigned_abs()) as i64
+    (millis as i64).clamp(LEAST_MILLIS, SOON_MILLIS)
 }

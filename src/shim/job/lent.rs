@@ -13,7 +13,7 @@ use jsshim_engine::ledger::record::is_lent;
 use jsshim_engine::ledger::rundir;
 use jsshim_engine::pool::pipe::Id;
 use jsshim_engine::watchdog::settings::Count;
-use jsshim_engine::{proc, space, sys};
+use jsshim_engine::{space, sys};
 
 use crate::exec::environ;
 use crate::host::next::Next;
@@ -208,8 +208,8 @@ fn is_lent_now() -> bool {
 #[inline]
 pub fn starts() {
     // It may have woken up after a sleep that was too short for a search, with its slot lent.
-    let may_be_lent = || STATE.client().is_some_and(|client| client.ledger().lends());
-    if JOB.load(Relaxed) == 0 && !SETTLED.load(Relaxed) && may_be_lent() {
+    let lends = || STATE.client().is_some_and(|client| client.ledger().lends());
+    if JOB.load(Relaxed) == 0 && !SETTLED.load(Relaxed) && lends() {
         search();
     }
     woken_with(true);
@@ -339,11 +339,5 @@ fn ledger(id: Id) -> Option<&'static Ledger> {
 /// The job that this process is, or that of its nearest ancestor; and whether it is the first.
 fn job_of(ledger: &Ledger) -> Option<(Handle, bool)> {
     let own = sys::getpid();
-    proc::line_of(own).find_map(|pid| {
-        ledger.records().find_map(|(index, r)| {
-            let (state, generation) = r.now();
-            let is_it = state.is_job() && r.pid.load(Acquire) == pid;
-            is_it.then_some((Handle { index, generation }, pid == own))
-        })
-    })
+    ledger.job_above(own).map(|(job, record)| (job, record.pid.load(Acquire) == own))
 }
